@@ -1,0 +1,123 @@
+"""A run's settings, their registration with hydra, and the checks that need several of them."""
+
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any, Dict, List, Optional
+
+import torch
+from hydra.core.config_store import ConfigStore
+from omegaconf import DictConfig, OmegaConf
+
+from harl_isaac.algos import ALGOS
+from harl_isaac.tasks import TASKS
+
+
+@dataclass
+class EvalCfg:
+    """Evaluation while training: the deterministic policy on environments of its own."""
+
+    interval: int = 20  # iterations, 0: never
+    episodes: int = 64  # full episodes, each in an environment of its own
+
+
+@dataclass
+class CheckpointCfg:
+    """When training writes its state."""
+
+    interval: int = 10  # iterations between writing latest.pt
+    keep_every: int = 0  # iterations between checkpoints that stay, 0: none
+
+
+@dataclass
+class LogCfg:
+    """What is shown while training."""
+
+    console: str = "auto"  # auto (live table on a terminal, lines elsewhere), lines, none
+    interval: int = 1  # iterations between lines
+
+
+@dataclass
+class RunCfg:
+    """A whole run. `task` and `algo` are dataclasses from TASKS and ALGOS."""
+
+    task: Any = None
+    algo: Any = None
+    num_envs: int = 256
+    total_steps: int = 50_000_000  # environment steps (the paper's, Section 5.5)
+    seed: int = 1
+    device: str = "auto"  # auto, cpu, cuda, cuda:1
+    sim: str = "auto"  # auto, mujoco, mujoco_warp
+    resume: Optional[str] = None
+    run_root: str = "runs"
+    eval: EvalCfg = field(default_factory=EvalCfg)
+    checkpoint: CheckpointCfg = field(default_factory=CheckpointCfg)
+    log: LogCfg = field(default_factory=LogCfg)
+
+
+# What a resumed run may change: nothing that its past depends on.
+RESUMABLE = ("total_steps", "device", "resume", "run_root", "eval", "checkpoint", "log")
+
+
+def locate(path: str) -> Any:
+    """The thing that "package.module:name" names."""
+    module, name = path.split(":")
+    return getattr(import_module(module), name)
+
+
+def register() -> None:
+    """Tell hydra the schema, the tasks and the algorithms."""
+    store = ConfigStore.instance()
+    store.store(name="run_schema", node=RunCfg)
+    for group, registry in (("task", TASKS), ("algo", ALGOS)):
+        for name, path in registry.items():
+            store.store(group=group, name=name, node=locate(path))
+
+
+def to_run(cfg: DictConfig) -> RunCfg:
+    """The dataclasses of a composed configuration, checked. Raises ValueError."""
+    run = OmegaConf.to_object(cfg)
+    for name, least in (("num_envs", 1), ("total_steps", 1), ("eval.interval", 0), ("eval.episodes", 1),
+                        ("checkpoint.interval", 1), ("checkpoint.keep_every", 0), ("log.interval", 1)):
+        value = OmegaConf.select(cfg, name)
+        if value < least:
+            raise ValueError("%s=%d must be at least %d" % (name, value, least))
+    if run.log.console not in ("auto", "lines", "none"):
+        raise ValueError("log.console=%s; possible: auto, lines, none" % run.log.console)
+    return run
+
+
+def choose_device(name: str) -> torch.device:
+    """The torch device of a setting. Raises ValueError where this machine lacks it."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ValueError("device=%s is not a device; possible: auto, cpu, cuda, cuda:1, ..." % name) from None
+    if device.type not in ("cpu", "cuda"):
+        raise ValueError("device=%s is not supported; possible: auto, cpu, cuda, cuda:1, ..." % name)
+    count = torch.cuda.device_count() if device.type == "cuda" else 0
+    if device.type == "cuda" and (device.index or 0) >= count:
+        raise ValueError("device=%s: this machine shows %d CUDA device(s) to torch; use device=cpu%s" % (
+            name, count, " or cuda:0..%d" % (count - 1) if count else ""))
+    return torch.device("cuda", device.index or 0) if device.type == "cuda" else device
+
+
+def refuse_engine(sim: str, device: torch.device) -> None:
+    """Training on MuJoCo Warp's CPU device would work, ten times slower than MuJoCo itself: surely a mistake."""
+    if sim == "mujoco_warp" and device.type != "cuda":
+        raise ValueError("sim=mujoco_warp trains on a CUDA device only, this run is on %s; use sim=mujoco" % device)
+
+
+def differences(old: Dict, new: Dict, prefix: str = "") -> List[str]:
+    """Settings that differ between two plain configurations, as "key: was ..., now ..."."""
+    found = []
+    for key in sorted(set(old) | set(new)):
+        if not prefix and key in RESUMABLE:
+            continue
+        was, now = old.get(key), new.get(key)
+        if isinstance(was, dict) and isinstance(now, dict):
+            found += differences(was, now, prefix + key + ".")
+        elif was != now:
+            found.append("%s%s: was %s, now %s" % (prefix, key, was, now))
+    return found

@@ -1,0 +1,135 @@
+"""The environment contract: what every source of environments gives, and what it is given.
+
+An environment steps E copies of a game for A agents. Axes are always `[E, A, ...]`. Agents may differ in observation
+width and in action space; nothing is padded here.
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import Any, Dict, Optional, Tuple, Union
+
+import torch
+from torch import Tensor
+
+try:
+    from typing import Protocol
+except ImportError:  # pragma: no cover
+    from typing_extensions import Protocol
+
+
+@dataclass(frozen=True)
+class Box:
+    """`size` real numbers within [low, high]; actions arrive as float32 [E, size] within the bounds."""
+
+    size: int
+    low: float = -1.0
+    high: float = 1.0
+
+
+@dataclass(frozen=True)
+class Discrete:
+    """One of `n` choices; actions arrive as int64 [E, 1]."""
+
+    n: int
+
+
+@dataclass(frozen=True)
+class MultiDiscrete:
+    """Several choices at once; actions arrive as int64 [E, len(nvec)]."""
+
+    nvec: Tuple[int, ...]
+
+
+Space = Union[Box, Discrete, MultiDiscrete]
+
+
+def action_width(space: Space) -> int:
+    """Numbers in one action: dimensions of a Box, 1 for Discrete, heads of a MultiDiscrete."""
+    if isinstance(space, Box):
+        return space.size
+    return len(space.nvec) if isinstance(space, MultiDiscrete) else 1
+
+
+def mask_width(space: Space) -> int:
+    """Width of an action mask: choices of Discrete, all heads' choices in a row for MultiDiscrete, 0 for Box."""
+    if isinstance(space, Box):
+        return 0
+    return sum(space.nvec) if isinstance(space, MultiDiscrete) else space.n
+
+
+@dataclass(frozen=True)
+class EnvSpec:
+    """Sizes that never change during a run."""
+
+    num_envs: int  # E
+    agents: Tuple[str, ...]  # A names
+    obs_sizes: Tuple[int, ...]  # true width of each agent's observation
+    actions: Tuple[Space, ...]  # each agent's action space
+    state_size: int  # width of the critic's state
+    max_episode_steps: int
+    device: torch.device
+    state_agents: int = 1  # K: 1 for a state shared by all, A for one each
+    reward_agents: int = 1  # R: 1 for a team reward, A for one each
+    metrics: Tuple[str, ...] = ()  # names in Step.metrics
+    has_action_mask: bool = False
+    has_alive: bool = False
+
+    @property
+    def num_agents(self) -> int:
+        return len(self.agents)
+
+
+@dataclass
+class Step:
+    """What one step of E environments gives. Tensors are valid until the next `step`; copy what you keep.
+
+    Where an episode ended, `obs` and `state` already belong to the next episode, and `next_obs`, `next_state` are the
+    true last ones of the ended episode. Everywhere else the two are equal. `terminated` (the game is over, nothing
+    more to gain) and `truncated` (a time limit, bootstrap from the successor) are never both true.
+    """
+
+    obs: Tuple[Tensor, ...]  # A x [E, O_i] what the agents act on next
+    state: Tensor  # [E, K, S]
+    reward: Tensor  # [E, R]
+    terminated: Tensor  # [E] bool
+    truncated: Tensor  # [E] bool
+    next_obs: Tuple[Tensor, ...]  # A x [E, O_i]
+    next_state: Tensor  # [E, K, S]
+    metrics: Dict[str, Tensor] = field(default_factory=dict)  # name -> [E] float: the running episode's value so far,
+    # of the ended episode where one ended
+    action_mask: Optional[Tuple[Tensor, ...]] = None  # A x [E, mask_width_i] bool: allowed choices at `obs`
+    alive: Optional[Tensor] = None  # [E, A] bool: which agents act at `obs`
+
+    @property
+    def done(self) -> Tensor:
+        """[E] bool: the episode ended, either way."""
+        return self.terminated | self.truncated
+
+    def with_view(self, obs, state: Tensor, alive: Optional[Tensor], action_mask) -> "Step":
+        """This Step with what the agents see replaced by saved values, on the same device."""
+        def here(value):
+            return None if value is None else value.to(self.state.device)
+
+        masks = None if action_mask is None else tuple(here(mask) for mask in action_mask)
+        return replace(self, obs=tuple(here(value) for value in obs), state=here(state), alive=here(alive),
+                       action_mask=masks)
+
+
+class MultiAgentEnv(Protocol):
+    """E copies of a multi-agent game. `check_env` (harl_isaac/check_env.py) tests an implementation."""
+
+    spec: EnvSpec
+
+    def reset(self, seed: Optional[int] = None) -> Step:
+        """Start E new episodes; with a seed, all that follows repeats. The Step's reward is zero, nothing ended."""
+
+    def step(self, actions: Tuple[Tensor, ...]) -> Step:
+        """Advance by one step; actions: A x [E, action_width_i], see Box, Discrete, MultiDiscrete."""
+
+    def state_dict(self) -> Dict[str, Any]:
+        """Everything needed to continue exactly from here."""
+
+    def load_state_dict(self, state: Dict[str, Any]) -> None:
+        """Continue from a `state_dict` of an environment with the same spec."""
+
+    def close(self) -> None:
+        """Release what the environment holds."""

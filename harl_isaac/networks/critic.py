@@ -1,0 +1,55 @@
+"""The central critic V(s), and the normaliser of its targets, which nobody outside sees."""
+
+from typing import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from harl_isaac.env import EnvSpec
+from harl_isaac.networks.mlp import new_mlp
+
+
+class ValueNormalizer(nn.Module):
+    """Running mean and variance of value targets, debiased (HARL's ValueNorm, beta 0.99999)."""
+
+    def __init__(self, beta: float, device: torch.device):
+        super().__init__()
+        self.beta = beta
+        for name in ("mean", "mean_square", "weight"):
+            self.register_buffer(name, torch.zeros((), device=device))
+
+    @torch.no_grad()
+    def update(self, target: Tensor) -> None:
+        """Take in a batch of targets of any shape."""
+        for total, value in ((self.mean, target.mean()), (self.mean_square, target.square().mean()),
+                             (self.weight, torch.ones_like(self.weight))):
+            total.mul_(self.beta).add_(value * (1.0 - self.beta))
+
+    def normalize(self, value: Tensor) -> Tensor:
+        mean, std = self._moments()
+        return (value - mean) / std
+
+    def denormalize(self, value: Tensor) -> Tensor:
+        mean, std = self._moments()
+        return value * std + mean
+
+    def _moments(self):
+        weight = self.weight.clamp(min=1e-5)
+        mean = self.mean / weight
+        return mean, (self.mean_square / weight - mean.square()).clamp(min=1e-2).sqrt()
+
+
+class Critic(nn.Module):
+    """V(s) for states [..., S] -> [...], in the units of the return."""
+
+    def __init__(self, spec: EnvSpec, hidden: Sequence[int], activation: str, beta: float = 0.99999):
+        super().__init__()
+        self.net = new_mlp(spec.state_size, hidden, 1, activation, head_gain=1.0, device=spec.device)
+        self.normalizer = ValueNormalizer(beta, spec.device)
+
+    def forward(self, state: Tensor) -> Tensor:
+        return self.normalizer.denormalize(self.normalized(state))
+
+    def normalized(self, state: Tensor) -> Tensor:
+        """V(s) in the normaliser's units, in which the critic is fitted."""
+        return self.net(state).squeeze(-1)

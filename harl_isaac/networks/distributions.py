@@ -1,0 +1,92 @@
+"""Action distributions as functions of a network's head, one class for each kind of action space.
+
+`head` [..., H] is the network's output for one agent, `log_std` [..., W] its learnt scale (Box only), `mask` [..., N]
+allows choices (discrete only). Actions are float [..., W] throughout; discrete choices are whole numbers in it.
+"""
+
+from typing import Optional, Tuple
+
+import math
+
+import torch
+from torch import Tensor
+
+from harl_isaac.env import Box, Discrete, MultiDiscrete, Space
+
+STD_X, STD_Y = 1.0, 0.5  # sigma = STD_Y sigmoid(log_std / STD_X): below STD_Y always, 0.3655 at the start (log_std = 1)
+FORBIDDEN = -1e10  # logit of a masked choice
+HALF_LOG_2PI = 0.5 * math.log(2.0 * math.pi)
+
+
+def std_of(log_std: Tensor) -> Tensor:
+    """The reference implementation's bounded, state-independent sigma."""
+    return STD_Y * torch.sigmoid(log_std / STD_X)
+
+
+class Gaussian:
+    """Diagonal normal for a Box, in units in which the bounds are -1 and 1; samples may lie outside."""
+
+    def __init__(self, space: Box):
+        self.head_size = self.width = space.size
+
+    def sample(self, head: Tensor, log_std: Tensor, mask: Optional[Tensor]) -> Tuple[Tensor, Tensor]:
+        """Action [..., W] and its log-probability [...]."""
+        std = std_of(log_std)
+        noise = torch.randn_like(head)
+        return head + std * noise, (-0.5 * noise.square() - std.log() - HALF_LOG_2PI).sum(-1)
+
+    def mode(self, head: Tensor, mask: Optional[Tensor]) -> Tensor:
+        """The likeliest action [..., W]."""
+        return head
+
+    def log_prob(self, head: Tensor, log_std: Tensor, mask: Optional[Tensor], action: Tensor) -> Tensor:
+        """[...]"""
+        std = std_of(log_std)
+        return (-0.5 * ((action - head) / std).square() - std.log() - HALF_LOG_2PI).sum(-1)
+
+    def entropy(self, head: Tensor, log_std: Tensor, mask: Optional[Tensor]) -> Tensor:
+        """[...]"""
+        total = (0.5 + HALF_LOG_2PI + std_of(log_std).log()).sum(-1)
+        return total.expand(head.shape[:-1])
+
+
+class Categoricals:
+    """Independent choices for Discrete (one head) and MultiDiscrete (several)."""
+
+    def __init__(self, space: Space):
+        self.nvec = (space.n,) if isinstance(space, Discrete) else tuple(space.nvec)
+        self.head_size, self.width = sum(self.nvec), len(self.nvec)
+
+    def sample(self, head: Tensor, log_std: Optional[Tensor], mask: Optional[Tensor]) -> Tuple[Tensor, Tensor]:
+        """Action [..., W] and its log-probability [...]: the Gumbel-max trick, which needs no host and no division."""
+        logs = self._log_probs(head, mask)
+        gumbel = [log - torch.empty_like(log).exponential_().log() for log in logs]
+        action = torch.stack([value.argmax(-1) for value in gumbel], -1)
+        return action.to(head.dtype), self._gather(logs, action)
+
+    def mode(self, head: Tensor, mask: Optional[Tensor]) -> Tensor:
+        """The likeliest action [..., W]."""
+        return torch.stack([log.argmax(-1) for log in self._log_probs(head, mask)], -1).to(head.dtype)
+
+    def log_prob(self, head: Tensor, log_std: Optional[Tensor], mask: Optional[Tensor], action: Tensor) -> Tensor:
+        """[...]: of all heads together."""
+        return self._gather(self._log_probs(head, mask), action.long())
+
+    def entropy(self, head: Tensor, log_std: Optional[Tensor], mask: Optional[Tensor]) -> Tensor:
+        """[...]: summed over heads."""
+        return -sum((log.exp() * log).sum(-1) for log in self._log_probs(head, mask))
+
+    def _log_probs(self, head: Tensor, mask: Optional[Tensor]):
+        if mask is not None:
+            head = torch.where(mask, head, FORBIDDEN)
+        return [part.log_softmax(-1) for part in head.split(self.nvec, -1)]
+
+    @staticmethod
+    def _gather(logs, action: Tensor) -> Tensor:
+        return sum(log.gather(-1, action[..., i:i + 1]).squeeze(-1) for i, log in enumerate(logs))
+
+
+def distribution_for(space: Space):
+    """The distribution of a policy over `space`."""
+    kinds = {Box: Gaussian, Discrete: Categoricals, MultiDiscrete: Categoricals}
+    return kinds[type(space)](space)

@@ -1,0 +1,65 @@
+"""Trained policies for use outside of training: loading them, and the scripts' key=value arguments."""
+
+import sys
+from pathlib import Path
+from typing import Any, Callable, Dict, Tuple
+
+from omegaconf import OmegaConf
+
+from harl_isaac import checkpoint
+from harl_isaac.config import ALGOS, TASKS, choose_device, locate
+from harl_isaac.env import MultiAgentEnv
+from harl_isaac.networks.actors import StackedActors
+from harl_isaac.runs import saved_config
+from harl_isaac.trainer import check_sizes
+
+
+def load_policy(run: str, num_envs: int, device: str, sim: str) -> Tuple[MultiAgentEnv, StackedActors, Path]:
+    """An environment as the run had it, its policy, and the checkpoint that it came from.
+
+    `run` is a run folder (its best checkpoint, else its latest) or a checkpoint file. Raises ValueError.
+    """
+    if not run:
+        raise ValueError("give run=<run folder>, such as run=runs/ShadowHandOver/happo/20260101-120000-seed1")
+    best = Path(run) / checkpoint.FOLDER / "best.pt"
+    file = best if best.is_file() else checkpoint.find(run)
+    saved = checkpoint.load(file)
+    config = saved_config(checkpoint.run_folder(file))
+    task, algo = _settings(TASKS, config["task"]), _settings(ALGOS, config["algo"])
+    env = task.make(num_envs, choose_device(device), sim)
+    check_sizes(saved["sizes"], env.spec, "num_envs")
+    actors = StackedActors(env.spec, algo.hidden, algo.activation, algo.head_gain)
+    actors.load_state_dict(saved["learner"]["actors"])
+    return env, actors, file
+
+
+def _settings(registry: Dict[str, str], values: Dict[str, Any]) -> Any:
+    schema = OmegaConf.structured(locate(registry[values["name"]]))
+    return OmegaConf.to_object(OmegaConf.merge(schema, values))
+
+
+def read_arguments(usage: str, defaults: Dict[str, Any]) -> Dict[str, Any]:
+    """key=value words from the command line over defaults, typed as those. Raises ValueError for an unknown key."""
+    if any(word in ("-h", "--help") for word in sys.argv[1:]):
+        print(usage.strip())
+        sys.exit(0)
+    values = dict(defaults)
+    for word in sys.argv[1:]:
+        key, equals, text = word.partition("=")
+        if not equals or key not in defaults:
+            raise ValueError("%s is unknown; possible: %s" % (word, ", ".join("%s=..." % name for name in defaults)))
+        kind = type(defaults[key]) if defaults[key] is not None else str
+        try:
+            values[key] = kind(text)
+        except ValueError:
+            raise ValueError("%s=%s is not a %s" % (key, text, kind.__name__)) from None
+    return values
+
+
+def run_script(main: Callable[[], None]) -> None:
+    """Run a script's main; a mistake of the user's is one line on stderr and exit code 2."""
+    try:
+        main()
+    except (ValueError, OSError) as error:
+        print("%s: %s" % (Path(sys.argv[0]).name, error), file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,1 @@
+"""Physics engines behind one protocol, and the order of one simulated environment step."""

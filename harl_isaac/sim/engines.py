@@ -1,0 +1,31 @@
+"""The choice of a physics engine by name; engines are imported when asked for."""
+
+from importlib import import_module
+from importlib.util import find_spec
+
+import torch
+
+from harl_isaac.sim.physics import Physics
+
+ENGINES = {"mujoco": "harl_isaac.sim.mujoco_cpu:MujocoPhysics", "mujoco_warp": "harl_isaac.sim.mujoco_warp:WarpPhysics"}
+PACKAGES = {"mujoco": ("mujoco",), "mujoco_warp": ("mujoco", "mujoco_warp", "warp")}
+
+
+def choose_engine(sim: str, device: torch.device) -> str:
+    """Resolve sim=auto and check what was asked for. Raises ValueError with what to do."""
+    if sim == "auto":
+        on_gpu = device.type == "cuda" and all(find_spec(package) for package in PACKAGES["mujoco_warp"])
+        sim = "mujoco_warp" if on_gpu else "mujoco"
+    if sim not in ENGINES:
+        raise ValueError("sim=%s is unknown; possible: auto, %s" % (sim, ", ".join(ENGINES)))
+    missing = [package for package in PACKAGES[sim] if find_spec(package) is None]
+    if missing:
+        raise ValueError("sim=%s needs %s, which is not installed: pip install %s" % (
+            sim, " and ".join(missing), " ".join({"mujoco_warp": "mujoco-warp", "warp": "warp-lang"}.get(p, p) for p in missing)))
+    return sim
+
+
+def make_physics(sim: str, model, num_envs: int, substeps: int, device: torch.device) -> Physics:
+    """`num_envs` copies of a compiled MjModel on the engine `sim` (auto, mujoco, mujoco_warp)."""
+    module, name = ENGINES[choose_engine(sim, device)].split(":")
+    return getattr(import_module(module), name)(model, num_envs, substeps, device)

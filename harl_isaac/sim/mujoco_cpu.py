@@ -1,0 +1,96 @@
+"""Physics on the CPU: MuJoCo's own thread-pool batch (`mujoco.batch.Batch`)."""
+
+from typing import Dict
+
+import copy
+
+import mujoco
+import torch
+from mujoco.batch import MODEL_FIELDS, Batch, SimulationError
+
+INPUTS = ("ctrl", "xfrc_applied", "mocap_pos", "mocap_quat")
+STATE_FIELDS = ("qpos", "qvel", "ctrl", "xfrc_applied", "mocap_pos", "mocap_quat")
+
+
+class MujocoPhysics:
+    """`num_envs` copies of one model. Implements `harl_isaac.sim.physics.Physics`, which documents each member.
+
+    The engine computes in float64; the tensors that a task sees are float32 on `device`. When `device` is not the CPU,
+    every step copies states and sensors over: correct, but slower than an engine on that device.
+    """
+
+    name = "mujoco"
+
+    def __init__(self, model: "mujoco.MjModel", num_envs: int, substeps: int, device: torch.device,
+                 num_threads: int = 0):
+        # Diverged rows keep their non-finite state, as on the other engine; the task sees and resets them.
+        model = copy.copy(model)  # the caller keeps his flags
+        model.opt.disableflags |= int(mujoco.mjtDisableBit.mjDSBL_AUTORESET)
+        self.model, self.num_envs, self.substeps, self.device = model, num_envs, substeps, device
+        self.batch = Batch(model, num_envs, num_threads)
+        self._rows = {name: torch.from_numpy(self.batch.bind(name)) for name in STATE_FIELDS + ("qacc_warmstart",)}
+        sensors = self.batch.bind("sensordata")
+        sensors.flags.writeable = True  # torch warns about read-only arrays; nobody writes to this one
+        self._rows["sensors"] = torch.from_numpy(sensors)
+        for name in STATE_FIELDS + ("sensors",):
+            setattr(self, name, self._rows[name].to(device, torch.float32, copy=True))
+        self.overflow = torch.zeros(num_envs, dtype=torch.int32, device=device)  # this engine makes room as it goes
+        self._masked = torch.zeros(num_envs, dtype=torch.bool)
+        self._mask_array = self._masked.numpy()
+        self.forward(torch.ones(num_envs, dtype=torch.bool, device=device))
+
+    def step(self) -> None:
+        self._push(*INPUTS)
+        self._call(self.batch.step, None, self.substeps)
+        self._pull()
+
+    def set_state(self, mask: torch.Tensor, qpos: torch.Tensor, qvel: torch.Tensor) -> None:
+        self._masked.copy_(mask)
+        rows = self._masked[:, None]
+        for name, value in (("qpos", qpos), ("qvel", qvel), ("qacc_warmstart", 0.0)):
+            row = self._rows[name]
+            value = value.to(row) if isinstance(value, torch.Tensor) else torch.full_like(row, value)
+            row.copy_(torch.where(rows, value, row))
+        self.qpos.copy_(self._rows["qpos"])
+        self.qvel.copy_(self._rows["qvel"])
+
+    def forward(self, mask: torch.Tensor) -> None:
+        self._push(*INPUTS)
+        self._masked.copy_(mask)
+        self._call(self.batch.forward, self._mask_array)
+        self._pull()
+
+    def param(self, name: str) -> torch.Tensor:
+        return torch.from_numpy(self.batch.expand(name))
+
+    def commit_params(self) -> None:
+        self.batch.set_const()
+
+    def state_dict(self) -> Dict[str, torch.Tensor]:
+        visible = {name: getattr(self, name).clone() for name in STATE_FIELDS + ("sensors",)}
+        params = {"model." + name: torch.from_numpy(self.batch.expanded(name).copy()) for name in MODEL_FIELDS
+                  if self.batch.expanded(name) is not None}
+        return {"integration": torch.from_numpy(self.batch.state.copy()), **visible, **params}
+
+    def load_state_dict(self, state: Dict[str, torch.Tensor]) -> None:
+        torch.from_numpy(self.batch.state).copy_(state["integration"])
+        for name in STATE_FIELDS + ("sensors",):
+            getattr(self, name).copy_(state[name])
+        self._rows["sensors"].copy_(state["sensors"])
+        for name in state:
+            if name.startswith("model."):
+                self.param(name[6:]).copy_(state[name])
+
+    def _push(self, *names: str) -> None:
+        for name in names:
+            self._rows[name].copy_(getattr(self, name))
+
+    def _pull(self) -> None:
+        for name in ("qpos", "qvel", "sensors"):
+            getattr(self, name).copy_(self._rows[name])
+
+    def _call(self, function, *args) -> None:
+        try:
+            function(*args)
+        except SimulationError as error:  # the engine gave up on some rows: let the task find and reset them
+            self._rows["qpos"][torch.from_numpy(error.ids).long()] = float("nan")

@@ -1,0 +1,200 @@
+"""Physics on a GPU: MuJoCo Warp, with torch views of its arrays and its kernels in CUDA graphs.
+
+On the CPU device the same kernels run one after another: slow, meant for tests.
+"""
+
+import copy
+from dataclasses import fields
+from typing import Callable, Dict, Optional, Tuple
+
+import mujoco
+import mujoco_warp as mjw
+import torch
+import warp as wp
+
+VISIBLE = {"qpos": "qpos", "qvel": "qvel", "ctrl": "ctrl", "xfrc_applied": "xfrc_applied", "mocap_pos": "mocap_pos",
+           "mocap_quat": "mocap_quat", "sensors": "sensordata"}
+HIDDEN = ("time", "act", "history", "plastic", "qacc_warmstart", "qfrc_applied", "eq_active")
+# What set_const derives from a field, and so must have a value for each environment as well.
+INERTIAL = ("body_subtreemass", "body_invweight0", "dof_invweight0", "tendon_invweight0", "actuator_acc0")
+KINEMATIC = ("tendon_length0", "eq_data", "cam_pos0", "cam_poscom0", "cam_mat0", "light_pos0", "light_poscom0",
+             "light_dir0")
+DERIVED = {
+    **{name: INERTIAL for name in ("body_mass", "body_inertia", "body_iquat", "dof_armature", "tendon_armature",
+                                   "actuator_armature", "actuator_gear")},
+    **{name: INERTIAL + KINEMATIC for name in ("qpos0", "body_pos", "body_quat", "body_ipos", "jnt_pos", "jnt_axis")},
+    "geom_size": ("geom_aabb", "geom_rbound"),
+}
+CONTACT_POINTS = {mujoco.mjtGeom.mjGEOM_SPHERE: 1, mujoco.mjtGeom.mjGEOM_ELLIPSOID: 1, mujoco.mjtGeom.mjGEOM_CAPSULE: 2}
+
+
+class WarpPhysics:
+    """`num_envs` copies of one model. Implements `harl_isaac.sim.physics.Physics`, which documents each member.
+
+    The engine computes in float32, and the tensors are its own memory: a write to one is the state of the next call.
+    """
+
+    name = "mujoco_warp"
+
+    def __init__(self, model: "mujoco.MjModel", num_envs: int, substeps: int, device: torch.device):
+        self.model, self.num_envs, self.substeps, self.device = model, num_envs, substeps, device
+        self._warp = warp_device(device)
+        self._use_graphs = self._warp.is_cuda and wp.is_mempool_enabled(self._warp)  # capture allocates from the pool
+        self._graphs: Dict[str, wp.Graph] = {}
+        self._params: Dict[str, torch.Tensor] = {}
+        with wp.ScopedDevice(self._warp):
+            source = portable(model)
+            self._model = mjw.put_model(source)
+            self._model.opt.warn_overflow = False
+            contacts, rows = buffer_sizes(source, self._model)
+            self._data = mjw.make_data(source, num_envs, nconmax=contacts, njmax=rows)
+        self._bind()
+        self._warm_up()
+
+    def step(self) -> None:
+        self._run("step", self._substeps)
+
+    def set_state(self, mask: torch.Tensor, qpos: torch.Tensor, qvel: torch.Tensor) -> None:
+        rows = mask[:, None]
+        torch.where(rows, qpos, self.qpos, out=self.qpos)
+        torch.where(rows, qvel, self.qvel, out=self.qvel)
+        self._state["qacc_warmstart"].masked_fill_(rows, 0.0)
+
+    def forward(self, mask: torch.Tensor) -> None:
+        self._kept.copy_(self.sensors)
+        self._run("forward", self._forward)
+        torch.where(mask[:, None], self.sensors, self._kept, out=self.sensors)
+
+    def param(self, name: str) -> torch.Tensor:
+        for field in (name,) + DERIVED.get(name, ()):
+            self._expand(field)
+        return self._params[name]
+
+    def commit_params(self) -> None:
+        with self._scope():
+            mjw.set_const(self._model, self._data)
+        wp.synchronize_device(self._warp)  # its temporary arrays are freed in another stream's order
+
+    def state_dict(self) -> Dict[str, torch.Tensor]:
+        params = {"model." + name: value.clone() for name, value in self._params.items()}
+        return {**{name: value.clone() for name, value in self._state.items()}, **params}
+
+    def load_state_dict(self, state: Dict[str, torch.Tensor]) -> None:
+        for name, value in self._state.items():
+            value.copy_(state[name])
+        for name in state:
+            if name.startswith("model."):
+                self._expand(name[6:])
+                self._params[name[6:]].copy_(state[name])
+
+    def _bind(self) -> None:
+        arrays = {**VISIBLE, **{name: name for name in HIDDEN}}
+        self._state = {name: self._view(getattr(self._data, field)) for name, field in arrays.items()}
+        for name in VISIBLE:
+            setattr(self, name, self._state[name])
+        self.overflow = self._view(self._data.overflow)  # [E] int32, not 0 where room for contacts ever ran out
+        self._kept = self.sensors.clone()
+
+    def _view(self, array: "wp.array") -> torch.Tensor:
+        """The array's memory as a tensor; a tensor without elements where it has none."""
+        if array.size == 0:
+            return torch.zeros(tuple(array.shape) + tuple(getattr(array.dtype, "_shape_", ())), device=self.device)
+        return wp.to_torch(array)
+
+    def _warm_up(self) -> None:
+        """Compile what a graph must find compiled, and make all values those of the first state."""
+        if self._warp.is_cuda:
+            with wp.ScopedDevice(self._warp):
+                self._substeps()
+                mjw.reset_data(self._model, self._data)
+        wp.synchronize_device(self._warp)
+        self.forward(torch.ones(self.num_envs, dtype=torch.bool, device=self.device))
+
+    def _substeps(self) -> None:
+        for _ in range(self.substeps):
+            mjw.step(self._model, self._data)
+
+    def _forward(self) -> None:
+        """Does not write qacc_warmstart: what a row's next step starts from is untouched."""
+        mjw.forward(self._model, self._data)
+
+    def _run(self, name: str, work: Callable[[], None]) -> None:
+        """Do `work` in the order of torch's stream; where there are graphs, from one captured on first use."""
+        if not self._use_graphs:
+            with self._scope():
+                work()
+            return
+        if name not in self._graphs:
+            with wp.ScopedDevice(self._warp), wp.ScopedCapture(device=self._warp) as capture:
+                work()
+            self._graphs[name] = capture.graph
+        wp.capture_launch(self._graphs[name], stream=self._torch_stream())
+
+    def _scope(self):
+        """Warp's kernels go to this engine's device and to torch's current stream."""
+        stream = self._torch_stream()
+        return wp.ScopedDevice(self._warp) if stream is None else wp.ScopedStream(stream)
+
+    def _torch_stream(self) -> Optional["wp.Stream"]:
+        """Torch's current stream in Warp's terms; None on the CPU."""
+        return wp.stream_from_torch(torch.cuda.current_stream(self.device)) if self._warp.is_cuda else None
+
+    def _expand(self, name: str) -> None:
+        """Give a model field a value for each environment; captured graphs hold its old address."""
+        if name in self._params:
+            return
+        owner, field = (self._model.opt, name[4:]) if name.startswith("opt.") else (self._model, name)
+        if field not in per_environment(owner):
+            raise ValueError("model field %s cannot differ between environments; possible: %s" % (
+                name, ", ".join(per_environment(owner))))
+        wp.synchronize_device(self._warp)  # nothing may still run on what is replaced
+        shared = getattr(owner, field)
+        values = self._view(shared)
+        self._params[name] = values.expand(self.num_envs, *values.shape[1:]).contiguous().clone()
+        setattr(owner, field, wp.from_torch(self._params[name], dtype=shared.dtype))
+        self._graphs.clear()
+
+
+def warp_device(device: torch.device) -> "wp.Device":
+    """Warp's name for a torch device. Raises ValueError where warp has no such device."""
+    wp.config.log_level = max(wp.config.log_level, wp.LOG_WARNING)
+    wp.init()
+    if device.type == "cpu":
+        return wp.get_device("cpu")
+    if device.type != "cuda" or not wp.is_cuda_available():
+        raise ValueError("sim=mujoco_warp cannot run on device=%s: warp sees no CUDA device; use sim=mujoco or "
+                         "install a CUDA driver" % device)
+    index = torch.cuda.current_device() if device.index is None else device.index
+    return wp.get_device("cuda:%d" % index)
+
+
+def portable(model: "mujoco.MjModel") -> "mujoco.MjModel":
+    """A copy with flags that make this engine agree with the other one.
+
+    Without native convex collision two boxes meet by the same closed form as in C; with it they differ by centimetres.
+    Resetting diverged rows is the task's business, and the flag for it is unknown here.
+    """
+    model = copy.copy(model)
+    model.opt.disableflags |= int(mujoco.mjtDisableBit.mjDSBL_NATIVECCD)
+    model.opt.disableflags &= ~int(mujoco.mjtDisableBit.mjDSBL_AUTORESET)
+    return model
+
+
+def buffer_sizes(model: "mujoco.MjModel", warp_model: "mjw.Model") -> Tuple[int, int]:
+    """Contacts and constraint rows to make room for in each environment.
+
+    A share of the contact points that all pairs of geoms could make at once, beside the rows that limits and equalities
+    take. Two hands under random actions: at most 25 contacts and 124 rows (egg), 34 and 190 (cube), and 17 pairs near
+    enough to be looked at; this gives 50 and 192, 64 and 224. Contacts are shared by all environments, rows are not.
+    """
+    pairs = model.geom_type[warp_model.nxn_geom_pair_filtered.numpy().reshape(-1, 2)]
+    points = sum(min(CONTACT_POINTS.get(int(a), 8), CONTACT_POINTS.get(int(b), 8)) for a, b in pairs)
+    friction = int((model.dof_frictionloss > 0).sum() + (model.tendon_frictionloss > 0).sum())
+    limits = int(model.jnt_limited.sum() + model.tendon_limited.sum())
+    rows = 6 * model.neq + friction + limits + max(72, 3 * points // 4)
+    return max(24, points // 3), -(-rows // 32) * 32
+
+
+def per_environment(owner) -> Tuple[str, ...]:
+    """Names of the fields of a Warp model or its options that may have a value for each environment."""
+    return tuple(field.name for field in fields(owner) if getattr(field.type, "shape", (None,))[:1] == ("*",))

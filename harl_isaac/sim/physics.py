@@ -1,0 +1,54 @@
+"""What a task may ask of a physics engine, and the choice of one.
+
+Both engines integrate the same MuJoCo model. After `step` positions and velocities are current while sensors describe
+the last substep's start (one substep old), on both engines; after `forward` everything is current.
+"""
+
+from typing import Dict, Optional
+
+import torch
+
+try:
+    from typing import Protocol
+except ImportError:  # pragma: no cover
+    from typing_extensions import Protocol
+
+
+
+class Physics(Protocol):
+    """State of E environments as float32 tensors on the training device; addresses never change."""
+
+    name: str
+    num_envs: int
+    qpos: torch.Tensor  # [E, nq] m, rad; free joints: position 3, quaternion wxyz
+    qvel: torch.Tensor  # [E, nv] m/s, rad/s; free joints: linear (world), angular (body frame)
+    ctrl: torch.Tensor  # [E, nu] written by the task
+    xfrc_applied: torch.Tensor  # [E, nbody, 6] N, Nm in the world frame, written by the task
+    mocap_pos: torch.Tensor  # [E, nmocap, 3] m
+    mocap_quat: torch.Tensor  # [E, nmocap, 4] wxyz
+    sensors: torch.Tensor  # [E, nsensordata]
+    overflow: torch.Tensor  # [E] int32, not 0 where contacts or constraints ever ran out of room (some were left out)
+
+    def step(self) -> None:
+        """Advance every environment by one control step (all substeps)."""
+
+    def set_state(self, mask: torch.Tensor, qpos: torch.Tensor, qvel: torch.Tensor) -> None:
+        """Write rows where mask [E] is true: qpos [E, nq], qvel [E, nv]; their solver warm start is cleared."""
+
+    def forward(self, mask: torch.Tensor) -> None:
+        """Make derived values current where mask [E] is true; other rows keep theirs."""
+
+    def param(self, name: str) -> torch.Tensor:
+        """A model field with a value for each environment [E, ...], writable in place; see `commit_params`.
+
+        In the engine's own precision and on its own device (float64 on the CPU for MuJoCo). Not for the hot path.
+        """
+
+    def commit_params(self) -> None:
+        """Recompute the constants that depend on written model fields."""
+
+    def state_dict(self) -> Dict[str, torch.Tensor]:
+        """All that is needed to continue exactly from here."""
+
+    def load_state_dict(self, state: Dict[str, torch.Tensor]) -> None:
+        """Continue from a `state_dict`."""

@@ -1,0 +1,201 @@
+"""The on-policy training loop: collect, update, log, evaluate, save."""
+
+import math
+import signal
+import time
+from pathlib import Path
+from typing import Any, Dict, Optional
+
+import torch
+
+from harl_isaac import checkpoint
+from harl_isaac.config import RunCfg, choose_device, refuse_engine
+from harl_isaac.env import EnvSpec
+from harl_isaac.episodes import EpisodeStats
+from harl_isaac.evaluate import evaluate
+from harl_isaac.logger import Logger, line, read
+from harl_isaac.rollout import collect
+
+EVAL_SEED = 1_000_003  # added to the run's seed: evaluation episodes are the same at every evaluation, and unlike training's
+
+
+class Trainer:
+    """One run, from its settings and, to go on, a checkpoint. Nothing is written before `train`."""
+
+    def __init__(self, cfg: RunCfg, saved: Optional[Dict[str, Any]] = None):
+        self.cfg = cfg
+        device = choose_device(cfg.device)
+        refuse_engine(cfg.sim, device)
+        torch.manual_seed(cfg.seed)
+        self.env = cfg.task.make(cfg.num_envs, device, cfg.sim)
+        self.learner = cfg.algo.learner(self.env.spec, cfg.seed)
+        self.eval_env = None
+        self.stats = EpisodeStats(self.env.spec)
+        self.iteration, self.steps, self.best = 0, 0, -math.inf
+        self.step = self.env.reset(cfg.seed)
+        if saved is not None:
+            self.load_state_dict(saved)
+        self.watch = Stopwatch(device)
+
+    def train(self, folder: Path) -> Dict[str, float]:
+        """Until total_steps, or until a signal asks to stop; a checkpoint is there at the end either way.
+
+        Returns the last iteration's numbers, empty if there was nothing left to do.
+        """
+        cfg, numbers = self.cfg, {}  # type: RunCfg, Dict[str, float]
+        self.folder = folder
+        self.logger = Logger(folder, cfg.log.console, cfg.log.interval, cfg.total_steps, self.iteration, self.steps)
+        self.logger.say("%s, %s: %d agents, %d environments on %s; %s" % (
+            cfg.task.name, cfg.algo.name, self.env.spec.num_agents, cfg.num_envs, self.env.spec.device, folder))
+        with StopSignal() as stop:
+            while self.steps < cfg.total_steps and not stop.asked:
+                numbers = self.iterate()
+                self.logger.iteration(self.iteration, self.steps, numbers)
+                if _due(self.iteration, cfg.eval.interval):
+                    self.evaluate()
+                if _due(self.iteration, cfg.checkpoint.interval):
+                    self.save("latest")
+                if _due(self.iteration, cfg.checkpoint.keep_every):
+                    self.save("iteration_%06d" % self.iteration)
+            self.save("latest")
+        self.logger.say(self.summary(numbers))
+        self.logger.close()
+        return numbers
+
+    def summary(self, numbers: Dict[str, float]) -> str:
+        """The last lines of a run."""
+        finished = self.steps >= self.cfg.total_steps
+        lines = ["%s after %d iterations, %d steps" % ("finished" if finished else "stopped", self.iteration, self.steps)]
+        if numbers:
+            lines.append("last iteration: " + line(numbers))
+        lines.append("checkpoint: %s" % (self.folder / checkpoint.FOLDER / "latest.pt"))
+        if not finished:
+            lines.append("go on with: python train.py resume=%s" % self.folder)
+        return "\n".join(lines)
+
+    def iterate(self) -> Dict[str, float]:
+        """One rollout and one update; the metrics are read from the device here, once."""
+        learner = self.learner
+        self.watch.start()
+        self.step = collect(self.env, learner.actors, learner.rollout, self.step, self.stats)
+        self.watch.lap()
+        metrics = learner.update(min(self.steps / self.cfg.total_steps, 1.0))
+        batch = learner.rollout.length * self.env.spec.num_envs
+        self.iteration += 1
+        self.steps += batch
+        numbers = read({"steps": self.steps, **self.stats.drain(), **metrics})
+        seconds, collecting = self.watch.stop()
+        numbers.update({"time/steps_per_second": batch / seconds, "time/collect_steps_per_second": batch / collecting})
+        self._refuse_nonfinite(numbers)
+        return numbers
+
+    def evaluate(self) -> None:
+        """Evaluate, and keep the policy if it is the best so far."""
+        cfg = self.cfg
+        if self.eval_env is None:
+            self.eval_env = cfg.task.make(cfg.eval.episodes, self.env.spec.device, cfg.sim)
+        means = evaluate(self.eval_env, self.learner.actors, cfg.eval.episodes, cfg.seed + EVAL_SEED).means()
+        self.logger.evaluation(self.iteration, self.steps, means)
+        if means["return"] > self.best:
+            self.best = means["return"]
+            self.save("best")
+
+    def save(self, name: str) -> None:
+        checkpoint.save(self.folder / checkpoint.FOLDER / (name + ".pt"), self.state_dict())
+
+    def state_dict(self) -> Dict[str, Any]:
+        """The whole training state; `load_state_dict` continues exactly from it."""
+        cuda = torch.cuda.get_rng_state(self.env.spec.device) if self.env.spec.device.type == "cuda" else None
+        return {"sizes": sizes(self.env.spec), "learner": self.learner.state_dict(), "env": self.env.state_dict(),
+                "step": {"obs": list(self.step.obs), "state": self.step.state, "alive": self.step.alive,
+                         "action_mask": None if self.step.action_mask is None else list(self.step.action_mask)},
+                "stats": self.stats.state_dict(), "random": {"torch": torch.get_rng_state(), "cuda": cuda},
+                "counters": {"iteration": self.iteration, "steps": self.steps, "best": self.best}}
+
+    def load_state_dict(self, state: Dict[str, Any]) -> None:
+        """Raises ValueError if the state is of another environment."""
+        check_sizes(state["sizes"], self.env.spec)
+        device = self.env.spec.device
+        self.learner.load_state_dict(state["learner"])
+        self.env.load_state_dict(state["env"])
+        self.stats.load_state_dict(state["stats"])
+        self.step = self.step.with_view(**state["step"])
+        self.iteration, self.steps, self.best = (state["counters"][name] for name in ("iteration", "steps", "best"))
+        torch.set_rng_state(state["random"]["torch"])
+        if device.type == "cuda" and state["random"]["cuda"] is not None:
+            torch.cuda.set_rng_state(state["random"]["cuda"], device)
+
+    def _refuse_nonfinite(self, numbers: Dict[str, float]) -> None:
+        bad = [name for name, value in numbers.items() if name.startswith(("actor/", "critic/"))
+               and not math.isfinite(value)]
+        if bad:
+            raise FloatingPointError("%s is not finite at iteration %d; the last checkpoint is from before: resume from it "
+                                     "with a new run and a lower learning rate" % (bad[0], self.iteration))
+
+
+def sizes(spec: EnvSpec) -> Dict[str, Any]:
+    """What must agree between a checkpoint and the environment it goes on with."""
+    return {"num_envs": spec.num_envs, "agents": list(spec.agents), "obs_sizes": list(spec.obs_sizes),
+            "state_size": spec.state_size, "actions": [str(space) for space in spec.actions]}
+
+
+def check_sizes(saved: Dict[str, Any], spec: EnvSpec, *ignore: str) -> None:
+    """Raises ValueError that names the first size that differs."""
+    for name, now in sizes(spec).items():
+        if name not in ignore and saved[name] != now:
+            raise ValueError("the checkpoint has %s=%s, this environment %s" % (name, saved[name], now))
+
+
+class Stopwatch:
+    """Seconds of an iteration and of its collection; on CUDA by events, so that nothing waits."""
+
+    def __init__(self, device: torch.device):
+        self.cuda = device.type == "cuda"
+
+    def _now(self):
+        if not self.cuda:
+            return time.perf_counter()
+        event = torch.cuda.Event(enable_timing=True)
+        event.record()
+        return event
+
+    def start(self) -> None:
+        self.begin = self._now()
+
+    def lap(self) -> None:
+        self.middle = self._now()
+
+    def stop(self):
+        """(seconds since start, seconds from start to lap). Call it after the metrics were read."""
+        end = self._now()
+        if not self.cuda:
+            return end - self.begin, self.middle - self.begin
+        end.synchronize()
+        return self.begin.elapsed_time(end) / 1e3, self.begin.elapsed_time(self.middle) / 1e3
+
+
+class StopSignal:
+    """Turns the first Ctrl-C or SIGTERM into a wish to stop after this iteration; the second Ctrl-C interrupts."""
+
+    def __enter__(self) -> "StopSignal":
+        self.asked = False
+        self.before = {}
+        for number in (signal.SIGINT, signal.SIGTERM):
+            try:
+                self.before[number] = signal.signal(number, self._ask)
+            except ValueError:  # not the main thread: whoever runs us there handles signals
+                pass
+        return self
+
+    def _ask(self, number, frame) -> None:
+        self.asked = True
+        print("\nstopping after this iteration, with a checkpoint", flush=True)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def __exit__(self, *error) -> None:
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
+
+
+def _due(iteration: int, every: int) -> bool:
+    return every > 0 and iteration % every == 0

@@ -1,0 +1,181 @@
+"""python scripts/benchmark.py: how much collection, update and training cost beside the arithmetic they cannot avoid.
+
+    step      one environment step (actions to observation, reward, reset) beside bare engine stepping of the same model from
+              the same states with the same controls
+    update    one learner update beside a bare forward, backward and Adam loop over networks of the same sizes
+    train     whole iterations: steps/s of collection and in all, peak memory
+
+Both sides of a ratio are timed in turn within one run; printed are medians over repeats [lowest, highest].
+
+Keys: what=all (step, update, train or all), task=ShadowHandOver, algo=happo, num_envs=256,1024, repeats=5, device=auto,
+sim=auto, json (a file for the figures).
+"""
+
+import json
+import resource
+import time
+
+import torch
+from torch import nn
+
+from harl_isaac.config import ALGOS, TASKS, choose_device, locate
+from harl_isaac.episodes import EpisodeStats
+from harl_isaac.playback import read_arguments, run_script
+from harl_isaac.rollout import collect
+from harl_isaac.runs import versions
+
+DEFAULTS = {"what": "all", "task": "ShadowHandOver", "algo": "happo", "num_envs": "256,1024", "repeats": 5,
+            "device": "auto", "sim": "auto", "json": None}
+STEPS = 75  # environment steps in one repeat
+
+
+class Clock:
+    """Seconds on a device: everything launched before is finished at each reading."""
+
+    def __init__(self, device: torch.device):
+        self.device = device
+
+    def now(self) -> float:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        return time.perf_counter()
+
+    def time(self, function, *args) -> float:
+        begin = self.now()
+        function(*args)
+        return self.now() - begin
+
+
+def spread(values):
+    """Median, lowest and highest."""
+    ordered = sorted(values)
+    return {"median": ordered[len(ordered) // 2], "lowest": ordered[0], "highest": ordered[-1]}
+
+
+def random_actions(spec):
+    return tuple(torch.rand(spec.num_envs, space.size, device=spec.device) * 2 - 1 for space in spec.actions)
+
+
+def bare_step(physics):
+    """The engine alone. MuJoCo's batch is called below our tensors; MuJoCo Warp's views cost nothing."""
+    if physics.name == "mujoco":
+        physics.batch.step(None, physics.substeps)
+    else:
+        physics.step()
+
+
+def step_ratio(make, num_envs: int, device, sim, repeats: int):
+    """Seconds of STEPS task steps, and of the engine alone on copies of the same states and controls."""
+    clock, env, twin = Clock(device), make(num_envs, device, sim), make(num_envs, device, sim).physics
+    env.reset(0)
+    ours, bare = [], []
+    for repeat in range(repeats + 1):  # the first warms up
+        mine = engine = 0.0
+        for _ in range(STEPS):
+            actions = random_actions(env.spec)
+            twin.load_state_dict(env.physics.state_dict())
+            mine += clock.time(env.step, actions)
+            twin.ctrl.copy_(env.physics.ctrl)
+            twin._push("ctrl") if twin.name == "mujoco" else None
+            engine += clock.time(bare_step, twin)
+        ours.append(mine)
+        bare.append(engine)
+    rows = num_envs * STEPS
+    return {"task_steps_per_second": spread([rows / t for t in ours[1:]]),
+            "engine_steps_per_second": spread([rows / t for t in bare[1:]]),
+            "ratio": spread([a / b for a, b in zip(ours[1:], bare[1:])])}
+
+
+def bare_network(inputs: int, hidden, outputs: int, activation: str, device):
+    """LayerNorm, then Linear, activation, LayerNorm for each hidden layer, then Linear, as torch modules."""
+    kinds = {"relu": nn.ReLU, "tanh": nn.Tanh, "elu": nn.ELU, "selu": nn.SELU}
+    layers, width = [nn.LayerNorm(inputs)], inputs
+    for size in hidden:
+        layers += [nn.Linear(width, size), kinds[activation](), nn.LayerNorm(size)]
+        width = size
+    return nn.Sequential(*layers, nn.Linear(width, outputs)).to(device)
+
+
+def bare_loop(parts):
+    """(network, optimiser, inputs [B, I], epochs): forward, mean square, backward, Adam."""
+    for network, optimiser, inputs, epochs in parts:
+        for _ in range(epochs):
+            optimiser.zero_grad()
+            network(inputs).square().mean().backward()
+            optimiser.step()
+
+
+def update_ratio(make, algo, num_envs: int, device, sim, repeats: int):
+    """Seconds of a learner's update on a real rollout, and of the bare loop."""
+    env = make(num_envs, device, sim)
+    learner, spec, cfg = algo.learner(env.spec, 0), env.spec, algo
+    collect(env, learner.actors, learner.rollout, env.reset(0))
+    rollout, parts = learner.rollout, []
+    for i, space in enumerate(spec.actions):
+        network = bare_network(spec.obs_sizes[i], cfg.hidden, space.size, cfg.activation, device)
+        inputs = rollout.obs[:, :, i, :spec.obs_sizes[i]].flatten(0, 1).contiguous()
+        parts.append((network, torch.optim.Adam(network.parameters(), cfg.lr), inputs, cfg.epochs))
+    critic = bare_network(spec.state_size, cfg.hidden, 1, cfg.activation, device)
+    parts.append((critic, torch.optim.Adam(critic.parameters(), cfg.critic_lr), rollout.state.flatten(0, 2),
+                  cfg.critic_epochs))
+    clock, ours, bare = Clock(device), [], []
+    for _ in range(repeats + 1):
+        ours.append(clock.time(learner.update, 0.0))
+        bare.append(clock.time(bare_loop, parts))
+    return {"update_seconds": spread(ours[1:]), "bare_seconds": spread(bare[1:]),
+            "ratio": spread([a / b for a, b in zip(ours[1:], bare[1:])])}
+
+
+def training_speed(make, algo, num_envs: int, device, sim, repeats: int):
+    """Steps/s of whole iterations, with episode statistics, and this process's peak memory."""
+    env = make(num_envs, device, sim)
+    learner, stats, clock = algo.learner(env.spec, 0), EpisodeStats(env.spec), Clock(device)
+    step, total, collecting = env.reset(0), [], []
+    for _ in range(repeats + 1):
+        begin = clock.now()
+        step = collect(env, learner.actors, learner.rollout, step, stats)
+        middle = clock.now()
+        learner.update(0.0)
+        total.append(clock.now() - begin)
+        collecting.append(middle - begin)
+    rows = num_envs * learner.rollout.length
+    result = {"steps_per_second": spread([rows / t for t in total[1:]]),
+              "collect_steps_per_second": spread([rows / t for t in collecting[1:]]),
+              "peak_memory_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2 ** 20}
+    if device.type == "cuda":
+        result["peak_device_memory_gib"] = torch.cuda.max_memory_allocated(device) / 2 ** 30
+    return result
+
+
+def show(name: str, num_envs: int, figures) -> None:
+    parts = []
+    for key, value in figures.items():
+        form = "%s %.4g [%.4g, %.4g]" if isinstance(value, dict) else "%s %.3g"
+        parts.append(form % ((key, value["median"], value["lowest"], value["highest"]) if isinstance(value, dict)
+                             else (key, value)))
+    print("%-6s %6d environments: %s" % (name, num_envs, ", ".join(parts)), flush=True)
+
+
+def main() -> None:
+    args = read_arguments(__doc__, DEFAULTS)
+    device, algo = choose_device(args["device"]), locate(ALGOS[args["algo"]])()
+    make, sim, repeats = locate(TASKS[args["task"]])().make, args["sim"], args["repeats"]
+    kinds = {"step": lambda n: step_ratio(make, n, device, sim, repeats),
+             "update": lambda n: update_ratio(make, algo, n, device, sim, repeats),
+             "train": lambda n: training_speed(make, algo, n, device, sim, repeats)}
+    if args["what"] not in ("all", *kinds):
+        raise ValueError("what=%s; possible: all, %s" % (args["what"], ", ".join(kinds)))
+    results = []
+    for name in kinds if args["what"] == "all" else [args["what"]]:
+        for num_envs in (int(word) for word in args["num_envs"].split(",")):
+            figures = kinds[name](num_envs)
+            show(name, num_envs, figures)
+            results.append({"what": name, "num_envs": num_envs, **figures})
+    if args["json"]:
+        report = {"settings": args, "threads": torch.get_num_threads(), "device": str(device), **versions()}
+        with open(args["json"], "w") as file:
+            json.dump({**report, "results": results}, file, indent=2)
+
+
+if __name__ == "__main__":
+    run_script(main)

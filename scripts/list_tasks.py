@@ -1,0 +1,37 @@
+"""python scripts/list_tasks.py: every task with its agents, widths, actions and engines."""
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from harl_isaac.config import TASKS, locate
+from harl_isaac.env import Box, Discrete
+
+
+def short(space) -> str:
+    if isinstance(space, Box):
+        return "Box(%d)" % space.size
+    return "Discrete(%d)" % space.n if isinstance(space, Discrete) else "MultiDiscrete(%s)" % ", ".join(
+        str(n) for n in space.nvec)
+
+
+def main() -> None:
+    table = Table("task", "agents", "observations", "actions", "state", "episode", "engines", box=None)
+    for column in table.columns:
+        column.no_wrap = True
+    for name, path in sorted(TASKS.items()):
+        try:
+            env = locate(path)().make(1, torch.device("cpu"), "auto")
+        except (ImportError, ValueError) as error:
+            table.add_row(name, "not available here: %s" % error)
+            continue
+        spec = env.spec
+        engines = "mujoco, mujoco_warp" if hasattr(env, "physics") else "torch"
+        table.add_row(name, ", ".join(spec.agents), " ".join(str(size) for size in spec.obs_sizes),
+                      " ".join(short(space) for space in spec.actions), str(spec.state_size),
+                      "%d steps" % spec.max_episode_steps, engines)
+    Console(width=max(150, Console().width)).print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+"""python scripts/play.py run=<run folder>: show a trained policy, in MuJoCo's viewer where there is a screen, else as a video.
+
+Keys: run (a run folder, which means its best checkpoint, or a checkpoint file), out (video.mp4, or strip.png for a row of
+pictures; default: the viewer, or <run>/play.mp4), episodes=4, speed=0.5 (of the video), pick=any (any, success: only
+episodes that succeed), seed=0, sim=mujoco.
+"""
+
+import os
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from harl_isaac.checkpoint import run_folder
+from harl_isaac.evaluate import likeliest
+from harl_isaac.playback import load_policy, read_arguments, run_script
+from harl_isaac.render import render, save_recording
+
+DEFAULTS = {"run": None, "out": None, "episodes": 4, "speed": 0.5, "pick": "any", "seed": 0, "sim": "mujoco"}
+
+
+def record(env, actors, seed: int):
+    """One episode in every environment: frames of qpos and mocap [F, E, ...], lengths [E], success [E]."""
+    step, frames = env.reset(seed), []
+    lengths = np.zeros(env.spec.num_envs, dtype=int)
+    success, running = np.zeros_like(lengths, dtype=bool), np.ones_like(lengths, dtype=bool)
+    physics = env.physics
+    for t in range(env.spec.max_episode_steps):
+        frames.append([value.cpu().numpy().copy() for value in (physics.qpos, physics.mocap_pos, physics.mocap_quat)])
+        step = env.step(likeliest(env, actors, step))
+        lengths[running] = t + 1
+        if "success" in step.metrics:
+            success |= running & (step.metrics["success"].cpu().numpy() > 0)
+        running &= ~step.done.cpu().numpy()
+        if not running.any():
+            break
+    return [np.stack(part) for part in zip(*frames)], lengths, success
+
+
+def choose(lengths, success, pick: str, episodes: int):
+    """Environments to show. Raises ValueError if none qualifies."""
+    if pick not in ("any", "success"):
+        raise ValueError("pick=%s; possible: any, success" % pick)
+    candidates = np.flatnonzero(success) if pick == "success" else np.arange(len(lengths))
+    if not len(candidates):
+        raise ValueError("pick=success: none of %d episodes succeeded; use pick=any" % len(lengths))
+    return candidates[:episodes]
+
+
+def write_video(env, actors, args, out: Path) -> None:
+    parts, lengths, success = record(env, actors, args["seed"])
+    chosen = choose(lengths, success, args["pick"], args["episodes"])
+    qpos, mocap_pos, mocap_quat = [np.concatenate([part[:lengths[e], e] for e in chosen]) for part in parts]
+    with tempfile.TemporaryDirectory() as folder:
+        recording = Path(folder) / "recording.npz"
+        save_recording(recording, env.visual_model(), qpos, mocap_pos, mocap_quat, args["speed"] / env.control_seconds)
+        render(recording, out)
+    print("%s: %d episodes, %d frames, %d of them with success" % (out, len(chosen), len(qpos), success[chosen].sum()))
+
+
+def watch(env, actors, args) -> None:
+    """The viewer, at real-time speed, until it is closed."""
+    import mujoco
+    import mujoco.viewer
+
+    model = env.visual_model()
+    data = mujoco.MjData(model)
+    step = env.reset(args["seed"])
+    with mujoco.viewer.launch_passive(model, data) as viewer:
+        while viewer.is_running():
+            started = time.monotonic()
+            step = env.step(likeliest(env, actors, step))
+            data.qpos[:] = env.physics.qpos[0].cpu().numpy()
+            data.mocap_pos[:], data.mocap_quat[:] = env.physics.mocap_pos[0].cpu(), env.physics.mocap_quat[0].cpu()
+            mujoco.mj_forward(model, data)
+            viewer.sync()
+            time.sleep(max(0.0, env.control_seconds - (time.monotonic() - started)))
+
+
+def main() -> None:
+    args = read_arguments(__doc__, DEFAULTS)
+    screen = args["out"] is None and bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+    # More environments than episodes to show, so that pick=success has some to choose from.
+    count = 1 if screen else args["episodes"] * (16 if args["pick"] == "success" else 1)
+    env, actors, checkpoint = load_policy(args["run"], count, "cpu", args["sim"])
+    if not hasattr(env, "visual_model"):
+        raise ValueError("the run's task has no picture: it is not simulated by MuJoCo")
+    torch.manual_seed(args["seed"])
+    if screen:
+        watch(env, actors, args)
+    else:
+        write_video(env, actors, args, Path(args["out"] or run_folder(checkpoint) / "play.mp4"))
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,8 @@
+#!/usr/bin/env bash
+# scripts/test.sh: sets up .venv at the first start, then runs the tests; arguments go to pytest (-m slow: the slow ones).
+set -euo pipefail
+here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
+source "$here/environment.sh"
+prepare test,warp
+cd "$here/.."
+exec "$VENV_PYTHON" -m pytest "$@"

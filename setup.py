@@ -1,0 +1,35 @@
+"""Packaging: `cfg/` and `tasks/` ship inside the package, as harl_isaac.cfg and harl_isaac.tasks."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+SIMULATION = [name + '; python_version >= "3.11"' for name in (
+    "mujoco>=4.0,<5", "gymnasium-robotics>=1.4,<2", "imageio-ffmpeg>=0.5")]
+WARP = ['mujoco-warp>=4.0,<5; python_version >= "3.11"']
+TEST = ["pytest>=7", "vermin>=1.6"]
+
+
+def packages():
+    """Every package under its installed name."""
+    names = find_packages(include=["harl_isaac", "harl_isaac.*"])
+    for folder in ("cfg", "tasks"):
+        names += ["harl_isaac." + name for name in find_packages(include=[folder, folder + ".*"])]
+    return names
+
+
+setup(
+    name="harl-isaac",
+    version="0.1.0",
+    description="Heterogeneous-agent reinforcement learning on batched simulation",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.8",
+    package_dir={"harl_isaac.cfg": "cfg", "harl_isaac.tasks": "tasks"},
+    packages=packages(),
+    package_data={"harl_isaac.cfg": ["*.yaml", "*/*.yaml"]},
+    install_requires=["torch>=2.0", "numpy>=1.21", "hydra-core>=1.3,<2", "pyyaml", "tensorboard", "rich"] + SIMULATION,
+    extras_require={"warp": WARP, "test": TEST, "all": WARP + TEST},
+    entry_points={"console_scripts": ["harl-train = harl_isaac.cli:main"]},
+)

@@ -1,0 +1,9 @@
+"""Every task by its name. To add one: write its file, add a line here."""
+
+# name -> module:dataclass of settings, whose `make(num_envs, device, sim)` builds the environment
+TASKS = {
+    "ShadowHandOver": "harl_isaac.tasks.hands.over:ShadowHandOverCfg",
+    "CountingGame": "harl_isaac.tasks.games.counting:CountingGameCfg",
+    "MatrixGame": "harl_isaac.tasks.games.matrix:MatrixGameCfg",
+    "MixedGame": "harl_isaac.tasks.games.mixed:MixedGameCfg",
+}

@@ -1,0 +1,74 @@
+"""ShadowHandOver: the right hand throws an object over to the left hand (Chen et al., 2022, "Hand Over").
+
+Observation 211 and action 20 for each hand, state 398, reward, noise, end and success as in Bi-DexterousHands. Repaired
+here: the time limit is a truncation, not a failure; start angles stay within the joints' limits and are drawn for each
+hand; the bonus that is paid at distance zero exactly (never) is left out. Different by engine: fingertip forces are the
+net contact force in the world's axes, joint forces are the actuators' torques.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from harl_isaac.tasks.hands.base import (VELOCITY_SCALE, HandsCfg, TwoHands, quat_conj, quat_mul, rotation_angle,
+                                         tumbled)
+
+DISTANCE_SCALE = 50.0  # [1/m]
+REWARD_RATE = 0.2
+SUCCESS_DISTANCE = 0.03  # [m]
+DROP_HEIGHT = 0.2  # [m]
+
+
+@dataclass
+class ShadowHandOverCfg(HandsCfg):
+    """Two fixed hands, 0.25 m to throw."""
+
+    name: str = "ShadowHandOver"
+
+    def make(self, num_envs: int, device: torch.device, sim: str) -> "ShadowHandOver":
+        return ShadowHandOver(self, num_envs, device, sim)
+
+
+class ShadowHandOver(TwoHands):
+    """Two agents (or finger groups) with Box(20) actions; see the module's first lines."""
+
+    mounts = (((0.0, 0.0, 0.5), 0.0), ((0.0, -1.0, 0.5), 3.1415))
+    start = (0.0, -0.39, 0.54)
+    goal = (0.0, -0.64, 0.54)
+    tail_size = 24
+
+    def tail(self) -> Tensor:
+        """[E, 24] object pose 7, velocity 3, 0.2 x angular velocity 3, goal pose 7, rotation from goal to object 4."""
+        quat = self.object_quat()
+        return torch.cat((self.object_pos(), quat, self.physics.qvel[:, 48:51], VELOCITY_SCALE * self.object_angvel(),
+                          self.goal_pos, self.goal_quat, quat_mul(quat, quat_conj(self.goal_quat))), dim=1)
+
+    def reward(self) -> Tensor:
+        return over_reward(self.object_pos(), self.object_quat(), self.goal_pos, self.goal_quat)
+
+    def terminated(self) -> Tensor:
+        return self.object_pos()[:, 2] <= DROP_HEIGHT
+
+    def succeeded(self) -> Tensor:
+        return (self.object_pos() - self.goal_pos).norm(dim=1) < SUCCESS_DISTANCE
+
+    def reset_rows(self, mask: Tensor) -> None:
+        qpos = self._rest_pos.expand(self.spec.num_envs, -1).clone()
+        qpos[:, :48] = self.random_hand_joints()
+        u = self.uniform(-1.0, 1.0, 7)  # position 3, orientation 2, goal orientation 2
+        qpos[:, 48:51] += self.cfg.position_noise * u[:, :3]
+        qpos[:, 51:55] = tumbled(u[:, 3:5]).roll(1, dims=1)
+        rows = mask[:, None]
+        self.goal_pos.copy_(torch.where(rows, torch.as_tensor(self.goal, device=qpos.device), self.goal_pos))
+        self.goal_quat.copy_(torch.where(rows, tumbled(u[:, 5:7]), self.goal_quat))
+        self.action.masked_fill_(rows, 0.0)
+        self.physics.set_state(mask, qpos, torch.zeros_like(self.physics.qvel))
+        self.physics.mocap_pos[:, 0].copy_(self.goal_pos)
+        self.physics.mocap_quat[:, 0].copy_(self.goal_quat.roll(1, dims=1))
+
+
+def over_reward(pos: Tensor, quat: Tensor, goal_pos: Tensor, goal_quat: Tensor) -> Tensor:
+    """exp(-0.2 (50 d + theta)) for distance d [m] and angle theta [rad] to the goal: [E, 3], [E, 4] xyzw -> [E]."""
+    distance = (pos - goal_pos).norm(dim=1)
+    return torch.exp(-REWARD_RATE * (DISTANCE_SCALE * distance + rotation_angle(quat, goal_quat)))

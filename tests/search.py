@@ -1,0 +1,97 @@
+"""Open-loop search for hand tasks: can a few postures in a row, without feedback, do what the task asks?
+
+Cross-entropy method (Rubinstein, 1999) over a plan for each hand: three postures and the two moments of change.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+HANDS, POSTURES, SLOTS = 2, 3, 20
+# Which number of a posture drives each action slot: wrist 2; of the four fingers together J2 and J1; thumb 5. Fingers
+# are not spread (J3, LFJ4 stay at the middle).
+SLOT_NUMBER = (0, 1, -1, 2, 3, -1, 2, 3, -1, 2, 3, -1, -1, 2, 3, 4, 5, 6, 7, 8)
+NUMBERS = 9
+POSTURE_NUMBERS = HANDS * POSTURES * NUMBERS
+PLAN = POSTURE_NUMBERS + HANDS * (POSTURES - 1)
+FIRST_MOMENTS = (0.25, 0.5)  # share of the episode
+CLOSE = 0.3  # share of the distribution's width
+ELITES = 8  # best plans so far, which shape the next generation
+KEEP = 0.2  # share of the old distribution that stays in each generation
+OBJECT_VELOCITY_Y = 374 + 8  # in the state: two hands' blocks, then pose 7, velocity
+
+
+@dataclass
+class Found:
+    """A plan and how it does."""
+
+    plan: Tensor  # [PLAN]
+    mean_return: float
+    success: float  # share of starts
+    speed: float  # [m/s] the object's highest towards the left hand, mean over starts
+
+
+def plan_actions(plans: Tensor, length: int) -> Tensor:
+    """Plans [N, PLAN] -> actions [length, N, 40], right hand first."""
+    numbers = plans[:, :POSTURE_NUMBERS].reshape(-1, HANDS, POSTURES, NUMBERS).clamp(-1.0, 1.0)
+    postures = torch.nn.functional.pad(numbers, (0, 1))[..., SLOT_NUMBER]
+    moments = plans[:, POSTURE_NUMBERS:].reshape(-1, HANDS, POSTURES - 1)
+    clock = torch.arange(length)[:, None, None, None] / length
+    current = (clock >= moments).sum(-1)[..., None, None].expand(-1, -1, -1, 1, SLOTS)  # which posture
+    chosen = postures.expand(length, -1, -1, -1, -1).gather(3, current)
+    return chosen.reshape(length, len(plans), HANDS * SLOTS)
+
+
+def share_starts(env, starts: int, seed: int) -> None:
+    """Reset, then repeat the first `starts` rows over the batch: every plan meets the same starts."""
+    env.reset(seed)
+    rows = torch.arange(env.spec.num_envs) % starts
+    every = torch.ones_like(rows, dtype=torch.bool)
+    env.goal_quat.copy_(env.goal_quat[rows])
+    env.physics.set_state(every, env.physics.qpos[rows], env.physics.qvel[rows])
+    env.physics.forward(every)
+
+
+def play(env, actions: Tensor):
+    """First episode of every environment under actions [T, E, 40]: return, success, speed, each [E]."""
+    alive = torch.ones(env.spec.num_envs)
+    total, success, speed = torch.zeros_like(alive), torch.zeros_like(alive), torch.zeros_like(alive)
+    for action in actions:
+        step = env.step(action.split(SLOTS, dim=1))
+        total += alive * step.reward[:, 0]
+        success = torch.maximum(success, alive * step.metrics["success"])
+        speed = torch.maximum(speed, -alive * step.next_state[:, 0, OBJECT_VELOCITY_Y])
+        alive = alive * ~step.done
+    return total, success, speed
+
+
+def evaluate(env, plan: Tensor, seed: int, starts: int) -> Found:
+    """One plan from `starts` starts."""
+    share_starts(env, starts, seed)
+    results = play(env, plan_actions(plan[None], env.spec.max_episode_steps).expand(-1, env.spec.num_envs, -1))
+    return Found(plan, *(float(values[:starts].mean()) for values in results))
+
+
+def search(env, generations: int, starts: int, seed: int, watch=None) -> Found:
+    """Best mean plan for an environment with two agents; its batch holds num_envs / starts plans a generation."""
+    random = torch.Generator().manual_seed(seed)
+    plans = env.spec.num_envs // starts
+    mean, spread = torch.zeros(PLAN), torch.full((PLAN,), 0.7)
+    mean[POSTURE_NUMBERS:], spread[POSTURE_NUMBERS:] = torch.tensor(FIRST_MOMENTS * HANDS), 0.15
+    elite, scores = torch.zeros(0, PLAN), torch.zeros(0)
+    for generation in range(generations):
+        drawn = mean + spread * torch.randn(plans, PLAN, generator=random)
+        if generation:  # half of them close to one of the best
+            parents = elite[torch.randint(ELITES, (plans // 2,), generator=random)]
+            drawn[:plans // 2] = parents + CLOSE * spread * torch.randn(plans // 2, PLAN, generator=random)
+        share_starts(env, starts, seed)
+        actions = plan_actions(drawn, env.spec.max_episode_steps).repeat_interleave(starts, dim=1)
+        results = [values.view(plans, starts).mean(1) for values in play(env, actions)]
+        scores, order = torch.cat((scores, results[0])).topk(ELITES)
+        elite = torch.cat((elite, drawn))[order]
+        mean = KEEP * mean + (1.0 - KEEP) * elite.mean(0)
+        spread = KEEP * spread + (1.0 - KEEP) * elite.std(0)
+        if watch:
+            watch(generation, *results)
+    return evaluate(env, elite[0], seed, starts)  # the same starts; call evaluate for others

@@ -1,0 +1,409 @@
+"""Both physics engines under one protocol: they agree with each other, and each touches only what it is told to."""
+
+import importlib.util
+
+import mujoco
+import pytest
+import torch
+
+from harl_isaac.sim import engines
+from harl_isaac.sim.mujoco_cpu import MujocoPhysics
+from harl_isaac.tasks.hands.over import ShadowHandOver, ShadowHandOverCfg
+from harl_isaac.tasks.hands.scene import OBJECTS, two_hands
+from harl_isaac.tasks.hands.shadow_hand import PhysicsCfg
+
+CPU = torch.device("cpu")
+needs_warp = pytest.mark.skipif(any(importlib.util.find_spec(name) is None for name in ("mujoco_warp", "warp")),
+                                reason="mujoco-warp is not installed")
+each_engine = pytest.mark.parametrize("sim", ["mujoco", pytest.param("mujoco_warp", marks=needs_warp)])
+VISIBLE = ("qpos", "qvel", "ctrl", "xfrc_applied", "mocap_pos", "mocap_quat", "sensors")
+TIP_COLUMNS = [side * 119 + 13 * tip + axis for side in range(2) for tip in range(5) for axis in range(3)]  # framepos
+OBJECT = slice(48, 55)
+
+
+def over(sim, num_envs=4, shape="ball", gain=None, episode_length=75):
+    cfg = ShadowHandOverCfg(object=shape, episode_length=episode_length)
+    if gain is not None:
+        cfg.physics.gains.kp = cfg.physics.gains.force = cfg.physics.gains.damping = gain
+    return ShadowHandOver(cfg, num_envs, CPU, sim=sim)
+
+
+def scene_model(shape="ball"):
+    return two_hands(PhysicsCfg(), ShadowHandOver.mounts, shape, ShadowHandOver.start).compile()
+
+
+def play(task, steps, seed=0):
+    """Random actions; the Step after each."""
+    random = torch.Generator().manual_seed(seed)
+    for _ in range(steps):
+        action = torch.rand(task.spec.num_envs, 40, generator=random) * 2 - 1
+        yield task.step((action[:, :20], action[:, 20:]))
+
+
+def finish(steps):
+    return list(steps)[-1]
+
+
+def rows(*which, num_envs=4):
+    mask = torch.zeros(num_envs, dtype=torch.bool)
+    mask[list(which)] = True
+    return mask
+
+
+def visible(physics):
+    return {name: getattr(physics, name).clone() for name in VISIBLE}
+
+
+def equal(a, b, where=slice(None)):
+    return all(torch.equal(a[name][where], b[name][where]) for name in a)
+
+
+def all_but_worst(difference):
+    """Largest difference in all environments [E, ...] but one: a contact that is about to happen may tip either way."""
+    return difference.abs().flatten(1).amax(1).sort().values[-2].item()
+
+
+@needs_warp
+@pytest.mark.parametrize("shape", ["ball", "cube"])
+def test_engines_agree_over_episodes(shape):
+    """100 substeps in three episodes: same ends, rewards, observations; float32 against float64."""
+    tasks = [over(sim, 6, shape, gain=1.0, episode_length=20) for sim in ("mujoco", "mujoco_warp")]
+    starts = [task.reset(seed=1) for task in tasks]
+    torch.testing.assert_close(*[step.state for step in starts], atol=2e-3, rtol=0)
+    resets = 0
+    for one, two in zip(*[play(task, 50, seed=1) for task in tasks]):
+        assert torch.equal(one.terminated, two.terminated) and torch.equal(one.truncated, two.truncated)
+        assert all_but_worst(tasks[0].physics.qpos - tasks[1].physics.qpos) < 5e-4
+        assert all_but_worst(one.reward - two.reward) < 2e-5
+        assert all_but_worst(one.next_state - two.next_state) < 1e-2
+        torch.testing.assert_close(one.state[one.done], two.state[two.done], atol=2e-3, rtol=0)
+        resets += int(one.done.sum())
+    assert resets >= 12
+
+
+@needs_warp
+@pytest.mark.parametrize("shape", ["ball", "cube"])
+def test_engines_agree_in_one_step(shape):
+    """From the same state, with full gains, contacts, a moved goal and a push: one control step, every environment."""
+    one, two = [over(sim, 6, shape) for sim in ("mujoco", "mujoco_warp")]
+    everyone = torch.ones(6, dtype=torch.bool)
+    one.reset(seed=2), two.reset(seed=2)
+    for physics in (one.physics, two.physics):
+        physics.xfrc_applied[:, -2] = torch.tensor([0.1, 0.2, -0.3, 0.01, 0.0, 0.02])  # the object, next to the goal
+        physics.mocap_pos += 0.1
+    for _ in play(one, 15, seed=2):
+        for physics in (two.physics, one.physics):
+            physics.ctrl.copy_(one.physics.ctrl)
+            physics.set_state(everyone, one.physics.qpos, one.physics.qvel)
+            physics.forward(everyone)
+        torch.testing.assert_close(one.physics.sensors, two.physics.sensors, atol=2e-3, rtol=1e-3)
+        one.physics.step(), two.physics.step()
+        torch.testing.assert_close(one.physics.qpos, two.physics.qpos, atol=1e-4, rtol=0)
+        torch.testing.assert_close(one.physics.qvel, two.physics.qvel, atol=2e-2, rtol=0)
+
+
+@each_engine
+def test_set_state_and_forward_touch_their_rows_only(sim):
+    """Neither the written tensors nor anything behind them: the other rows' next step is the one they had before."""
+    task = over(sim)
+    physics, mask = task.physics, rows(1, 3)
+    task.reset(seed=0), finish(play(task, 8))
+    saved, before = physics.state_dict(), visible(physics)
+    qpos, qvel = before["qpos"] + 0.01, before["qvel"] * 0.5
+    physics.set_state(mask, qpos, qvel)
+    physics.forward(mask)
+    after = visible(physics)
+    assert equal(after, before, ~mask)
+    assert torch.equal(after["qpos"][mask], qpos[mask]) and torch.equal(after["qvel"][mask], qvel[mask])
+    assert (after["sensors"] != before["sensors"])[mask].any()
+    physics.step()
+    disturbed = visible(physics)
+    physics.load_state_dict(saved)
+    physics.step()
+    assert equal(visible(physics), disturbed, ~mask)
+    assert not torch.equal(physics.qpos[mask], disturbed["qpos"][mask])
+
+
+def engine_state(physics):
+    """The engine's own numbers in its own precision, less the time."""
+    state = physics.state_dict()
+    if "integration" in state:
+        return state["integration"][:, 1:]
+    return torch.cat([state[name].flatten(1) for name in VISIBLE + ("qacc_warmstart",) if name != "sensors"], 1)
+
+
+@each_engine
+def test_set_state_clears_the_warm_start(sim):
+    """A row's next step does not depend, to the last bit, on what the row did before it was written."""
+    task = over(sim)
+    physics, everyone = task.physics, torch.ones(4, dtype=torch.bool)
+    task.reset(seed=0), finish(play(task, 5))
+    qpos, qvel, ctrl = physics.qpos.clone(), physics.qvel.clone(), physics.ctrl.clone()
+    outcomes = []
+    for steps in (3, 9):
+        finish(play(task, steps, seed=steps))
+        physics.ctrl.copy_(ctrl)
+        physics.set_state(everyone, qpos, qvel)
+        physics.forward(everyone)
+        outcomes.append(engine_state(physics))
+        physics.step()
+        outcomes.append(engine_state(physics))
+    assert torch.equal(outcomes[0], outcomes[2]) and torch.equal(outcomes[1], outcomes[3])
+
+
+@each_engine
+def test_sensors_lag_after_step_and_are_current_after_forward(sim):
+    """After a step sensors show the last substep's start; a task that needs them current pays for a forward."""
+    task = over(sim)
+    physics, mask = task.physics, rows(0, 2)
+    task.reset(seed=0), finish(play(task, 8))
+    data = mujoco.MjData(scene_model())
+    current = torch.zeros(4, len(TIP_COLUMNS))
+    for row in range(4):
+        data.qpos[:] = physics.qpos[row].double().numpy()
+        mujoco.mj_forward(data.model, data)
+        current[row] = torch.from_numpy(data.sensordata).float()[TIP_COLUMNS]
+    lagging = physics.sensors.clone()
+    assert ((lagging[:, TIP_COLUMNS] - current).abs().amax(1) > 1e-4).all()
+    physics.forward(mask)
+    torch.testing.assert_close(physics.sensors[mask][:, TIP_COLUMNS], current[mask], atol=1e-6, rtol=0)
+    assert torch.equal(physics.sensors[~mask], lagging[~mask])
+
+
+def edit(physics, model, envs):
+    """One change of the model in each environment of `envs`: 1 mass, 2 friction, 3 gains, 4 damping, 5 size."""
+    body, geom = model.body("object").id, model.geom("object").id
+    everything = {name: physics.param(name) for name in ("body_mass", "body_inertia", "geom_friction", "geom_size",
+                                                         "actuator_gainprm", "actuator_biasprm", "dof_damping")}
+    if 1 in envs:
+        everything["body_mass"][1, body] *= 3.0
+        everything["body_inertia"][1, body] *= 3.0
+    if 2 in envs:
+        everything["geom_friction"][2, :, 0] *= 0.02
+    if 3 in envs:
+        everything["actuator_gainprm"][3, :, 0] *= 0.5
+        everything["actuator_biasprm"][3, :, 1] *= 0.5
+    if 4 in envs:
+        everything["dof_damping"][4, :48] *= 4.0
+    if 5 in envs:
+        everything["geom_size"][5, geom] *= 1.2
+    physics.commit_params()
+
+
+def drop(sim, envs):
+    """The same drop of the same ball in six environments whose models differ: qpos [T, E, nq], and the engine."""
+    task = over(sim, 6)
+    physics = task.physics
+    edit(physics, scene_model(), envs)
+    task.reset(seed=3)
+    first = torch.ones(6, dtype=torch.bool)
+    physics.set_state(first, physics.qpos[:1].expand(6, -1).contiguous(), torch.zeros_like(physics.qvel))
+    physics.forward(first)
+    random, path = torch.Generator().manual_seed(3), []
+    for _ in range(20):
+        action = (torch.rand(1, 40, generator=random) - 0.5).expand(6, -1)
+        task.step((action[:, :20], action[:, 20:]))
+        path.append(physics.qpos.clone())
+    return torch.stack(path), physics
+
+
+@each_engine
+def test_a_param_changes_its_environment_only(sim):
+    plain, _ = drop(sim, ())
+    edited, _ = drop(sim, (1, 2, 3, 4, 5))
+    assert torch.equal(plain, plain[:, :1].expand_as(plain))  # committing alone keeps environments alike
+    assert torch.equal(edited[:, 0], plain[:, 0])
+    assert ((edited - plain)[:, 1:].abs().amax((0, 2)) > 1e-3).all()
+    some, _ = drop(sim, (2, 4))
+    assert torch.equal(some[:, [0, 1, 3, 5]], plain[:, [0, 1, 3, 5]])
+    assert torch.equal(some[:, [2, 4]], edited[:, [2, 4]])
+
+
+@needs_warp
+def test_engines_agree_on_params():
+    """Randomised models move alike, and so do the constants derived from what was written."""
+    (one, c), (two, warp) = [drop(sim, (1, 2, 3, 4, 5)) for sim in ("mujoco", "mujoco_warp")]
+    torch.testing.assert_close(one, two, atol=1e-3, rtol=0)
+    for name in ("body_subtreemass", "body_invweight0", "dof_invweight0", "tendon_invweight0", "actuator_acc0",
+                 "geom_rbound"):
+        torch.testing.assert_close(c.param(name).float().flatten(1), warp.param(name).flatten(1), rtol=1e-3, atol=1e-6)
+    assert c.param("body_invweight0")[1, -2, 0] < 0.5 * c.param("body_invweight0")[0, -2, 0]
+
+
+@each_engine
+def test_param_refuses_an_unknown_field(sim):
+    with pytest.raises(ValueError, match="body_masses"):
+        over(sim, 1).physics.param("body_masses")
+
+
+@each_engine
+@pytest.mark.parametrize("params", [False, True], ids=["shared model", "own models"])
+def test_a_saved_state_continues_bitwise(sim, params):
+    first, second = over(sim, 6), over(sim, 6)
+    if params:
+        edit(first.physics, scene_model(), (1, 2, 3, 4, 5))
+    first.reset(seed=5), second.reset(seed=6)
+    finish(play(first, 7))
+    first.physics.xfrc_applied[:, -2, 2] = 0.05
+    saved = first.state_dict()
+    expected = finish(play(first, 7, seed=7))
+    finish(play(second, 3, seed=8))
+    second.load_state_dict(saved)
+    step = finish(play(second, 7, seed=7))
+    assert torch.equal(step.state, expected.state) and torch.equal(step.reward, expected.reward)
+    assert equal(visible(first.physics), visible(second.physics))
+
+
+@each_engine
+def test_a_loaded_state_is_whole_before_the_next_step(sim):
+    """Sensors as well: a forward of some rows leaves the others with those that were loaded."""
+    task = over(sim)
+    task.reset(seed=0), finish(play(task, 6))
+    saved, before = task.physics.state_dict(), visible(task.physics)
+    finish(play(task, 6))
+    task.physics.load_state_dict(saved)
+    assert equal(visible(task.physics), before)
+    task.physics.forward(rows(2))
+    assert equal(visible(task.physics), before, ~rows(2))
+
+
+@each_engine
+def test_addresses_stay(sim):
+    task = over(sim, episode_length=4)
+    physics = task.physics
+    before = {name: getattr(physics, name).data_ptr() for name in VISIBLE}
+    friction = physics.param("geom_friction")
+    task.reset(seed=0), finish(play(task, 9))
+    task.load_state_dict(task.state_dict())
+    physics.commit_params()
+    task.reset(), finish(play(task, 2))
+    assert before == {name: getattr(physics, name).data_ptr() for name in VISIBLE}
+    assert friction.data_ptr() == physics.param("geom_friction").data_ptr()
+
+
+@each_engine
+@pytest.mark.parametrize("field", ["qpos", "qvel"])
+def test_a_diverged_environment_is_reset_alone(sim, field, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)  # MuJoCo writes its warnings to a file here
+    sick, well = over(sim), over(sim)
+    sick.reset(seed=4), well.reset(seed=4)
+    finish(play(sick, 3)), finish(play(well, 3))
+    state = {"qpos": sick.physics.qpos.clone(), "qvel": sick.physics.qvel.clone()}
+    state[field][2, 50 if field == "qpos" else 3] = float("nan")
+    sick.physics.set_state(rows(2), **state)
+    others = ~rows(2)
+    for number, (one, two) in enumerate(zip(play(sick, 4, seed=1), play(well, 4, seed=1))):
+        assert one.metrics["diverged"].tolist() == [0, 0, float(number == 0), 0]
+        assert one.terminated[2] == (number == 0)
+        assert all(torch.isfinite(value).all() for value in (one.state, one.next_state, one.reward, *one.next_obs))
+        assert torch.equal(one.state[others], two.state[others]) and torch.equal(one.reward[others], two.reward[others])
+    assert sick.diverged_count == 1 and well.diverged_count == 0
+    assert torch.isfinite(sick.physics.qpos).all() and torch.isfinite(sick.physics.sensors).all()
+
+
+@pytest.mark.parametrize("shape", sorted(OBJECTS))
+def test_scene_has_none_of_the_traps(shape, monkeypatch, tmp_path):
+    """Each made the engines differ, or cost time for nothing; see the scene's comments."""
+    monkeypatch.chdir(tmp_path)
+    model = scene_model(shape)
+    pairs = {frozenset(pair) for pair in zip(model.pair_geom1.tolist(), model.pair_geom2.tolist())}
+    assert len(pairs) == model.npair == 36
+    assert (model.dof_frictionloss == 0).all() and (model.tendon_frictionloss == 0).all()
+    assert model.nmesh == 0 and model.ntendon == 8 and model.nu == 40
+    opt = model.opt
+    assert (opt.integrator, opt.solver, opt.cone) == (mujoco.mjtIntegrator.mjINT_IMPLICITFAST,
+                                                      mujoco.mjtSolver.mjSOL_NEWTON, mujoco.mjtCone.mjCONE_PYRAMIDAL)
+    assert (opt.timestep, opt.tolerance) == (1 / 120, 1e-6) and opt.noslip_iterations == 0
+    assert not (tmp_path / "MUJOCO_LOG.TXT").exists()  # two hands in one scene: no option in conflict
+
+
+def falling_box(force_sensor):
+    spec = mujoco.MjSpec()
+    spec.worldbody.add_geom(type=mujoco.mjtGeom.mjGEOM_PLANE, size=[1, 1, 0.1])
+    body = spec.worldbody.add_body(name="box", pos=[0, 0, 0.1])
+    body.add_freejoint()
+    body.add_geom(type=mujoco.mjtGeom.mjGEOM_BOX, size=[0.1, 0.1, 0.1], mass=1.0)
+    body.add_site(name="middle")
+    if force_sensor:
+        spec.add_sensor(name="force", type=mujoco.mjtSensor.mjSENS_FORCE, objtype=mujoco.mjtObj.mjOBJ_SITE,
+                        objname="middle")
+    return spec.compile()
+
+
+@pytest.mark.parametrize("force_sensor", [False, True])
+def test_external_forces_need_a_force_sensor(force_sensor):
+    """Why tasks read sensors only: the batch leaves cfrc_ext at zero unless a sensor asks for it."""
+    physics = MujocoPhysics(falling_box(force_sensor), 2, 1, CPU)
+    assert not hasattr(physics, "cfrc_ext")
+    physics.batch.bind("cfrc_ext")
+    for _ in range(50):
+        physics.step()
+    forces = torch.from_numpy(physics.batch.bind("cfrc_ext").copy())
+    weight = forces[:, 1, 5]
+    assert torch.allclose(weight, torch.full_like(weight, 9.81 if force_sensor else 0.0), atol=0.1)
+
+
+@each_engine
+def test_engines_leave_the_callers_model_alone(sim):
+    model = scene_model("cube")
+    flags = model.opt.disableflags
+    engines.make_physics(sim, model, 1, 2, CPU)
+    assert model.opt.disableflags == flags
+
+
+@needs_warp
+def test_graphs_do_what_plain_calls_do():
+    """Warp captures on the CPU too: replaying gives the same bits, also after a model field has moved."""
+    plain, captured = over("mujoco_warp"), over("mujoco_warp")
+    captured.physics._use_graphs = True
+    plain.reset(seed=0), captured.reset(seed=0)
+    for seed in range(2):
+        one, two = [finish(play(task, 4, seed)) for task in (plain, captured)]
+        assert torch.equal(one.state, two.state) and equal(visible(plain.physics), visible(captured.physics))
+        assert set(captured.physics._graphs) == {"step", "forward"}
+        for task in (plain, captured):
+            task.physics.param("geom_size")[1] *= 1.1
+            task.physics.commit_params()
+    assert not plain.physics._graphs
+
+
+@needs_warp
+def test_overflow_is_reported(monkeypatch, capfd):
+    from harl_isaac.sim import mujoco_warp
+    roomy = over("mujoco_warp")
+    monkeypatch.setattr(mujoco_warp, "buffer_sizes", lambda *_: (1, 160))
+    tight = over("mujoco_warp")
+    for task in (roomy, tight):
+        task.reset(seed=0), finish(play(task, 10))
+    assert not roomy.physics.overflow.any() and tight.physics.overflow.any()
+    assert "overflow" not in capfd.readouterr().out
+
+
+@needs_warp
+@pytest.mark.parametrize("shape, least", [("ball", (25, 116)), ("egg", (25, 124)), ("cube", (34, 190))])
+def test_buffers_hold_what_random_play_needs(shape, least):
+    """`least` contacts and rows were seen in 128 environments x 150 steps of random and bang-bang actions."""
+    data = over("mujoco_warp", 1, shape).physics._data
+    assert data.naconmax >= 1.4 * least[0] and data.njmax >= 1.15 * least[1]
+
+
+@needs_warp
+@pytest.mark.skipif(torch.cuda.is_available(), reason="CUDA is there")
+def test_warp_refuses_a_device_it_does_not_have():
+    with pytest.raises(ValueError, match="device=cuda:0.*no CUDA device.*sim=mujoco"):
+        engines.make_physics("mujoco_warp", falling_box(False), 1, 1, torch.device("cuda", 0))
+
+
+def test_an_unknown_engine_is_refused():
+    with pytest.raises(ValueError, match="sim=physx is unknown; possible: auto, mujoco, mujoco_warp"):
+        engines.choose_engine("physx", CPU)
+
+
+def test_a_missing_package_is_named(monkeypatch):
+    monkeypatch.setattr(engines, "find_spec", lambda name: None if name == "mujoco_warp" else object())
+    with pytest.raises(ValueError, match="sim=mujoco_warp needs mujoco_warp.*pip install mujoco-warp"):
+        engines.choose_engine("mujoco_warp", CPU)
+    assert engines.choose_engine("auto", torch.device("cuda")) == "mujoco"
+    monkeypatch.setattr(engines, "find_spec", lambda name: object())
+    assert engines.choose_engine("auto", torch.device("cuda")) == "mujoco_warp"
+    assert engines.choose_engine("auto", CPU) == "mujoco"
