@@ -22,6 +22,8 @@ from harl_isaac.config import differences, register, to_run  # noqa: E402
 from harl_isaac.runs import new_run, read_overrides, saved_config  # noqa: E402
 
 CONFIG = "harl_isaac.cfg"
+VALUED_FLAGS = ("-c", "--cfg", "-p", "--package", "-i", "--info", "-cp", "--config-path", "-cn", "--config-name", "-cd",
+                "--config-dir", "--experimental-rerun")
 USER_ERRORS = (ValueError, OSError, FloatingPointError)  # with a message meant for the user
 
 
@@ -30,8 +32,9 @@ def main() -> None:
     register()
     try:
         sys.argv[1:] = with_saved_overrides(sys.argv[1:])
-        if not any(word.startswith("-") and word not in ("-m", "--multirun") for word in sys.argv[1:]):
-            check_command_line([word for word in sys.argv[1:] if not word.startswith("-")])
+        if {"-h", "--help"} & set(sys.argv):
+            sys.argv.append("task=ShadowHandOver")  # hydra composes before it helps
+        check_command_line(overrides_in(sys.argv[1:]))
     except USER_ERRORS as error:
         fail(error)
     hydra_main(version_base="1.3", config_path="pkg://" + CONFIG, config_name="config")(job)()
@@ -80,22 +83,28 @@ def refuse_changes(cfg: DictConfig, folder: Path) -> None:
             folder, "; ".join(changed[:3])))
 
 
+def overrides_in(words: List[str]) -> List[str]:
+    """The command line without hydra's own options and their values."""
+    return [word for before, word in zip([""] + words, words) if not word.startswith("-") and before not in VALUED_FLAGS]
+
+
 def check_command_line(words: List[str]) -> None:
     """Compose once, to say in one line what is wrong with the command. Raises ValueError."""
-    plain = []
-    for override in OverridesParser.create().parse_overrides(words):
-        if override.is_sweep_override():
-            first = next(iter(override.sweep_string_iterator()))
-            plain.append("%s=%s" % (override.key_or_group, first))
-        else:
-            plain.append(override.input_line)
     try:
+        plain = [first_point(override) for override in OverridesParser.create().parse_overrides(words)]
         with initialize_config_module(CONFIG, version_base="1.3"):
             to_run(compose("config", plain))
     except (HydraException, OmegaConfBaseException) as error:
         raise ValueError(explain(error, words)) from None
     finally:
         GlobalHydra.instance().clear()
+
+
+def first_point(override) -> str:
+    """An override as it is, a sweep's (seed=1,2,3) by its first value."""
+    if not override.is_sweep_override():
+        return override.input_line
+    return "%s=%s" % (override.key_or_group, next(iter(override.sweep_string_iterator())))
 
 
 def explain(error: Exception, words: List[str]) -> str:
@@ -114,7 +123,9 @@ def explain(error: Exception, words: List[str]) -> str:
         return unknown("key", full[1] if full else key["key"], known_keys(words, full[1] if full else key["key"]))
     if "You must specify 'task'" in text:
         return "give a task, such as task=ShadowHandOver; possible: " + ", ".join(registry("task"))
-    lines = [part.strip() for part in causes[-1].split("\n") if part.strip()]
+    lines = [part.strip() for part in causes[-1].split("\n") if part.strip() and "https:" not in part]
+    if "override" in lines[0] or "alternative" in lines[0]:
+        return "cannot read %s (%s); give key=value" % (" ".join(words), "; ".join(lines))
     where = re.search(r"full_key: (\S+)", text)
     return (where[1] + ": " if where else "") + lines[0]
 

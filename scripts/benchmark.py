@@ -64,6 +64,13 @@ def bare_step(physics):
         physics.step()
 
 
+def copy_controls(physics, twin) -> None:
+    """Controls as the coming step will have them, down into the engine."""
+    twin.ctrl.copy_(physics.ctrl)
+    if twin.name == "mujoco":
+        twin.batch.ctrl = physics.ctrl.cpu().numpy()
+
+
 def step_ratio(make, num_envs: int, device, sim, repeats: int):
     """Seconds of STEPS task steps, and of the engine alone on copies of the same states and controls."""
     clock, env, twin = Clock(device), make(num_envs, device, sim), make(num_envs, device, sim).physics
@@ -74,9 +81,9 @@ def step_ratio(make, num_envs: int, device, sim, repeats: int):
         for _ in range(STEPS):
             actions = random_actions(env.spec)
             twin.load_state_dict(env.physics.state_dict())
+            env.act(torch.cat(actions, dim=-1))
+            copy_controls(env.physics, twin)
             mine += clock.time(env.step, actions)
-            twin.ctrl.copy_(env.physics.ctrl)
-            twin._push("ctrl") if twin.name == "mujoco" else None
             engine += clock.time(bare_step, twin)
         ours.append(mine)
         bare.append(engine)

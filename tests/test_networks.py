@@ -9,6 +9,7 @@ import torch
 import reference
 from harl_isaac.algos import critic_fit
 from harl_isaac.algos.critic_fit import adam, chunks, gradient_step
+from harl_isaac.algos.on_policy import OnPolicyCfg
 from harl_isaac.env import Box, Discrete, MultiDiscrete, action_width, mask_width
 from harl_isaac.networks.actors import StackedActors
 from harl_isaac.networks.critic import Critic
@@ -234,8 +235,8 @@ def test_networks_start_orthogonal_with_zero_biases_and_the_papers_sigma(activat
 
 
 def test_policies_without_a_hidden_layer_are_refused():
-    with pytest.raises(ValueError, match=r"algo.hidden=\[\].*at least one hidden layer"):
-        StackedActors(EQUAL, [], "relu", 0.01)
+    with pytest.raises(ValueError, match=r"algo.hidden=\[\].*at least one layer"):
+        OnPolicyCfg(hidden=[]).check(EQUAL)
 
 
 @pytest.mark.parametrize("state_agents", [1, 3])

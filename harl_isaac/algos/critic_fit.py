@@ -1,6 +1,6 @@
 """Fitting the critic to value targets, and the gradient step that actors and critics share."""
 
-from typing import Callable, Dict, Iterator, Sequence
+from typing import Dict, Iterator
 
 import torch
 from torch import Tensor
@@ -67,18 +67,20 @@ def fit_critic(critic: Critic, optimiser: torch.optim.Optimizer, state: Tensor, 
 
     The normaliser takes in the targets once a minibatch, before they are normalised, as the reference does.
     """
-    rows, device, total, norm = state.shape[0], state.device, 0.0, 0.0
+    rows, device = state.shape[0], state.device
+    size = rows // cfg.critic_minibatches
     for _ in range(cfg.critic_epochs):
+        total = torch.zeros((), device=device)
         for index in minibatches(rows, cfg.critic_minibatches, device):
             critic.normalizer.update(target[index])
             goal = critic.normalizer.normalize(target)
-            size = rows // cfg.critic_minibatches
 
             def losses():
                 for part in chunks(index, size, device):
                     each = value_loss(critic.normalized(state[part]), old_value[part], goal[part], cfg.clip,
                                       cfg.huber_delta)
+                    total.add_(each.detach().sum())
                     yield each.sum() * (cfg.value_coef / size)
 
             norm = gradient_step(optimiser, losses(), cfg.max_grad_norm)
-    return {"critic/grad_norm": norm}
+    return {"critic/loss": total / rows, "critic/grad_norm": norm}

@@ -17,6 +17,12 @@ from harl_isaac.networks.mlp import ACTIVATIONS
 from harl_isaac.rollout import Rollout
 
 
+INFINITY = float("inf")
+RANGES = (("rollout_length", 1, INFINITY), ("epochs", 1, INFINITY), ("critic_epochs", 1, INFINITY), ("lr", 0, INFINITY),
+          ("critic_lr", 0, INFINITY), ("gamma", 0, 1), ("gae_lambda", 0, 1), ("clip", 0, INFINITY),
+          ("huber_delta", 0, INFINITY), ("max_grad_norm", 0, INFINITY))
+
+
 @dataclass
 class OnPolicyCfg:
     """Settings of every on-policy algorithm; defaults are the paper's Table 25 (Bi-DexterousHands)."""
@@ -43,6 +49,10 @@ class OnPolicyCfg:
 
     def check(self, spec: EnvSpec) -> None:
         """Refuse what cannot run. Raises ValueError with both numbers."""
+        for name, low, high in RANGES:
+            if not low <= getattr(self, name) <= high:
+                bounds = "at least %g" % low if high == INFINITY else "within %g and %g" % (low, high)
+                raise ValueError("algo.%s=%g must be %s" % (name, getattr(self, name), bounds))
         rows = self.rollout_length * spec.num_envs
         for name, count in (("minibatches", self.minibatches), ("critic_minibatches", self.critic_minibatches)):
             if count < 1 or rows % count:
@@ -50,9 +60,11 @@ class OnPolicyCfg:
                     name, count, rows, self.rollout_length, spec.num_envs))
         if self.activation not in ACTIVATIONS:
             raise ValueError("algo.activation=%s; possible: %s" % (self.activation, ", ".join(ACTIVATIONS)))
-        for name in ("rollout_length", "epochs", "critic_epochs"):
-            if getattr(self, name) < 1:
-                raise ValueError("algo.%s=%d must be at least 1" % (name, getattr(self, name)))
+        if not self.hidden or min(self.hidden) < 1:
+            raise ValueError("algo.hidden=%s: give at least one layer of at least one unit, such as [256,256]" % self.hidden)
+        if spec.reward_agents > spec.state_agents:
+            raise ValueError("a reward for each agent (%d) needs a state for each agent, the environment gives %d" % (
+                spec.reward_agents, spec.state_agents))
 
 
 class OnPolicyLearner:

@@ -43,8 +43,6 @@ class StackedActors(nn.Module):
 
     def __init__(self, spec: EnvSpec, hidden: Sequence[int], activation: str, head_gain: float):
         super().__init__()
-        if not hidden:
-            raise ValueError("algo.hidden=[]: give at least one hidden layer, such as [256,256]")
         self.spec, self.activation = spec, ACTIVATIONS[activation]
         self.distributions = [distribution_for(space) for space in spec.actions]
         self.obs_size = max(spec.obs_sizes)

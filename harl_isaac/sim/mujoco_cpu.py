@@ -35,12 +35,13 @@ class MujocoPhysics:
         for name in STATE_FIELDS + ("sensors",):
             setattr(self, name, self._rows[name].to(device, torch.float32, copy=True))
         self.overflow = torch.zeros(num_envs, dtype=torch.int32, device=device)  # this engine makes room as it goes
+        self._pushed = {}  # type: Dict[str, int]
         self._masked = torch.zeros(num_envs, dtype=torch.bool)
         self._mask_array = self._masked.numpy()
         self.forward(torch.ones(num_envs, dtype=torch.bool, device=device))
 
     def step(self) -> None:
-        self._push(*INPUTS)
+        self._push()
         self._call(self.batch.step, None, self.substeps)
         self._pull()
 
@@ -55,7 +56,7 @@ class MujocoPhysics:
         self.qvel.copy_(self._rows["qvel"])
 
     def forward(self, mask: torch.Tensor) -> None:
-        self._push(*INPUTS)
+        self._push()
         self._masked.copy_(mask)
         self._call(self.batch.forward, self._mask_array)
         self._pull()
@@ -81,9 +82,13 @@ class MujocoPhysics:
             if name.startswith("model."):
                 self.param(name[6:]).copy_(state[name])
 
-    def _push(self, *names: str) -> None:
-        for name in names:
-            self._rows[name].copy_(getattr(self, name))
+    def _push(self) -> None:
+        """Hand over the inputs that were written since the last call (torch counts the writes to a tensor)."""
+        for name in INPUTS:
+            value = getattr(self, name)
+            if self._pushed.get(name) != value._version:
+                self._rows[name].copy_(value)
+                self._pushed[name] = value._version
 
     def _pull(self) -> None:
         for name in ("qpos", "qvel", "sensors"):

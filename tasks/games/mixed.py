@@ -37,6 +37,7 @@ class MixedGame:
         self.random = torch.Generator(device=device)
         self.count = torch.zeros(num_envs, dtype=torch.long, device=device)
         self.draw = torch.zeros(num_envs, 7, device=device)  # target 2, numbers 3, digits 2; all in [0, 1)
+        self.choices = torch.tensor([0, 1, 0, 1, 2], device=device)
         self.all_right = torch.ones(num_envs, dtype=torch.bool, device=device)
 
     def reset(self, seed: Optional[int] = None) -> Step:
@@ -83,11 +84,11 @@ class MixedGame:
         self.draw.copy_(torch.rand(self.draw.shape, generator=self.random, device=self.draw.device))
 
     def _digits(self) -> Tensor:
-        return (self.draw[:, 5:] * torch.tensor([2.0, 3.0], device=self.draw.device)).long()
+        return torch.stack((self.draw[:, 5] * 2.0, self.draw[:, 6] * 3.0), 1).long()
 
     def _observe(self):
         digits = self._digits()
-        dial = torch.cat((torch.nn.functional.one_hot(digits[:, 0], 2), torch.nn.functional.one_hot(digits[:, 1], 3)), 1)
+        dial = torch.cat((digits[:, :1].expand(-1, 2), digits[:, 1:].expand(-1, 3)), 1) == self.choices  # one_hot would read the digits on the host
         # Networks normalise their input, which would leave nothing of two numbers alone but their order.
         point = torch.nn.functional.pad(torch.nn.functional.pad(self.draw[:, :2], (0, 1), value=-1.0), (0, 1), value=1.0)
         obs = (point, self.draw[:, 2:5], dial.float())

@@ -59,11 +59,9 @@ class TwoHands(MujocoTask):
     tail_size: int
 
     def __init__(self, cfg: HandsCfg, num_envs: int, device: torch.device, sim: str = "auto"):
-        from harl_isaac.tasks.hands.scene import two_hands  # needs MuJoCo
-
         self.cfg = cfg
         groups = hand_groups(cfg.agents)
-        model = two_hands(cfg.physics, self.mounts, cfg.object, self.start).compile()
+        model = self._scene(visual=False).compile()
         self.control_seconds = cfg.physics.timestep * cfg.physics.substeps
         physics = make_physics(sim, model, num_envs, cfg.physics.substeps, device)
         super().__init__(physics, self._spec(groups, num_envs, device))
@@ -95,9 +93,7 @@ class TwoHands(MujocoTask):
 
     def visual_model(self):
         """The same scene as an MjModel to look at: with meshes, a light and a camera."""
-        from harl_isaac.tasks.hands.scene import two_hands
-
-        return two_hands(self.cfg.physics, self.mounts, self.cfg.object, self.start, visual=True).compile()
+        return self._scene(visual=True).compile()
 
     def tail(self) -> Tensor:
         """[E, tail_size] what both hands see of the object and the goal."""
@@ -121,6 +117,14 @@ class TwoHands(MujocoTask):
         u = self.uniform(-1.0, 1.0, 2 * NUM_JOINTS)
         return torch.minimum(torch.maximum(self.cfg.joint_noise * (low + (high - low) * u), low), high)
 
+    def _scene(self, visual: bool):
+        try:
+            from harl_isaac.tasks.hands.scene import two_hands
+        except ImportError as error:
+            raise ValueError("%s needs MuJoCo (%s): pip install mujoco gymnasium-robotics, on Python 3.11 or newer" % (
+                type(self).__name__, error)) from None
+        return two_hands(self.cfg.physics, self.mounts, self.cfg.object, self.start, visual)
+
     def _spec(self, groups, num_envs: int, device: torch.device) -> EnvSpec:
         names = ["+".join(group) if len(groups) > 1 else "hand" for group in groups]
         widths = [sum(len(PARTS[part]) for part in group) for group in groups]
@@ -128,6 +132,13 @@ class TwoHands(MujocoTask):
                        obs_sizes=(HAND_OBS + self.tail_size,) * (2 * len(groups)),
                        actions=tuple(Box(width) for width in widths * 2), state_size=2 * HAND_OBS + self.tail_size,
                        max_episode_steps=self.cfg.episode_length, device=device, metrics=("success", "diverged"))
+
+    def start_hands(self, mask: Tensor, qpos: Tensor) -> None:
+        """Where mask [E]: the joint targets are the start angles (in qpos [E, nq]), and no action was taken yet."""
+        rows = mask[:, None]
+        targets = qpos.index_select(1, self._actuated)
+        self.physics.ctrl.copy_(torch.where(rows, targets, self.physics.ctrl))
+        self.action.masked_fill_(rows, 0.0)
 
     def _read_limits(self, model) -> None:
         def tensor(values):
@@ -137,6 +148,8 @@ class TwoHands(MujocoTask):
         self._target_mid, self._target_half = (low + high) / 2, (high - low) / 2
         self._joint_low, self._joint_high = tensor(model.jnt_range[:2 * NUM_JOINTS]).T
         self._rest_pos = tensor(model.qpos0)
+        driven = [NUM_JOINTS * side + JOINTS.index(joint) for side in range(2) for joint in ACTUATED]
+        self._actuated = torch.tensor(driven, device=self.spec.device)
 
     def _index_actions(self, groups) -> None:
         """For each of the 40 slots, its place in the agents' actions in a row."""
@@ -146,11 +159,14 @@ class TwoHands(MujocoTask):
         self._slot_source = torch.tensor(both, device=self.spec.device)
 
     def _index_observation(self) -> None:
-        """Columns, scales and offsets that make both hands' blocks from (qpos, qvel, sensors, action) in a row."""
+        """Columns, scales and offsets that make both hands' blocks from (qpos, qvel, sensors, action) in a row.
+
+        Contact sensors report what a fingertip does to others; observed is what is done to it, hence the minus.
+        """
         low, high = self._joint_low[:NUM_JOINTS], self._joint_high[:NUM_JOINTS]
         ones = torch.ones
         scale = torch.cat((2.0 / (high - low).cpu(), ones(NUM_JOINTS) * VELOCITY_SCALE, ones(NUM_JOINTS) * FORCE_SCALE,
-                           ones(NUM_TIPS * TIP_SENSORS), ones(NUM_TIPS * CONTACT_SENSORS) * FORCE_SCALE,
+                           ones(NUM_TIPS * TIP_SENSORS), -ones(NUM_TIPS * CONTACT_SENSORS) * FORCE_SCALE,
                            ones(NUM_ACTUATED)))
         offset = torch.zeros(HAND_OBS)
         offset[:NUM_JOINTS] = (-(high + low) / (high - low)).cpu()

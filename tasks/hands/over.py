@@ -2,8 +2,9 @@
 
 Observation 211 and action 20 for each hand, state 398, reward, noise, end and success as in Bi-DexterousHands. Repaired
 here: the time limit is a truncation, not a failure; start angles stay within the joints' limits and are drawn for each
-hand; the bonus that is paid at distance zero exactly (never) is left out. Different by engine: fingertip forces are the
-net contact force in the world's axes, joint forces are the actuators' torques.
+hand; the bonus that is paid at distance zero exactly (never) is left out. Different by engine: a fingertip's force and
+torque are those of its contacts, in the world's axes, the torque about the contacts' force-weighted centre; a joint's force
+is its actuator's torque.
 """
 
 from dataclasses import dataclass
@@ -62,7 +63,7 @@ class ShadowHandOver(TwoHands):
         rows = mask[:, None]
         self.goal_pos.copy_(torch.where(rows, torch.as_tensor(self.goal, device=qpos.device), self.goal_pos))
         self.goal_quat.copy_(torch.where(rows, tumbled(u[:, 5:7]), self.goal_quat))
-        self.action.masked_fill_(rows, 0.0)
+        self.start_hands(mask, qpos)
         self.physics.set_state(mask, qpos, torch.zeros_like(self.physics.qvel))
         self.physics.mocap_pos[:, 0].copy_(self.goal_pos)
         self.physics.mocap_quat[:, 0].copy_(self.goal_quat.roll(1, dims=1))

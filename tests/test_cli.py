@@ -1,0 +1,129 @@
+"""The command line as a user meets it, in processes of its own: one line for a mistake, exit code 2, nothing lost."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+TINY = ["num_envs=4", "algo.rollout_length=3", "algo.hidden=[8]", "total_steps=24", "device=cpu", "eval.episodes=2",
+        "eval.interval=1"]
+
+
+def run(*words, cwd, script="train.py", **env):
+    return subprocess.run([sys.executable, str(ROOT / script), *words], cwd=str(cwd), capture_output=True, text=True,
+                          env={**os.environ, **env}, timeout=120)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A tiny finished run of ShadowHandOver, started in another directory: (that directory, the run's folder)."""
+    cwd = tmp_path_factory.mktemp("work")
+    result = run("task=ShadowHandOver", *TINY, cwd=cwd)
+    assert result.returncode == 0, result.stderr
+    assert result.stderr == ""
+    folders = list(cwd.glob("runs/ShadowHandOver/happo/*"))
+    assert len(folders) == 1 and list(cwd.iterdir()) == [cwd / "runs"]
+    assert "finished after 2 iterations, 24 steps" in result.stdout
+    return cwd, folders[0]
+
+
+MISTAKES = {
+    "task=ShadowhandOver": r"task ShadowhandOver is unknown; did you mean ShadowHandOver\? possible: .*MatrixGame",
+    "algo=hapo": r"algo hapo is unknown; did you mean happo\? possible: happo",
+    "algo.clipp=0.1": r"key algo.clipp is unknown; did you mean algo.clip\?",
+    "task.gravity=1": r"key task.gravity is unknown; .*possible: .*task.object",
+    "num_env=3": r"key num_env is unknown; did you mean num_envs\?",
+    "algo.clip=abc": r"algo.clip: Value 'abc' of type 'str' could not be converted to Float",
+    "num_envs=0": r"num_envs=0 must be at least 1",
+    "algo.minibatches=7": r"algo.minibatches=7 does not divide the batch of 19200 \(rollout_length 75 x num_envs 256\)",
+    "sim=mujoco_warp": r"sim=mujoco_warp trains on a CUDA device only, this run is on cpu; use sim=mujoco",
+    "sim=bullet": r"sim=bullet is unknown; possible: auto, mujoco, mujoco_warp",
+    "device=cuda:7": r"device=cuda:7: this machine shows \d+ CUDA device\(s\)",
+    "device=tpu": r"device=tpu is not a device; possible: auto, cpu, cuda",
+    "task.object=pan": r"object 'pan' is unknown; possible: egg, ellipsoid, ball, cube",
+    "task.agents=thumbs": r"agents=thumbs: give hands, fingers, or groups that name each of palm, FF",
+    "resume=nowhere": r"no run folder or checkpoint at nowhere",
+    "algo.hidden=[1,": r"cannot read .*algo.hidden=\[1,.* give key=value",
+    "num_envs": r"cannot read .*num_envs.*give key=value",
+    "log.console=loud": r"log.console=loud; possible: auto, lines, none",
+}
+
+
+@pytest.mark.parametrize("word", sorted(MISTAKES))
+def test_a_mistake_is_one_line_and_leaves_nothing_behind(word, tmp_path):
+    words = [word] if word.startswith("task=") else ["task=ShadowHandOver", "device=cpu", word]
+    result = run(*words, cwd=tmp_path)
+    assert result.returncode == 2
+    assert re.fullmatch("harl-train: .*" + MISTAKES[word] + ".*\n", result.stderr), result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_help_and_configuration_are_readable(tmp_path):
+    text = run("--help", cwd=tmp_path).stdout
+    assert "ShadowHandOver" in text and "happo" in text and "num_envs=256" in text
+    shown = run("task=ShadowHandOver", "--cfg", "job", cwd=tmp_path).stdout
+    assert "clip: 0.2" in shown and "object: egg" in shown
+
+
+def test_a_run_keeps_its_records(finished):
+    _, folder = finished
+    names = {path.name.split(".")[0] if "tfevents" in path.name else path.name for path in folder.iterdir()}
+    assert names == {"checkpoints", "config.yaml", "overrides.yaml", "versions.json", "metrics.csv", "eval.csv", "events"}
+    assert {path.name for path in (folder / "checkpoints").iterdir()} == {"latest.pt", "best.pt"}
+
+
+def test_resuming_goes_on_and_refuses_other_settings(finished):
+    cwd, folder = finished
+    result = run("resume=%s" % folder, "total_steps=48", cwd=cwd)
+    assert result.returncode == 0 and "finished after 4 iterations, 48 steps" in result.stdout, result.stderr
+    assert len((folder / "metrics.csv").read_text().splitlines()) == 5
+    for words, message in ((["algo.lr=1"], "algo.lr: was 0.0005, now 1.0"), (["task=MatrixGame"], "task.name: was Shad")):
+        result = run("resume=%s" % folder, *words, cwd=cwd)
+        assert result.returncode == 2 and message in result.stderr and result.stderr.count("\n") == 1
+
+
+def test_several_seeds_in_one_command(tmp_path):
+    result = run("-m", "task=MatrixGame", "seed=1,2", *TINY, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert len(list(tmp_path.glob("runs/MatrixGame/happo/*-seed[12]"))) == 2
+
+
+def test_evaluating_and_playing_a_run(finished):
+    cwd, folder = finished
+    result = run("run=%s" % folder, "episodes=4", "num_envs=2", cwd=cwd, script="scripts/evaluate.py")
+    assert result.returncode == 0 and "4 episodes" in result.stdout and re.search(r"success +0\.\d+ +\[", result.stdout)
+    result = run("run=%s" % folder, "out=strip.png", "episodes=1", cwd=cwd, script="scripts/play.py", DISPLAY="",
+                 WAYLAND_DISPLAY="")
+    if "rendering failed" in result.stderr:
+        pytest.skip("no OpenGL here: %s" % result.stderr.strip())
+    assert result.returncode == 0 and (cwd / "strip.png").stat().st_size > 10000, result.stderr
+
+
+@pytest.mark.parametrize("script, words, message", [
+    ("scripts/evaluate.py", ["run=nowhere"], "no run folder or checkpoint at nowhere"),
+    ("scripts/evaluate.py", ["episode=3"], "episode=3 is unknown; possible: run=..., episodes=..."),
+    ("scripts/evaluate.py", ["episodes=many"], "episodes=many is not a int"),
+    ("scripts/evaluate.py", [], "give run=<run folder>"),
+    ("scripts/play.py", ["run=nowhere"], "no run folder or checkpoint at nowhere"),
+    ("scripts/benchmark.py", ["what=nothing"], "what=nothing; possible: all, step, update, train")])
+def test_scripts_name_mistakes_too(script, words, message, tmp_path):
+    result = run(*words, cwd=tmp_path, script=script)
+    assert result.returncode == 2 and message in result.stderr and result.stderr.count("\n") == 1
+
+
+def test_all_tasks_are_listed(tmp_path):
+    text = run(cwd=tmp_path, script="scripts/list_tasks.py").stdout
+    assert "right hand, left hand" in text and "211 211" in text and "mujoco, mujoco_warp" in text
+
+
+def test_a_task_whose_simulator_is_missing_says_what_to_install(tmp_path):
+    (tmp_path / "hidden.py").write_text("import sys\nsys.modules['mujoco'] = None\nsys.argv[0] = 'train.py'\n"
+                                        "from harl_isaac.cli import main\nmain()\n")
+    result = subprocess.run([sys.executable, "hidden.py", "task=ShadowHandOver", "device=cpu"], cwd=str(tmp_path),
+                            capture_output=True, text=True)
+    assert result.returncode == 2 and result.stderr.count("\n") == 1, result.stderr
+    assert "ShadowHandOver needs MuJoCo" in result.stderr and "pip install" in result.stderr

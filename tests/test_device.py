@@ -1,0 +1,69 @@
+"""Nothing leaves the device between actions and metrics, and addresses stay: one whole iteration under a mode that refuses
+every operation that hands a tensor's content to the host."""
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from harl_isaac.episodes import EpisodeStats
+from harl_isaac.rollout import collect
+
+# On a GPU each of these makes the host wait: reading a number, sizes that depend on content, copies to another device.
+HOST_READS = ("_local_scalar_dense", "nonzero", "masked_select", "unique", "is_nonzero", "equal", "item", "tolist")
+
+
+class NoHostReads(TorchDispatchMode):
+    """Raises where an operation reads a tensor on the host."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name = func.overloadpacket.__name__
+        if name in HOST_READS or (name == "index" and any(
+                index is not None and index.dtype == torch.bool for index in args[1])):
+            raise AssertionError("host read: %s" % func)
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("task, overrides", [
+    ("ShadowHandOver", []), ("ShadowHandOver", ["task.agents=fingers", "algo.minibatches=3"]),
+    ("MixedGame", ["algo.critic_minibatches=2"]), ("MatrixGame", ["task.masks=true", "task.absences=true"])])
+def test_an_iteration_reads_nothing_on_the_host(settings, task, overrides):
+    cfg = settings(task, *overrides)
+    env = cfg.task.make(cfg.num_envs, torch.device("cpu"), cfg.sim)
+    learner, stats = cfg.algo.learner(env.spec, 0), EpisodeStats(env.spec)
+    step = collect(env, learner.actors, learner.rollout, env.reset(0), stats)
+    learner.update(0.0)
+    with NoHostReads():
+        collect(env, learner.actors, learner.rollout, step, stats)
+        learner.update(0.5)
+        stats.drain()
+
+
+@pytest.mark.parametrize("read", [lambda x: x.item(), lambda x: bool(x > 0), lambda x: x.expand(3)[x.expand(3) > 0],
+                                  lambda x: x.expand(3).nonzero(), lambda x: float(x)])
+def test_the_mode_sees_a_host_read(read):
+    with pytest.raises(AssertionError, match="host read"), NoHostReads():
+        read(torch.ones(()))
+
+
+def addresses(env, learner):
+    tensors = {name: value for name, value in vars(learner.rollout).items() if isinstance(value, torch.Tensor)}
+    tensors.update({"stack %d" % i: weight for i, weight in enumerate(learner.actors.weights)})
+    tensors.update(dict(learner.actors.named_parameters()))
+    tensors.update({"critic " + name: value for name, value in learner.critic.named_parameters()})
+    for name in ("qpos", "qvel", "ctrl", "sensors"):
+        tensors[name] = getattr(env.physics, name)
+    return {name: value.data_ptr() for name, value in tensors.items()}
+
+
+def test_addresses_stay_over_iterations(settings):
+    cfg = settings("ShadowHandOver")
+    env = cfg.task.make(cfg.num_envs, torch.device("cpu"), cfg.sim)
+    learner = cfg.algo.learner(env.spec, 0)
+    step = env.reset(0)
+    before = addresses(env, learner)
+    for _ in range(2):
+        step = collect(env, learner.actors, learner.rollout, step)
+        learner.update(0.0)
+    learner.load_state_dict(learner.state_dict())
+    env.load_state_dict(env.state_dict())
+    assert addresses(env, learner) == before

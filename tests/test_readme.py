@@ -1,0 +1,65 @@
+"""The README's commands run, with tiny sizes."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text()
+TINY = ["num_envs=4", "algo.rollout_length=3", "algo.hidden=[8]", "total_steps=12", "device=cpu", "eval.episodes=2",
+        "eval.interval=1"]
+EXAMPLE_RUN = "runs/ShadowHandOver/happo/20260101-120000-seed1"
+BLOCKS = re.findall(r"```bash\n(.*?)```", README, re.S)
+COMMANDS = [line.split("  #")[0].strip() for block in BLOCKS for line in block.strip().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory):
+    cwd = tmp_path_factory.mktemp("readme")
+    execute("train.py", ["task=ShadowHandOver", *TINY], cwd)
+    return next(cwd.glob("runs/ShadowHandOver/happo/*"))
+
+
+def execute(script, words, cwd):
+    result = subprocess.run([sys.executable, str(ROOT / script), *words], cwd=str(cwd), capture_output=True, text=True,
+                            env={**os.environ, "DISPLAY": "", "WAYLAND_DISPLAY": ""}, timeout=240)
+    if "rendering failed" in result.stderr:
+        pytest.skip("no OpenGL here: " + result.stderr.strip())
+    assert result.returncode == 0, result.stderr
+
+
+def test_the_first_block_is_the_two_commands():
+    assert COMMANDS[:2] == ["scripts/train.sh task=ShadowHandOver algo=happo num_envs=256", "scripts/test.sh"]
+    assert all(os.access(ROOT / command.split()[0], os.X_OK) for command in COMMANDS[:2])
+
+
+@pytest.mark.parametrize("command", [command for command in COMMANDS if "pip install" not in command
+                                     and command != "scripts/test.sh"])
+def test_a_command_runs(command, run_folder, tmp_path):
+    words = shlex.split(command.replace(EXAMPLE_RUN, str(run_folder)))
+    script = words[1] if words[0] == "python" else "train.py"  # train.sh and harl-train are train.py
+    given = words[2:] if words[0] == "python" else words[1:]
+    if script == "train.py" and "resume" not in command:
+        named = {word.split("=")[0] for word in TINY}
+        given = [word for word in given if word.split("=")[0] not in named] + TINY
+    if "scripts/benchmark.py" in command:
+        given += ["num_envs=4", "repeats=1"]
+    execute(script, given, tmp_path)
+
+
+def test_every_task_and_algorithm_is_named():
+    from harl_isaac.algos import ALGOS
+    from harl_isaac.tasks import TASKS
+
+    missing = [name for name in [*TASKS, *ALGOS] if "`%s`" % name not in README]
+    assert missing == []
+
+
+def test_every_link_leads_somewhere():
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", README) if not link.startswith("http")]
+    assert [link for link in links if not (ROOT / link).exists()] == []
