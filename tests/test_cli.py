@@ -39,7 +39,7 @@ MISTAKES = {
     "num_env=3": r"key num_env is unknown; did you mean num_envs\?",
     "algo.clip=abc": r"algo.clip: Value 'abc' of type 'str' could not be converted to Float",
     "num_envs=0": r"num_envs=0 must be at least 1",
-    "algo.minibatches=7": r"algo.minibatches=7 does not divide the batch of 19200 \(rollout_length 75 x num_envs 256\)",
+    "algo.minibatches=7": r"algo.minibatches=7 does not divide the batch of 6400 \(rollout_length 25 x num_envs 256\)",
     "sim=mujoco_warp": r"sim=mujoco_warp trains on a CUDA device only, this run is on cpu; use sim=mujoco",
     "sim=bullet": r"sim=bullet is unknown; possible: auto, mujoco, mujoco_warp",
     "device=cuda:7": r"device=cuda:7: this machine shows \d+ CUDA device\(s\)",
