@@ -14,7 +14,9 @@ EPS = 1e-5  # LayerNorm's
 class MLP(nn.Module):
     """Maps [..., in] to [..., out] with the given tensors as its parameters, which may be views of a larger block.
 
-    The first weight is [in, out], the others are [out, in]; `norm_*` are the LayerNorm in front of each Linear.
+    The first weight is [in, out], the others are [out, in]; `norm_*` are the LayerNorm in front of each Linear. A
+    LayerNorm's scale and shift are folded into the Linear behind it: the same function, but their gradients then come
+    from the weight's, and no gradient is computed for the observations.
     """
 
     def __init__(self, weights: Sequence[Tensor], biases: Sequence[Tensor], norm_weights: Sequence[Tensor],
@@ -26,9 +28,10 @@ class MLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         last = len(self.weights) - 1
-        for layer, weight in enumerate(self.matrices()):
+        for layer, matrix in enumerate(self.matrices()):
             scale, shift = self.norm_weights[layer], self.norm_biases[layer]
-            x = F.linear(F.layer_norm(x, scale.shape, scale, shift, EPS), weight, self.biases[layer])
+            weight, bias = matrix * scale, torch.addmv(self.biases[layer], matrix, shift)
+            x = F.linear(F.layer_norm(x, scale.shape, eps=EPS), weight, bias)
             if layer < last:
                 x = self.activation(x)
         return x
