@@ -95,7 +95,7 @@ def test_joints_actuators_and_couplings(model, side):
         assert model.jnt_qposadr[first + i] == model.jnt_dofadr[first + i] == first + i
         assert model.jnt_range[first + i] == pytest.approx([low, high]) and model.jnt_limited[first + i]
         assert model.dof_armature[first + i] == pytest.approx(0.005 if wrist else 0.001)
-        assert model.dof_damping[first + i] == pytest.approx(2.0 * (0.5 if wrist else 0.1))
+        assert model.dof_damping[first + i] == pytest.approx(GainsCfg().damping * (0.5 if wrist else 0.1))
         assert model.dof_frictionloss[first + i] == 0.0
         if kp:
             actuator = model.actuator(named(side, "A_" + joint))

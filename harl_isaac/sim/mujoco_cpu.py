@@ -5,6 +5,7 @@ from typing import Dict
 import copy
 
 import mujoco
+import numpy as np
 import torch
 from mujoco.batch import MODEL_FIELDS, Batch, SimulationError
 
@@ -52,14 +53,20 @@ class MujocoPhysics:
             row = self._rows[name]
             value = value.to(row) if isinstance(value, torch.Tensor) else torch.full_like(row, value)
             row.copy_(torch.where(rows, value, row))
-        self.qpos.copy_(self._rows["qpos"])
-        self.qvel.copy_(self._rows["qvel"])
+            if name in STATE_FIELDS:
+                getattr(self, name).copy_(row)
 
     def forward(self, mask: torch.Tensor) -> None:
         self._push()
         self._masked.copy_(mask)
-        self._call(self.batch.forward, self._mask_array)
-        self._pull()
+        ids = np.flatnonzero(self._mask_array)
+        if len(ids) == 0:
+            return
+        self._call(self.batch.forward, ids)
+        rows, device = torch.from_numpy(ids), self.device
+        for name in ("qpos", "qvel", "sensors"):
+            value = self._rows[name].index_select(0, rows).to(device, torch.float32)
+            getattr(self, name).index_copy_(0, rows.to(device), value)
 
     def param(self, name: str) -> torch.Tensor:
         return torch.from_numpy(self.batch.expand(name))

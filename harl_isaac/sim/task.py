@@ -1,6 +1,7 @@
 """One step of a simulated task, in the order in which things happen. A task fills in the methods at the bottom."""
 
-from typing import Any, Dict, Optional, Tuple
+from contextlib import contextmanager
+from typing import Any, Dict, Iterator, Optional, Tuple
 
 import torch
 from torch import Tensor
@@ -8,7 +9,19 @@ from torch import Tensor
 from harl_isaac.env import EnvSpec, Step
 from harl_isaac.sim.physics import Physics
 
-DIVERGED = 1e6  # [m, rad, m/s, rad/s] beyond this, or not finite, an environment has blown up
+DIVERGED = 1e6  # [m, rad, m/s, rad/s together] beyond this, or not finite, an environment has blown up
+
+
+@contextmanager
+def one_thread(device: torch.device) -> Iterator[None]:
+    """On the CPU, torch's operations here are too small to be worth waking other threads (the physics has its own)."""
+    threads = torch.get_num_threads()
+    if device.type == "cpu":
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 class MujocoTask:
@@ -36,6 +49,10 @@ class MujocoTask:
 
     def step(self, actions: Tuple[Tensor, ...]) -> Step:
         """Act, simulate, observe, reward, end, reset, observe again where an episode began."""
+        with one_thread(self.spec.device):
+            return self._step(actions)
+
+    def _step(self, actions: Tuple[Tensor, ...]) -> Step:
         self.act(torch.cat(actions, dim=-1))
         self.physics.step()
         self.progress += 1
@@ -79,11 +96,11 @@ class MujocoTask:
     def _diverged(self) -> Tensor:
         """[E] bool. Their values are made finite so that nothing of them reaches a neighbour through the batch."""
         physics = self.physics
-        largest = torch.maximum(physics.qpos.abs().amax(1), physics.qvel.abs().amax(1))
-        diverged = ~(largest < DIVERGED)  # true for NaN as well
+        size = physics.qpos.square().sum(1) + physics.qvel.square().sum(1)
+        diverged = ~(size < DIVERGED ** 2)  # true for NaN as well
         self.diverged_count += diverged.sum()
         for value in (physics.qpos, physics.qvel, physics.sensors):
-            value.copy_(torch.where(diverged[:, None], 0.0, value))
+            value.masked_fill_(diverged[:, None], 0.0)
         return diverged
 
     def _start_episodes(self, mask: Tensor) -> None:

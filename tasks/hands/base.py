@@ -84,12 +84,12 @@ class TwoHands(MujocoTask):
         """State [E, 1, 374 + tail]; an agent sees its own hand's block and the tail [E, 187 + tail]."""
         physics = self.physics
         raw = torch.cat((physics.qpos, physics.qvel, physics.sensors, self.action), dim=1)
-        hands = raw.index_select(1, self._raw_index) * self._scale + self._offset
+        hands = torch.addcmul(self._offset, raw.index_select(1, self._raw_index), self._scale)
         state = torch.cat((hands, self.tail()), dim=1).clamp_(-CLIP, CLIP)
-        tail = state[:, 2 * HAND_OBS:]
-        sides = [torch.cat((state[:, i * HAND_OBS:(i + 1) * HAND_OBS], tail), dim=1) for i in range(2)]
+        right = torch.cat((state[:, :HAND_OBS], state[:, 2 * HAND_OBS:]), dim=1)
+        left = state[:, HAND_OBS:]  # stands in a row already
         per_side = self.spec.num_agents // 2
-        return tuple(obs for obs in sides for _ in range(per_side)), state[:, None]
+        return (right,) * per_side + (left,) * per_side, state[:, None]
 
     def visual_model(self):
         """The same scene as an MjModel to look at: with meshes, a light and a camera."""
@@ -115,7 +115,7 @@ class TwoHands(MujocoTask):
         """[E, 48] start angles: noise within the limits around zero, drawn for each hand."""
         low, high = self._joint_low, self._joint_high
         u = self.uniform(-1.0, 1.0, 2 * NUM_JOINTS)
-        return torch.minimum(torch.maximum(self.cfg.joint_noise * (low + (high - low) * u), low), high)
+        return torch.clamp(torch.addcmul(low, high - low, u) * self.cfg.joint_noise, low, high)
 
     def _scene(self, visual: bool):
         try:
@@ -212,7 +212,8 @@ def rotate(q: Tensor, v: Tensor) -> Tensor:
 
 def rotation_angle(a: Tensor, b: Tensor) -> Tensor:
     """Angle between orientations xyzw [..., 4] -> [...], rad in [0, pi]."""
-    vector = quat_mul(a, quat_conj(b))[..., :3]
+    av, bv = a[..., :3], b[..., :3]
+    vector = b[..., 3:] * av - a[..., 3:] * bv - torch.linalg.cross(av, bv)  # of a times b's inverse
     return 2.0 * torch.asin(vector.norm(dim=-1).clamp(max=1.0))
 
 

@@ -39,6 +39,11 @@ class ShadowHandOver(TwoHands):
     goal = (0.0, -0.64, 0.54)
     tail_size = 24
 
+    def __init__(self, cfg: ShadowHandOverCfg, num_envs: int, device: torch.device, sim: str = "auto"):
+        super().__init__(cfg, num_envs, device, sim)
+        self._goal = torch.tensor(self.goal, device=device)
+        self._no_velocity = torch.zeros_like(self.physics.qvel)
+
     def tail(self) -> Tensor:
         """[E, 24] object pose 7, velocity 3, 0.2 x angular velocity 3, goal pose 7, rotation from goal to object 4."""
         quat = self.object_quat()
@@ -55,18 +60,17 @@ class ShadowHandOver(TwoHands):
         return (self.object_pos() - self.goal_pos).norm(dim=1) < SUCCESS_DISTANCE
 
     def reset_rows(self, mask: Tensor) -> None:
-        qpos = self._rest_pos.expand(self.spec.num_envs, -1).clone()
-        qpos[:, :48] = self.random_hand_joints()
+        rows, count = mask[:, None], self.spec.num_envs
         u = self.uniform(-1.0, 1.0, 7)  # position 3, orientation 2, goal orientation 2
-        qpos[:, 48:51] += self.cfg.position_noise * u[:, :3]
-        qpos[:, 51:55] = tumbled(u[:, 3:5]).roll(1, dims=1)
-        rows = mask[:, None]
-        self.goal_pos.copy_(torch.where(rows, torch.as_tensor(self.goal, device=qpos.device), self.goal_pos))
-        self.goal_quat.copy_(torch.where(rows, tumbled(u[:, 5:7]), self.goal_quat))
+        quats = tumbled(u[:, 3:].reshape(-1, 2)).view(count, 2, 4)
+        pos = self._rest_pos[48:51] + self.cfg.position_noise * u[:, :3]
+        qpos = torch.cat((self.random_hand_joints(), pos, quats[:, 0].roll(1, dims=1)), dim=1)
+        torch.where(rows, self._goal, self.goal_pos, out=self.goal_pos)
+        torch.where(rows, quats[:, 1], self.goal_quat, out=self.goal_quat)
         self.start_hands(mask, qpos)
-        self.physics.set_state(mask, qpos, torch.zeros_like(self.physics.qvel))
-        self.physics.mocap_pos[:, 0].copy_(self.goal_pos)
-        self.physics.mocap_quat[:, 0].copy_(self.goal_quat.roll(1, dims=1))
+        self.physics.set_state(mask, qpos, self._no_velocity)
+        self.physics.mocap_pos[:, 0] = self.goal_pos
+        self.physics.mocap_quat[:, 0] = self.goal_quat.roll(1, dims=1)
 
 
 def over_reward(pos: Tensor, quat: Tensor, goal_pos: Tensor, goal_quat: Tensor) -> Tensor:
