@@ -6,8 +6,9 @@ import pytest
 import torch
 
 import reference
-from harl_isaac.algos import critic_fit
-from harl_isaac.algos.critic_fit import adam, fit_critic, huber, minibatches, value_loss
+from harl_isaac.algos import critic_fit, gradient
+from harl_isaac.algos.critic_fit import fit_critic, huber, value_loss
+from harl_isaac.algos.gradient import adam, minibatches
 from harl_isaac.algos.on_policy import explained_variance
 from harl_isaac.env import Box
 from harl_isaac.networks.critic import Critic, ValueNormalizer
@@ -114,7 +115,7 @@ def test_fitting_equals_a_literal_loop(changed, chunk, monkeypatch):
     """Of torch's autograd and Adam alone, over the same minibatches; in pieces or whole."""
     drawn, cfg = [], settings(**changed)
     monkeypatch.setattr(critic_fit, "minibatches", reference.recording(minibatches, drawn))
-    monkeypatch.setattr(critic_fit, "CPU_CHUNK", chunk)
+    monkeypatch.setattr(gradient, "CPU_CHUNK", chunk)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     with reference.double_precision():
         critic, state, old_value, target = critic_and_batch(beta=0.9)

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 import reference
-from harl_isaac.algos import critic_fit, happo
-from harl_isaac.algos.critic_fit import adam, minibatches
+from harl_isaac.algos import gradient, happo
+from harl_isaac.algos.gradient import adam, minibatches
 from harl_isaac.algos.happo import HappoCfg, happo_loss, update_agent
 from harl_isaac.algos.on_policy import explained_variance
 from harl_isaac.env import Box, Discrete, MultiDiscrete
@@ -132,7 +132,7 @@ def test_an_update_in_chunks_equals_one_in_whole_batches(i, minibatches_wanted, 
     results = []
     with reference.double_precision():
         for rows in (1000, 5):
-            monkeypatch.setattr(critic_fit, "CPU_CHUNK", rows)
+            monkeypatch.setattr(gradient, "CPU_CHUNK", rows)
             torch.manual_seed(1)
             actor, _, metrics = updated(i, torch.randn(24), minibatches=minibatches_wanted)
             results.append((parameters_of(actor), metrics))

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 import reference
-from harl_isaac.algos import critic_fit
-from harl_isaac.algos.critic_fit import adam, chunks, gradient_step
+from harl_isaac.algos import gradient
+from harl_isaac.algos.gradient import adam, chunks, gradient_step, summed_gradients
 from harl_isaac.algos.on_policy import OnPolicyCfg
 from harl_isaac.env import Box, Discrete, MultiDiscrete, action_width, mask_width
 from harl_isaac.networks.actors import StackedActors
@@ -157,8 +157,12 @@ def test_an_optimiser_step_of_one_agent_moves_the_stack_at_once_and_nobody_else(
     optimisers = [adam(actor.parameters(), 0.01, 1e-5) for actor in actors.agents]
     for i in list(range(spec.num_agents)) * 2:
         before, heads = snapshot(actors), actors.heads(obs)
-        loss = actors.agents[i].net(obs[:, i, :spec.obs_sizes[i]]).square().sum()
-        gradient_step(optimisers[i], iter([loss]), 10.0)
+
+        def loss_of(part):
+            unused = 0.0 * sum(p.sum() for p in actors.agents[i].parameters())
+            return actors.agents[i].net(obs[part, i, :spec.obs_sizes[i]]).square().sum() + unused, torch.zeros(1)
+
+        gradient_step(optimisers[i], loss_of, [slice(None)], 10.0)
         assert differing(before, snapshot(actors)) == [i]
         moved = (actors.heads(obs) != heads).any(0).any(-1)
         assert moved.nonzero().flatten().tolist() == [i]
@@ -188,7 +192,7 @@ def test_what_is_saved_of_an_agent_has_its_true_widths():
 
 @everywhere
 def test_the_gradient_of_chunks_is_the_gradient_of_the_batch(spec, monkeypatch):
-    monkeypatch.setattr(critic_fit, "CPU_CHUNK", 5)
+    monkeypatch.setattr(gradient, "CPU_CHUNK", 5)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     with reference.double_precision():
         actors = scrambled_actors(spec)
@@ -205,13 +209,33 @@ def test_the_gradient_of_chunks_is_the_gradient_of_the_batch(spec, monkeypatch):
             torch.testing.assert_close(*gradients)
 
 
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_threads_give_the_gradient_and_reports_of_one(threads):
+    """Every part once, in an order that does not depend on which thread is faster."""
+    weights = [torch.randn(6, 4, dtype=torch.float64, requires_grad=True) for _ in range(2)]
+    rows, parts = torch.randn(40, 6, dtype=torch.float64), list(torch.arange(40).split(7))
+
+    def loss_of(part):
+        loss = (rows[part] @ weights[0]).tanh().mul(rows[part] @ weights[1]).sum()
+        return loss, torch.stack((loss.detach(), torch.tensor(float(len(part)), dtype=torch.float64)))
+
+    loss, _ = loss_of(torch.arange(40))
+    expected = torch.autograd.grad(loss, weights)
+    torch.set_num_threads(threads)
+    results = [summed_gradients(weights, loss_of, parts) for _ in range(2)]
+    assert torch.get_num_threads() == threads
+    torch.testing.assert_close(results[0][0], list(expected))
+    torch.testing.assert_close(results[0][1], torch.tensor([loss.item(), 40.0], dtype=torch.float64))
+    assert all(torch.equal(a, b) for a, b in zip(results[0][0], results[1][0]))
+
+
 @pytest.mark.parametrize("index", [slice(0, 23), torch.randperm(40)[:23]], ids=["slice", "rows"])
 def test_chunks_are_the_minibatch_cut_in_pieces_on_the_cpu_and_whole_elsewhere(index, monkeypatch):
-    monkeypatch.setattr(critic_fit, "CPU_CHUNK", 5)
+    monkeypatch.setattr(gradient, "CPU_CHUNK", 5)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     rows = torch.arange(40)
     pieces = [rows[part] for part in chunks(index, 23, torch.device("cpu"))]
-    assert [len(piece) for piece in pieces] == [10, 10, 3]
+    assert [len(piece) for piece in pieces] == [4, 4, 4, 4, 4, 3]  # at most 5 rows, as many for both threads
     assert torch.equal(torch.cat(pieces), rows[index])
     whole = list(chunks(index, 23, torch.device("cuda")))
     assert len(whole) == 1 and torch.equal(rows[whole[0]], rows[index])

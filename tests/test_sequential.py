@@ -8,7 +8,7 @@ import torch
 
 import reference
 from harl_isaac.algos import happo
-from harl_isaac.algos.critic_fit import adam, minibatches
+from harl_isaac.algos.gradient import adam, minibatches
 from harl_isaac.algos.happo import HappoCfg
 from harl_isaac.algos.on_policy import OnPolicyLearner
 from harl_isaac.algos.sequential import alive_mean, sequential_update

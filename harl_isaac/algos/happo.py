@@ -6,7 +6,7 @@ from typing import Dict
 import torch
 from torch import Tensor
 
-from harl_isaac.algos.critic_fit import chunks, gradient_step, minibatches
+from harl_isaac.algos.gradient import chunks, gradient_step, minibatches
 from harl_isaac.algos.on_policy import OnPolicyCfg, OnPolicyLearner
 from harl_isaac.env import EnvSpec
 from harl_isaac.networks.actors import Actor
@@ -34,19 +34,19 @@ def update_agent(actor: Actor, optimiser: torch.optim.Optimizer, batch: AgentBat
     """`cfg.epochs` passes over one agent's batch; advantage [B] is factor x normalised advantage."""
     rows, device = batch.obs.shape[0], batch.obs.device
     for _ in range(cfg.epochs):
-        total, entropy_sum = torch.zeros((), device=device), torch.zeros((), device=device)
+        total = torch.zeros(2, device=device)
         for index in minibatches(rows, cfg.minibatches, device):
             weight = batch.alive[index].sum().clamp(min=1.0)
 
-            def losses():
-                for part in chunks(index, rows // cfg.minibatches, device):
-                    own = batch.rows(part)
-                    log_prob, entropy = actor.evaluate(own.obs, own.action, own.mask)
-                    surrogate = happo_loss(log_prob, own.log_prob, advantage[part], cfg.clip)
-                    total.add_((surrogate.detach() * own.alive).sum())
-                    entropy_sum.add_((entropy.detach() * own.alive).sum())
-                    yield ((surrogate - cfg.entropy_coef * entropy) * own.alive).sum() / weight
+            def loss_of(part):
+                own = batch.rows(part)
+                log_prob, entropy = actor.evaluate(own.obs, own.action, own.mask)
+                surrogate = (happo_loss(log_prob, own.log_prob, advantage[part], cfg.clip) * own.alive).sum()
+                bonus = (entropy * own.alive).sum()
+                return (surrogate - cfg.entropy_coef * bonus) / weight, torch.stack((surrogate, bonus)).detach()
 
-            norm = gradient_step(optimiser, losses(), cfg.max_grad_norm)
-    alive = batch.alive.sum().clamp(min=1.0)
-    return {"loss": total / alive, "entropy": entropy_sum / alive, "grad_norm": norm}
+            parts = chunks(index, rows // cfg.minibatches, device)
+            sums, norm = gradient_step(optimiser, loss_of, parts, cfg.max_grad_norm)
+            total += sums
+    loss, entropy = total / batch.alive.sum().clamp(min=1.0)
+    return {"loss": loss, "entropy": entropy, "grad_norm": norm}

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from harl_isaac.algos.advantage import gae
-from harl_isaac.algos.critic_fit import adam, fit_critic
+from harl_isaac.algos.critic_fit import fit_critic
+from harl_isaac.algos.gradient import adam
 from harl_isaac.algos.sequential import sequential_update
 from harl_isaac.env import EnvSpec
 from harl_isaac.networks.actors import StackedActors

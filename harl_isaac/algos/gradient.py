@@ -1,0 +1,91 @@
+"""Minibatches and the gradient step that actors and critics share."""
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Callable, Iterator, List, Tuple
+
+import torch
+from torch import Tensor
+
+CPU_CHUNK = 1280  # rows at most in a part on the CPU, so that its activations stay in a core's cache
+
+# part of a minibatch -> (its share of the loss [], sums to report [M])
+LossOf = Callable[..., Tuple[Tensor, Tensor]]
+
+
+def adam(parameters, lr: float, eps: float) -> torch.optim.Adam:
+    """Adam in one kernel where this torch has it for the parameters' device (it then reads nothing on the host)."""
+    parameters = list(parameters)
+    try:
+        return torch.optim.Adam(parameters, lr=lr, eps=eps, fused=True)
+    except RuntimeError:  # torch < 2.4 on the CPU
+        return torch.optim.Adam(parameters, lr=lr, eps=eps)
+
+
+def minibatches(rows: int, count: int, device: torch.device) -> Iterator:
+    """`count` random equal parts of the rows 0..rows-1; a single part is all of them, in order."""
+    if count == 1:
+        yield slice(0, rows)
+        return
+    for index in torch.randperm(rows, device=device).view(count, rows // count):
+        yield index
+
+
+def chunks(index, rows: int, device: torch.device) -> List:
+    """A minibatch (slice or index) of `rows` rows in pieces: as many for each thread on the CPU, one elsewhere."""
+    threads = torch.get_num_threads()
+    count = threads * -(-rows // (CPU_CHUNK * threads)) if device.type == "cpu" and rows > CPU_CHUNK else 1
+    size = -(-rows // count)
+    if not isinstance(index, slice):
+        return list(index.split(size))
+    return [slice(start, min(start + size, index.stop)) for start in range(index.start, index.stop, size)]
+
+
+def gradient_step(optimiser: torch.optim.Optimizer, loss_of: LossOf, parts: List, max_norm: float) -> Tuple[Tensor, Tensor]:
+    """One step on the sum of the parts' losses; returns the parts' summed reports [M] and the gradient's norm []."""
+    parameters = [p for group in optimiser.param_groups for p in group["params"]]
+    gradients, sums = summed_gradients(parameters, loss_of, parts)
+    for parameter, gradient in zip(parameters, gradients):
+        if parameter.grad is None:
+            parameter.grad = torch.empty_like(parameter)
+        parameter.grad.copy_(gradient)
+    norm = torch.nn.utils.clip_grad_norm_(parameters, max_norm)
+    optimiser.step()
+    return sums, norm
+
+
+def summed_gradients(parameters: List[Tensor], loss_of: LossOf, parts: List) -> Tuple[List[Tensor], Tensor]:
+    """Gradients and reports summed over the parts, always in the same order.
+
+    On the CPU each thread works through parts of its own: faster than sharing every small product among threads.
+    """
+    threads = torch.get_num_threads()
+    if len(parts) == 1 or threads == 1:
+        return _work(parameters, loss_of, parts)
+
+    def worker(k: int):
+        torch.set_num_threads(1)  # of this worker
+        return _work(parameters, loss_of, parts[k::threads])
+
+    try:
+        with ThreadPoolExecutor(threads) as pool:
+            results = list(pool.map(worker, range(min(threads, len(parts)))))
+    finally:
+        torch.set_num_threads(threads)
+    gradients, sums = results[0]
+    for more_gradients, more_sums in results[1:]:
+        torch._foreach_add_(gradients, more_gradients)
+        sums = sums + more_sums
+    return gradients, sums
+
+
+def _work(parameters: List[Tensor], loss_of: LossOf, parts: List) -> Tuple[List[Tensor], Tensor]:
+    gradients, total = None, None
+    for part in parts:
+        loss, sums = loss_of(part)
+        found = list(torch.autograd.grad(loss, parameters))
+        if gradients is None:
+            gradients, total = found, sums
+        else:
+            torch._foreach_add_(gradients, found)
+            total = total + sums
+    return gradients, total
