@@ -1,0 +1,1 @@
+"""Heterogeneous-agent reinforcement learning on batched simulation."""

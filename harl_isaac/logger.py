@@ -14,8 +14,10 @@ from harl_isaac.checkpoint import write_atomically
 
 SHOWN = (("return", "episode/return", "%.2f"), ("success", "episode/success", "%.1f%%"),
          ("length", "episode/length", "%.1f"), ("kl", "actor/kl", "%.4f"), ("entropy", "actor/entropy", "%.2f"),
-         ("expl. var.", "critic/explained_variance", "%.2f"), ("steps/s", "time/steps_per_second", "%.0f"),
-         ("collection/s", "time/collect_steps_per_second", "%.0f"), ("diverged", "episode/diverged", "%.2f%%"))
+         ("expl.var", "critic/explained_variance", "%.2f"), ("steps/s", "time/steps_per_second", "%.0f"),
+         ("collect/s", "time/collect_steps_per_second", "%.0f"), ("diverged", "episode/diverged", "%.2f%%"),
+         ("overflow", "episode/overflow", "%.2f%%"))
+TROUBLE = ("diverged", "overflow")  # shown only where there is any
 
 
 def read(metrics: Dict[str, Any]) -> Dict[str, float]:
@@ -117,24 +119,26 @@ class Panel:
         from rich.console import Group
         from rich.table import Table as RichTable
 
-        table = RichTable(*[title for title, _ in shown(numbers)], box=None, padding=(0, 2))
+        table = RichTable(*[title for title, _ in shown(numbers)], box=None, padding=(0, 1))
+        for column in table.columns:
+            column.no_wrap = True
         table.add_row(*[text for _, text in shown(numbers)])
         self.bar.update(self.task, completed=min(steps / total, 1.0), steps="{:,}".format(steps), left=clock(left))
         self.live.update(Group(table, self.bar))
 
     def say(self, text: str) -> None:
-        self.live.console.print(text, highlight=False)
+        self.live.console.print(text, highlight=False, soft_wrap=True)
 
     def close(self) -> None:
         self.live.stop()
 
 
 def shown(numbers: Dict[str, float]):
-    """(title, text) of what the console shows; what an environment does not report is left out, as is no divergence."""
+    """(title, text) of what the console shows; what an environment does not report is left out, as is no trouble."""
     result = []
     for title, name, form in SHOWN:
         value = numbers.get(name)
-        if value is None or (title == "diverged" and not value > 0):
+        if value is None or (title in TROUBLE and not value > 0):
             continue
         text = "-" if math.isnan(value) else form % (100.0 * value if "%%" in form else value)
         result.append((title, text))

@@ -1,16 +1,25 @@
 #!/usr/bin/env bash
-# scripts/gpu_check.sh [minutes=5] [out=gpu_check]: on a CUDA machine, everything that needs one, in one go; figures as JSON
-# in the folder `out`. Without a network, packages come from a folder named by SITE (or are already installed).
+# scripts/gpu_check.sh [minutes=5] [out=gpu_check]: on a CUDA machine, everything that needs one, in one go; figures as JSON in
+# the folder `out`. Without a network the missing packages come along in a folder:
+#   WHEELS=<folder of wheels>        installed into .venv with pip
+#   SITE=<folder of unpacked packages>   used as it is, beside the torch that PYTHON (default python3) has
 set -euo pipefail
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
-python="$root/.venv/bin/python"
-[ -x "$python" ] || python="${PYTHON:-python3}"
-if ! "$python" -c "import harl_isaac.tasks" 2> /dev/null; then
-    # Not installed: show the packages their installed names in a folder of links.
+python="${PYTHON:-python3}"
+[ -x "$root/.venv/bin/python" ] && python="$root/.venv/bin/python"
+if [ -n "${WHEELS:-}" ]; then
+    "$python" -m venv --without-pip --system-site-packages "$root/.venv"
+    "$python" -m pip --python "$root/.venv/bin/python" install --quiet --no-index --find-links "$WHEELS" \
+        hydra-core tensorboard rich mujoco gymnasium-robotics mujoco-warp
+    python="$root/.venv/bin/python"
+fi
+if ! (cd / && "$python" -c "import harl_isaac.tasks") 2> /dev/null; then
+    # Not installed: links show the folders under their installed names.
     links="$(mktemp -d)"
+    trap 'rm -rf "$links"' EXIT
     cp -rs "$root/harl_isaac" "$links/harl_isaac"
     ln -s "$root/tasks" "$links/harl_isaac/tasks"
     ln -s "$root/cfg" "$links/harl_isaac/cfg"
     export PYTHONPATH="$links${SITE:+:$SITE}${PYTHONPATH:+:$PYTHONPATH}"
 fi
-exec "$python" "$root/scripts/gpu_check.py" "$@"
+"$python" "$root/scripts/gpu_check.py" "$@"

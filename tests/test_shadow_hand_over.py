@@ -498,7 +498,7 @@ def test_success_is_strictly_closer_than_three_centimetres():
 def test_time_limit_success_and_new_episodes():
     """Rows: 0 lasts, 1 drops in step 75, 2 drops in step 10, 3 passes the goal in step 20. Objects fall from 30 m."""
     env, ends, success = make(4), [], []
-    assert env.spec.metrics == ("success", "diverged") and env.spec.max_episode_steps == 75
+    assert env.spec.metrics == ("success", "diverged", "overflow") and env.spec.max_episode_steps == 75
     env.reset(0)
     for row in range(4):
         put_object(env, row, (3.0, 3.0, 30.0))

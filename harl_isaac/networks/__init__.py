@@ -1,0 +1,1 @@
+"""Stacked per-agent policies, the central critic, action distributions."""

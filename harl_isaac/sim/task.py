@@ -24,6 +24,9 @@ def one_thread(device: torch.device) -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
+METRICS = ("success", "diverged", "overflow")  # the last: contacts were left out because the engine ran out of room
+
+
 class MujocoTask:
     """Base of the tasks that run on a `Physics`. Implements `harl_isaac.env.MultiAgentEnv`."""
 
@@ -91,7 +94,8 @@ class MujocoTask:
         return {"progress": self.progress, "success": self.success, "diverged": self.diverged_count, **self.buffers()}
 
     def _metrics(self, success: Tensor, diverged: Tensor) -> Dict[str, Tensor]:
-        return {"success": success.float(), "diverged": diverged.float()}
+        return {"success": success.float(), "diverged": diverged.float(),
+                "overflow": (self.physics.overflow != 0).float()}
 
     def _diverged(self) -> Tensor:
         """[E] bool. Their values are made finite so that nothing of them reaches a neighbour through the batch."""

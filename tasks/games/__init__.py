@@ -1,0 +1,1 @@
+"""Small games with a known optimum, in torch alone."""

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from harl_isaac.env import Box, EnvSpec
 from harl_isaac.sim.engines import make_physics
-from harl_isaac.sim.task import MujocoTask
+from harl_isaac.sim.task import METRICS, MujocoTask
 from harl_isaac.tasks.hands.shadow_hand import ACTUATED, DIGITS, JOINTS, PARTS, SIDES, PhysicsCfg
 
 VELOCITY_SCALE = 0.2
@@ -131,7 +131,7 @@ class TwoHands(MujocoTask):
         return EnvSpec(num_envs=num_envs, agents=tuple("%s %s" % (side, name) for side in SIDES for name in names),
                        obs_sizes=(HAND_OBS + self.tail_size,) * (2 * len(groups)),
                        actions=tuple(Box(width) for width in widths * 2), state_size=2 * HAND_OBS + self.tail_size,
-                       max_episode_steps=self.cfg.episode_length, device=device, metrics=("success", "diverged"))
+                       max_episode_steps=self.cfg.episode_length, device=device, metrics=METRICS)
 
     def start_hands(self, mask: Tensor, qpos: Tensor) -> None:
         """Where mask [E]: the joint targets are the start angles (in qpos [E, nq]), and no action was taken yet."""

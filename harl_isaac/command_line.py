@@ -1,0 +1,91 @@
+"""What is wrong with a command line, in one line: hydra's errors in the user's terms, with the nearest name."""
+
+import difflib
+import re
+from typing import List
+
+from hydra import compose, initialize_config_module
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from harl_isaac.algos import ALGOS
+from harl_isaac.config import to_run
+from harl_isaac.tasks import TASKS
+
+CONFIG = "harl_isaac.cfg"
+VALUED_FLAGS = ("-c", "--cfg", "-p", "--package", "-i", "--info", "-cp", "--config-path", "-cn", "--config-name", "-cd",
+                "--config-dir", "--experimental-rerun")
+
+
+def overrides_in(words: List[str]) -> List[str]:
+    """The command line without hydra's own options and their values."""
+    return [word for before, word in zip([""] + words, words) if not word.startswith("-") and before not in VALUED_FLAGS]
+
+
+def check_command_line(words: List[str]) -> None:
+    """Compose once, to say in one line what is wrong with the command. Raises ValueError."""
+    try:
+        plain = [first_point(override) for override in OverridesParser.create().parse_overrides(words)]
+        with initialize_config_module(CONFIG, version_base="1.3"):
+            to_run(compose("config", plain))
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ValueError(explain(error, words)) from None
+    finally:
+        GlobalHydra.instance().clear()
+
+
+def first_point(override) -> str:
+    """An override as it is, a sweep's (seed=1,2,3) by its first value."""
+    if not override.is_sweep_override():
+        return override.input_line
+    return "%s=%s" % (override.key_or_group, next(iter(override.sweep_string_iterator())))
+
+
+def explain(error: Exception, words: List[str]) -> str:
+    """Hydra's and OmegaConf's errors as one line, with the nearest name where one was misspelt."""
+    causes = [str(error)]
+    while error.__cause__ is not None:
+        error = error.__cause__
+        causes.append(str(error))
+    text = "\n".join(causes)
+    missing = re.search(r"Could not find '(?P<group>\w+)/(?P<name>[^']+)'", text)
+    if missing:
+        return unknown(missing["group"], missing["name"], registry(missing["group"]))
+    key = re.search(r"Key '(?P<key>[^']+)' (?:is )?not in '(?P<cls>\w+)'", text)
+    if key:
+        full = re.search(r"full_key: (\S+)", text)
+        return unknown("key", full[1] if full else key["key"], known_keys(words, full[1] if full else key["key"]))
+    if "You must specify 'task'" in text:
+        return "give a task, such as task=ShadowHandOver; possible: " + ", ".join(registry("task"))
+    lines = [part.strip() for part in causes[-1].split("\n") if part.strip() and "https:" not in part]
+    if "override" in lines[0] or "alternative" in lines[0]:
+        return "cannot read %s (%s); give key=value" % (" ".join(words), "; ".join(lines))
+    where = re.search(r"full_key: (\S+)", text)
+    return (where[1] + ": " if where else "") + lines[0]
+
+
+def unknown(kind: str, given: str, possible: List[str]) -> str:
+    """task "Shadowhandover" unknown; did you mean "ShadowHandOver"? possible: ..."""
+    folded = {name.lower(): name for name in possible}
+    near = difflib.get_close_matches(given.lower(), list(folded), 1, 0.5)
+    hint = "; did you mean %s?" % folded[near[0]] if near else ""
+    return "%s %s is unknown%s possible: %s" % (kind, given, hint or ";", ", ".join(possible))
+
+
+def registry(group: str) -> List[str]:
+    """Names that a group knows."""
+    return sorted({"task": TASKS, "algo": ALGOS}.get(group, {}))
+
+
+def known_keys(words: List[str], given: str) -> List[str]:
+    """The keys beside a misspelt one."""
+    parent = given.rpartition(".")[0]
+    choices = [word for word in words if re.match(r"(task|algo)=[A-Za-z]", word)]
+    with initialize_config_module(CONFIG, version_base="1.3"):
+        node = compose("config", choices)
+    if parent:
+        node = OmegaConf.select(node, parent)
+    return ["%s.%s" % (parent, key) if parent else str(key) for key in node or {}]
