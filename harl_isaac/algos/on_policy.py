@@ -36,9 +36,9 @@ class OnPolicyCfg:
     hidden: List[int] = field(default_factory=lambda: [256, 256, 256])  # actors and critic
     activation: str = "relu"  # relu, tanh, elu, selu
     head_gain: float = 0.01  # orthogonal gain of the actors' last layer
-    lr: float = 5e-4
+    lr: float = 3e-4
     critic_lr: float = 5e-4
-    lr_decay: bool = False  # linear, to zero at total_steps
+    lr_decay: bool = True  # linear, to zero at total_steps
     adam_eps: float = 1e-5
     gamma: float = 0.95
     gae_lambda: float = 0.95
@@ -47,7 +47,7 @@ class OnPolicyCfg:
     critic_epochs: int = 5
     critic_minibatches: int = 1
     clip: float = 0.2  # of the policies' ratio and of the value's change (in normalised units)
-    entropy_coef: float = 0.01
+    entropy_coef: float = 0.0
     value_coef: float = 1.0
     huber_delta: float = 10.0
     max_grad_norm: float = 10.0
