@@ -2,6 +2,7 @@
 
 import difflib
 import re
+from pathlib import Path
 from typing import List
 
 from hydra import compose, initialize_config_module
@@ -11,6 +12,7 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from harl_isaac import cfg
 from harl_isaac.algos import ALGOS
 from harl_isaac.config import to_run
 from harl_isaac.tasks import TASKS
@@ -77,13 +79,16 @@ def unknown(kind: str, given: str, possible: List[str]) -> str:
 
 def registry(group: str) -> List[str]:
     """Names that a group knows."""
+    if group == "experiment":
+        folder = Path(cfg.__file__).parent / "experiment"
+        return sorted(str(path.relative_to(folder).with_suffix("")) for path in folder.rglob("*.yaml"))
     return sorted({"task": TASKS, "algo": ALGOS}.get(group, {}))
 
 
 def known_keys(words: List[str], given: str) -> List[str]:
     """The keys beside a misspelt one."""
     parent = given.rpartition(".")[0]
-    choices = [word for word in words if re.match(r"(task|algo)=[A-Za-z]", word)]
+    choices = [word for word in words if re.match(r"(task|algo|experiment)=[A-Za-z]", word)]
     with initialize_config_module(CONFIG, version_base="1.3"):
         node = compose("config", choices)
     if parent:

@@ -33,6 +33,8 @@ def finished(tmp_path_factory):
 
 MISTAKES = {
     "task=ShadowhandOver": r"task ShadowhandOver is unknown; did you mean ShadowHandOver\? possible: .*MatrixGame",
+    "experiment=ShadowHandOver/hapo_table25": r"experiment ShadowHandOver/hapo_table25 is unknown; did you mean "
+                                              r"ShadowHandOver/happo_table25",
     "algo=hapo": r"algo hapo is unknown; did you mean happo\? possible: happo",
     "algo.clipp=0.1": r"key algo.clipp is unknown; did you mean algo.clip\?",
     "task.gravity=1": r"key task.gravity is unknown; .*possible: .*task.object",

@@ -1,0 +1,54 @@
+"""Every configuration file composes against its schema and holds deviations only."""
+
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_module
+from omegaconf import OmegaConf
+
+from harl_isaac import cfg
+from harl_isaac.algos import ALGOS
+from harl_isaac.config import choose_device, locate, to_run
+from harl_isaac.tasks import TASKS
+
+FOLDER = Path(cfg.__file__).parent
+EXPERIMENTS = sorted(str(path.relative_to(FOLDER / "experiment").with_suffix("")) for path in
+                     (FOLDER / "experiment").rglob("*.yaml"))
+
+
+def composed(*words):
+    with initialize_config_module("harl_isaac.cfg", version_base="1.3"):
+        return compose("config", list(words))
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_an_experiment_composes_and_repeats_no_default(name):
+    run = to_run(composed("experiment=" + name))
+    values = OmegaConf.load(FOLDER / "experiment" / (name + ".yaml"))
+    values.pop("defaults")
+    plain = composed("task=" + run.task.name, "algo=" + run.algo.name)
+    for key, value in OmegaConf.to_container(values).items():
+        pairs = {"%s.%s" % (key, sub): part for sub, part in value.items()} if isinstance(value, dict) else {key: value}
+        assert [path for path, part in pairs.items() if OmegaConf.select(plain, path) == part] == []
+
+
+@pytest.mark.parametrize("task", sorted(TASKS))
+@pytest.mark.parametrize("algo", sorted(ALGOS))
+def test_every_task_composes_with_every_algorithm(task, algo):
+    run = to_run(composed("task=" + task, "algo=" + algo))
+    assert isinstance(run.task, locate(TASKS[task])) and isinstance(run.algo, locate(ALGOS[algo]))
+    assert run.task.name == task and run.algo.name == algo
+
+
+def test_settings_of_one_run_are_not_those_of_another():
+    first, second = (to_run(composed("task=ShadowHandOver")) for _ in range(2))
+    first.task.physics.gains.kp = -1.0
+    first.algo.hidden.append(7)
+    assert second.task.physics.gains.kp != -1.0 and len(second.algo.hidden) == 3
+
+
+def test_devices():
+    assert str(choose_device("cpu")) == "cpu"
+    for name in ("cuda:99", "meta", "gpu"):
+        with pytest.raises(ValueError, match="device=" + name):
+            choose_device(name)
