@@ -66,7 +66,8 @@ def frames(recording) -> Iterator[np.ndarray]:
 def strip(pictures: List[np.ndarray]) -> np.ndarray:
     """STRIP_PICTURES pictures from start to end, side by side, at half size."""
     chosen = [pictures[i] for i in np.linspace(0, len(pictures) - 1, STRIP_PICTURES).round().astype(int)]
-    return np.concatenate([picture[::2, ::2] for picture in chosen], axis=1)
+    gap = np.full((HEIGHT // 2, 4, 3), 255, dtype=np.uint8)
+    return np.concatenate([part for picture in chosen for part in (picture[::2, ::2], gap)][:-1], axis=1)
 
 
 def main() -> None:

@@ -89,7 +89,7 @@ def _add_sensors(spec, side: str) -> None:
 
 def _add_light_and_cameras(spec) -> None:
     spec.worldbody.add_light(pos=[0.6, -0.5, 1.8], dir=[-0.4, 0, -1], diffuse=[0.8, 0.8, 0.8])
-    spec.worldbody.add_camera(name="side", pos=[0.9, -0.5, 0.8], xyaxes=[0, 1, 0, -0.32, 0, 0.95])
+    spec.worldbody.add_camera(name="side", pos=[0.7, -0.5, 0.74], xyaxes=[0, 1, 0, -0.3, 0, 0.95])
 
 
 def assets_folder() -> str:
