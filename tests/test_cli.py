@@ -1,6 +1,7 @@
 """The command line as a user meets it, in processes of its own: one line for a mistake, exit code 2, nothing lost."""
 
 import os
+import pty
 import re
 import subprocess
 import sys
@@ -83,9 +84,26 @@ def test_resuming_goes_on_and_refuses_other_settings(finished):
     result = run("resume=%s" % folder, "total_steps=48", cwd=cwd)
     assert result.returncode == 0 and "finished after 4 iterations, 48 steps" in result.stdout, result.stderr
     assert len((folder / "metrics.csv").read_text().splitlines()) == 5
-    for words, message in ((["algo.lr=1"], "algo.lr: was 0.0005, now 1.0"), (["task=MatrixGame"], "task.name: was Shad")):
+    for words, message in ((["algo.lr=1"], "algo.lr: was 0.0003, now 1.0"), (["task=MatrixGame"], "task.name: was Shad")):
         result = run("resume=%s" % folder, *words, cwd=cwd)
         assert result.returncode == 2 and message in result.stderr and result.stderr.count("\n") == 1
+
+
+def test_a_terminal_gets_a_live_table(tmp_path):
+    master, slave = pty.openpty()
+    process = subprocess.Popen([sys.executable, str(ROOT / "train.py"), "task=MatrixGame", *TINY], cwd=str(tmp_path),
+                               stdout=slave, stderr=subprocess.PIPE, env={**os.environ, "TERM": "xterm", "COLUMNS": "100"})
+    os.close(slave)
+    shown = b""
+    try:
+        while chunk := os.read(master, 4096):
+            shown += chunk
+    except OSError:  # the other end is closed: the run is over
+        pass
+    os.close(master)
+    text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown.decode())
+    assert process.wait() == 0 and process.stderr.read() == b""
+    assert "return  success" in text and "24 steps" in text and "finished after 2 iterations, 24 steps" in text
 
 
 def test_several_seeds_in_one_command(tmp_path):

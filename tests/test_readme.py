@@ -49,6 +49,8 @@ def test_a_command_runs(command, run_folder, tmp_path):
         given = [word for word in given if word.split("=")[0] not in named] + TINY
     if "scripts/benchmark.py" in command:
         given += ["num_envs=4", "repeats=1"]
+    if "scripts/play.py" in command:
+        given += ["episodes=1"]
     execute(script, given, tmp_path)
 
 
