@@ -69,6 +69,7 @@ def with_saved_overrides(words: List[str]) -> List[str]:
 def refuse_changes(cfg: DictConfig, folder: Path) -> None:
     """A resumed run keeps its settings. Raises ValueError that names what would differ."""
     changed = differences(saved_config(folder), OmegaConf.to_container(cfg, resolve=True))
+    changed.sort(key=lambda text: ".name:" not in text)  # another task or algorithm says it all
     if changed:
         raise ValueError("cannot resume %s with other settings (%s); start a new run instead" % (
             folder, "; ".join(changed[:3])))

@@ -30,6 +30,7 @@ from harl_isaac.runs import versions  # noqa: E402
 DEFAULTS = {"what": "all", "task": "ShadowHandOver", "algo": "happo", "num_envs": "256,1024",
             "rollout_length": 75, "repeats": 5, "device": "auto", "sim": "auto", "json": None}
 STEPS = 75  # environment steps in one repeat
+BLOCK = 5  # of them in a row, before the other side has its turn
 
 
 class Clock:
@@ -67,32 +68,48 @@ def bare_step(physics):
         physics.step()
 
 
-def copy_controls(physics, twin) -> None:
-    """Controls as the coming step will have them, down into the engine."""
-    twin.ctrl.copy_(physics.ctrl)
-    if twin.name == "mujoco":
-        twin.batch.ctrl = physics.ctrl.cpu().numpy()
+def set_controls(physics, controls) -> None:
+    """Controls [E, nu] for the coming steps, down into the engine."""
+    physics.ctrl.copy_(controls)
+    if physics.name == "mujoco":
+        physics.batch.ctrl = controls.cpu().numpy()
+
+
+def block_seconds(clock, env, twin, env_first: bool):
+    """Seconds of BLOCK task steps, and of the engine alone from the same states with the same controls."""
+    actions, controls = [random_actions(env.spec) for _ in range(BLOCK)], []
+    for action in actions:
+        env.act(torch.cat(action, dim=-1))
+        controls.append(env.physics.ctrl.clone())
+    twin.load_state_dict(env.physics.state_dict())
+
+    def task():
+        for action in actions:
+            env.step(action)
+
+    def engine():
+        seconds = 0.0
+        for value in controls:
+            set_controls(twin, value)
+            seconds += clock.time(bare_step, twin)
+        return seconds
+
+    if env_first:
+        mine = clock.time(task)
+        return mine, engine()
+    bare = engine()
+    return clock.time(task), bare
 
 
 def step_ratio(make, num_envs: int, device, sim, repeats: int):
-    """Seconds of STEPS task steps, and of the engine alone on copies of the same states and controls."""
+    """Seconds of task steps, and of the engine alone on copies of the same states and controls, block by block in turn."""
     clock, env, twin = Clock(device), make(num_envs, device, sim), make(num_envs, device, sim).physics
     env.reset(0)
     ours, bare = [], []
-    for repeat in range(repeats + 1):  # the first warms up
-        mine = engine = 0.0
-        for t in range(STEPS):
-            actions = random_actions(env.spec)
-            twin.load_state_dict(env.physics.state_dict())
-            env.act(torch.cat(actions, dim=-1))
-            copy_controls(env.physics, twin)
-            if t % 2:  # whoever goes second finds the threads awake: take turns
-                engine += clock.time(bare_step, twin)
-            mine += clock.time(env.step, actions)
-            if not t % 2:
-                engine += clock.time(bare_step, twin)
-        ours.append(mine)
-        bare.append(engine)
+    for _ in range(repeats + 1):  # the first warms up
+        pairs = [block_seconds(clock, env, twin, env_first=bool(k % 2)) for k in range(STEPS // BLOCK)]
+        ours.append(sum(mine for mine, _ in pairs))
+        bare.append(sum(engine for _, engine in pairs))
     rows = num_envs * STEPS
     return {"task_steps_per_second": spread([rows / t for t in ours[1:]]),
             "engine_steps_per_second": spread([rows / t for t in bare[1:]]),
