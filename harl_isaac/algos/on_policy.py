@@ -28,9 +28,9 @@ RANGES = (("rollout_length", 1, INFINITY), ("epochs", 1, INFINITY), ("critic_epo
 class OnPolicyCfg:
     """Settings of every on-policy algorithm; defaults are the paper's Table 25 (Bi-DexterousHands) but for four.
 
-    Shorter rollouts, a lower learning rate that decays, and no entropy bonus: with the table's own (75 steps, 5e-4
-    constant, 0.01; experiment=ShadowHandOver/happo_table25) throws are learnt more slowly and catches hardly at all here
-    (docs/results/ShadowHandOver.md).
+    Shorter rollouts, a lower learning rate that decays, and no entropy bonus: they learn the hand-over in fewer steps
+    than the table's own (75 steps, 5e-4 constant, 0.01; experiment=ShadowHandOver/happo_table25), as far as short runs
+    tell (docs/results/ShadowHandOver.md).
     """
 
     rollout_length: int = 25  # T, steps of each environment in one iteration
