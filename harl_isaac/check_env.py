@@ -5,7 +5,7 @@ from typing import Any, Callable, List, Optional, Tuple
 import torch
 from torch import Tensor
 
-from harl_isaac.env import Box, EnvSpec, MultiAgentEnv, Step, action_width, mask_width
+from harl_isaac.env import Box, EnvSpec, MultiAgentEnv, Step, mask_width
 
 
 def check_env(make: Callable[[], MultiAgentEnv], steps: int = 200) -> None:

@@ -33,7 +33,8 @@ class Table:
     """A CSV file that grows by a row at a time; after a resume, rows from beyond the checkpoint are gone."""
 
     def __init__(self, path: Path, iteration: int):
-        self.path, self.columns = path, None  # type: Path, Optional[List[str]]
+        self.path = path
+        self.columns: Optional[List[str]] = None
         rows = list(csv.reader(path.open())) if path.is_file() else []
         if rows:
             self.columns = rows[0]

@@ -4,7 +4,7 @@ Both engines integrate the same MuJoCo model. After `step` positions and velocit
 the last substep's start (one substep old), on both engines; after `forward` everything is current.
 """
 
-from typing import Dict, Optional
+from typing import Dict
 
 import torch
 
