@@ -5,15 +5,10 @@ width and in action space; nothing is padded here.
 """
 
 from dataclasses import dataclass, field, replace
-from typing import Any, Dict, Optional, Tuple, Union
+from typing import Any, Dict, Optional, Protocol, Tuple, Union
 
 import torch
 from torch import Tensor
-
-try:
-    from typing import Protocol
-except ImportError:  # pragma: no cover
-    from typing_extensions import Protocol
 
 
 @dataclass(frozen=True)

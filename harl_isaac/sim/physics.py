@@ -1,18 +1,12 @@
-"""What a task may ask of a physics engine, and the choice of one.
+"""What a task may ask of a physics engine.
 
 Both engines integrate the same MuJoCo model. After `step` positions and velocities are current while sensors describe
 the last substep's start (one substep old), on both engines; after `forward` everything is current.
 """
 
-from typing import Dict
+from typing import Dict, Protocol
 
 import torch
-
-try:
-    from typing import Protocol
-except ImportError:  # pragma: no cover
-    from typing_extensions import Protocol
-
 
 
 class Physics(Protocol):
