@@ -42,11 +42,20 @@ class Trainer:
 
         Returns the last iteration's numbers, empty if there was nothing left to do.
         """
-        cfg, numbers = self.cfg, {}  # type: RunCfg, Dict[str, float]
+        cfg = self.cfg
         self.folder = folder
         self.logger = Logger(folder, cfg.log.console, cfg.log.interval, cfg.total_steps, self.iteration, self.steps)
         self.logger.say("%s, %s: %d agents, %d environments on %s; %s" % (
             cfg.task.name, cfg.algo.name, self.env.spec.num_agents, cfg.num_envs, self.env.spec.device, folder))
+        try:
+            numbers = self._loop()
+            self.logger.say(self.summary(numbers))
+        finally:  # a terminal gets its cursor back also after an error
+            self.logger.close()
+        return numbers
+
+    def _loop(self) -> Dict[str, float]:
+        cfg, numbers = self.cfg, {}  # type: RunCfg, Dict[str, float]
         with StopSignal() as stop:
             while self.steps < cfg.total_steps and not stop.asked:
                 numbers = self.iterate()
@@ -58,8 +67,6 @@ class Trainer:
                 if _due(self.iteration, cfg.checkpoint.keep_every):
                     self.save("iteration_%06d" % self.iteration)
             self.save("latest")
-        self.logger.say(self.summary(numbers))
-        self.logger.close()
         return numbers
 
     def summary(self, numbers: Dict[str, float]) -> str:
