@@ -52,6 +52,16 @@ def normalized(values, alive):
     return [(value - mean) / (deviation + 1e-5) for value in values]
 
 
+def normalized_columns(advantage, alive):
+    """Each agent's advantages as numbers: one column is normalised for each agent, several jointly; [T, E, K], [T, E, A]."""
+    lives = [alive[..., i].flatten().tolist() for i in range(alive.shape[-1])]
+    if advantage.shape[-1] == 1:
+        return [normalized(advantage.flatten().tolist(), living) for living in lives]
+    columns = [advantage[..., i].flatten().tolist() for i in range(advantage.shape[-1])]
+    together = normalized(sum(columns, []), sum(lives, []))
+    return [together[i * len(columns[0]):(i + 1) * len(columns[0])] for i in range(len(columns))]
+
+
 def sigma(log_std):
     return 0.5 / (1.0 + math.exp(-log_std / 1.0))  # y sigmoid(log_std / x) with x = 1, y = 0.5
 
@@ -199,13 +209,13 @@ def stepped(optimiser, loss, max_norm):
 
 
 def happo(actors, optimisers, batches, advantages, order, parts, cfg):
-    """Algorithm 4's loop over agents. `batches[i]` = (obs, action, alive, mask), `advantages[i]` = one number a row,
+    """Algorithm 4's loop over agents. `batches[i]` = (obs, action, alive, mask), `advantages[i]` = one normalised number a row,
     `parts[i]` = the lists of rows of each gradient step. Returns the factor after the last agent."""
     old = [actor.evaluate(obs, action, mask)[0].tolist() for actor, (obs, action, _, mask) in zip(actors, batches)]
     factor = [1.0] * len(old[0])
     for i in order:
         obs, action, alive, mask = batches[i]
-        weighted = [m * a for m, a in zip(factor, normalized(advantages[i], alive.tolist()))]
+        weighted = [m * a for m, a in zip(factor, advantages[i])]
         for rows in parts[i]:
             log_prob, entropy = actors[i].evaluate(obs[rows], action[rows], None if mask is None else mask[rows])
             loss, living = 0.0 * log_prob.sum(), sum(float(alive[b]) for b in rows)
