@@ -1,4 +1,4 @@
-"""Small cooperative Markov games in which everything is a sum: the setting of the theorems of Zhong et al. (2024), Section 3.
+"""Small cooperative Markov games in which everything is a sum: the setting of the theory of Zhong et al. (2024), Section 3.
 
 Exact, in float64, for G games of equal sizes at once. A joint policy is a list with one tensor [G, S, N_i] of probabilities
 for each agent.

@@ -56,7 +56,7 @@ class LiteralGame:
         return self.q_of(s, {**known, **{i: a[i] for i in agents}}) - self.q_of(s, known)
 
     def left_side(self, s, before, i, new):
-        """Proposition 9's: the mean of A^i over actions of `before` and of i from the policies `new` [agent][state][action]."""
+        """Proposition 9's: the mean of A^i over actions of `before` and of i, from the policies `new`."""
         total, members = 0.0, (*before, i)
         for part in itertools.product(*[range(self.sizes[j]) for j in members]):
             a = dict(zip(members, part))

@@ -7,6 +7,7 @@ import torch
 
 from harl_isaac.tasks.games.memory import CUES, MemoryGameCfg
 from harl_isaac.tasks.games.opposites import OppositesGameCfg
+from test_device import NoHostReads
 
 CPU = torch.device("cpu")
 
@@ -89,3 +90,13 @@ def test_the_cue_is_shown_once_and_the_state_knows_it():
         assert (after.next_state[:, 0, 6] < left).all() and all((obs == 0.0).all() for obs in after.next_obs)
         step, left = after, after.state[:, 0, 6].clone()
     assert [set(each) for each in cues] == [{0, 1}, {0, 1, 2}]
+
+
+@pytest.mark.parametrize("cfg", [OppositesGameCfg(players=4), MemoryGameCfg()])
+def test_a_step_reads_nothing_on_the_host(cfg):
+    env = cfg.make(6, CPU, "auto")
+    actions = tuple(torch.zeros(6, 1, dtype=torch.long) for _ in env.spec.agents)
+    with NoHostReads():
+        env.reset(0)
+        for _ in range(8):
+            env.step(actions)

@@ -27,12 +27,12 @@ class MemoryGameCfg:
     def make(self, num_envs: int, device: torch.device, sim: str) -> "MemoryGame":
         """Raises ValueError."""
         if self.delay < 1:
-            raise ValueError("task.delay=%d: with the cue in sight there is nothing to remember, give 1 or more" % self.delay)
+            raise ValueError("task.delay=%d: what is in sight needs no memory, give 1 or more" % self.delay)
         return MemoryGame(self, num_envs, device)
 
 
 class MemoryGame:
-    """Agents see their cue one-hot, [2] and [3], then zeros; the state is both cues, the time passed and the time left [7]."""
+    """Agents see their cue one-hot, [2] and [3], then zeros; the state [7] is both cues, time passed and time left."""
 
     def __init__(self, cfg: MemoryGameCfg, num_envs: int, device: torch.device):
         self.longest = cfg.delay + LENGTHS
