@@ -5,5 +5,7 @@ TASKS = {
     "ShadowHandOver": "harl_isaac.tasks.hands.over:ShadowHandOverCfg",
     "CountingGame": "harl_isaac.tasks.games.counting:CountingGameCfg",
     "MatrixGame": "harl_isaac.tasks.games.matrix:MatrixGameCfg",
+    "MemoryGame": "harl_isaac.tasks.games.memory:MemoryGameCfg",
     "MixedGame": "harl_isaac.tasks.games.mixed:MixedGameCfg",
+    "OppositesGame": "harl_isaac.tasks.games.opposites:OppositesGameCfg",
 }
