@@ -40,7 +40,7 @@ def probabilities(actors, rollout, i):
 def surrogate(actor, batch, weighted):
     """The learner's objective of one agent at its old policy, in expectation."""
     log_prob = actor.evaluate(batch.obs, batch.action, batch.mask)[0]
-    return -(happo_loss(log_prob, batch.log_prob, weighted, 0.2) * batch.alive).sum()
+    return -(happo_loss(batch.ratio(log_prob), weighted, 0.2) * batch.alive).sum()
 
 
 @pytest.mark.parametrize("order", list(permutations(range(3))))
