@@ -6,4 +6,8 @@ TASKS = {
     "CountingGame": "harl_isaac.tasks.games.counting:CountingGameCfg",
     "MatrixGame": "harl_isaac.tasks.games.matrix:MatrixGameCfg",
     "MixedGame": "harl_isaac.tasks.games.mixed:MixedGameCfg",
+    "mamujoco/Ant": "harl_isaac.tasks.mamujoco.ant:AntCfg",
+    "mamujoco/HalfCheetah": "harl_isaac.tasks.mamujoco.half_cheetah:HalfCheetahCfg",
+    "mamujoco/Hopper": "harl_isaac.tasks.mamujoco.hopper:HopperCfg",
+    "mamujoco/Walker2d": "harl_isaac.tasks.mamujoco.walker2d:Walker2dCfg",
 }
