@@ -8,4 +8,8 @@ TASKS = {
     "MemoryGame": "harl_isaac.tasks.games.memory:MemoryGameCfg",
     "MixedGame": "harl_isaac.tasks.games.mixed:MixedGameCfg",
     "OppositesGame": "harl_isaac.tasks.games.opposites:OppositesGameCfg",
+    "mamujoco/Ant": "harl_isaac.tasks.mamujoco.ant:AntCfg",
+    "mamujoco/HalfCheetah": "harl_isaac.tasks.mamujoco.half_cheetah:HalfCheetahCfg",
+    "mamujoco/Hopper": "harl_isaac.tasks.mamujoco.hopper:HopperCfg",
+    "mamujoco/Walker2d": "harl_isaac.tasks.mamujoco.walker2d:Walker2dCfg",
 }
