@@ -7,7 +7,7 @@ from typing import Callable, Iterator, List, Tuple
 import torch
 from torch import Tensor
 
-CPU_CHUNK = 1280  # rows at most in a part on the CPU, so that its activations stay in a core's cache
+CPU_CHUNK = 2048  # rows at most in a part on the CPU, so that its activations stay in a core's cache
 
 # part of a minibatch -> (its share of the loss [], sums to report [M])
 LossOf = Callable[..., Tuple[Tensor, Tensor]]
