@@ -30,7 +30,7 @@ def fit_critic(critic: Critic, optimiser: torch.optim.Optimizer, state: Tensor, 
     normalised, as the reference does.
     """
     rows, device = state.shape[0], state.device
-    size = rows // cfg.critic_minibatches
+    size, state = rows // cfg.critic_minibatches, critic.net.standardised(state)
     for _ in range(cfg.critic_epochs):
         total = torch.zeros((), device=device)
         for index in minibatches(rows, cfg.critic_minibatches, device):
@@ -39,7 +39,8 @@ def fit_critic(critic: Critic, optimiser: torch.optim.Optimizer, state: Tensor, 
             weight = cfg.value_coef / (size * target[0].numel())
 
             def loss_of(part):
-                value = critic.normalized(state[part], None if memory is None else memory.rows(part))
+                own = None if memory is None else memory.rows(part)
+                value = critic.net.run(state[part], own, standardised=True)[0]
                 loss = value_loss(value, old_value[part], goal[part], cfg.clip, cfg.huber_delta).sum()
                 return loss * weight, loss.detach()
 

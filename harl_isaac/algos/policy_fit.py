@@ -1,6 +1,6 @@
 """Fitting a policy by gradient steps on a surrogate: what HAPPO, HAA2C, MAPPO and IPPO share."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Callable, Dict, List
 
 import torch
@@ -38,6 +38,7 @@ def fit_policy(actor: Actor, optimiser: torch.optim.Optimizer, batch: AgentBatch
     `loss(ratio [B], advantage [B]) -> [B]` is the algorithm. The mean is over rows where the agent was alive; if there is
     none in the whole batch, nothing moves.
     """
+    batch = replace(batch, obs=actor.net.standardised(batch.obs))
     with only_if(batch.alive.any(), optimiser):
         for _ in range(cfg.epochs):
             loss_sum, entropy_sum, norm = _epoch(actor, optimiser, batch, advantage, cfg, loss)
@@ -54,7 +55,7 @@ def _epoch(actor, optimiser, batch, advantage, cfg, loss):
 
         def loss_of(part):
             own = batch.rows(part)
-            log_prob, entropy = actor.evaluate(own.obs, own.action, own.mask, own.memory)
+            log_prob, entropy = actor.judge(actor.net.run(own.obs, own.memory, standardised=True)[0], own.action, own.mask)
             surrogate = (loss(own.ratio(log_prob), advantage[part]) * own.alive).sum()
             bonus = (entropy * own.alive).sum()
             return (surrogate - cfg.entropy_coef * bonus) / weight, torch.stack((surrogate, bonus)).detach()

@@ -45,7 +45,10 @@ class Actor(nn.Module):
 
         With action_aggregation=mean the log-probability is of each dimension, [..., W_i].
         """
-        head = self.head(obs, memory)
+        return self.judge(self.head(obs, memory), action, mask)
+
+    def judge(self, head: Tensor, action: Tensor, mask: Optional[Tensor]) -> Tuple[Tensor, Tensor]:
+        """`evaluate` from the head."""
         log_prob = self.log_prob(head, self.log_std, mask, action)
         return log_prob, self.distribution.entropy(head, self.log_std, mask)
 

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from harl_isaac.networks.gru import Memory, unroll
 
-ACTIVATIONS = {"relu": torch.relu, "tanh": torch.tanh, "elu": F.elu, "selu": F.selu}
 EPS = 1e-5  # LayerNorm's
+ACTIVATIONS = {"relu": torch.relu, "tanh": torch.tanh, "elu": F.elu, "selu": F.selu}
 
 
 class MLP(nn.Module):
@@ -34,13 +34,19 @@ class MLP(nn.Module):
     def forward(self, x: Tensor, memory: Optional[Memory] = None) -> Tensor:
         return self.run(x, memory)[0]
 
-    def run(self, x: Tensor, memory: Optional[Memory] = None) -> Tuple[Tensor, Optional[Tensor]]:
-        """The output, and of a recurrent network its states [N, L, H] after each step."""
+    def standardised(self, x: Tensor) -> Tensor:
+        """Inputs [..., in] with mean 0 and deviation 1: the same in every pass over a batch."""
+        return F.layer_norm(x, x.shape[-1:], eps=EPS)
+
+    def run(self, x: Tensor, memory: Optional[Memory] = None,
+            standardised: bool = False) -> Tuple[Tensor, Optional[Tensor]]:
+        """The output, and of a recurrent network its states [N, L, H] after each step; x may be standardised already."""
         last, states = len(self.weights) - 1, None
         for layer, matrix in enumerate(self.matrices()):
             scale, shift = self.norm_weights[layer], self.norm_biases[layer]
             weight, bias = matrix * scale, torch.addmv(self.biases[layer], matrix, shift)
-            x = F.linear(F.layer_norm(x, scale.shape, eps=EPS), weight, bias)
+            x = x if standardised and layer == 0 else self.standardised(x)
+            x = F.linear(x, weight, bias)
             if memory is not None and layer == last - 1:
                 x = states = unroll(x, self.gru[0], self.gru[1], memory)
             elif layer < last:
