@@ -34,7 +34,7 @@ class Player:
     """The deterministic policy at play: the likeliest actions at each Step, ready for `env.step`."""
 
     def __init__(self, spec: EnvSpec, actors: StackedActors):
-        self.spec, self.actors = spec, actors
+        self.spec, self.actors, self.layers = spec, actors, actors.folded()
         self.obs = actors.blank_obs(spec.num_envs)  # [E, A, O]
         widest = max(mask_width(space) for space in spec.actions)
         self.mask = torch.zeros((spec.num_envs, spec.num_agents, widest), dtype=torch.bool, device=spec.device)
@@ -51,7 +51,7 @@ class Player:
         if self.hidden is not None:
             self.hidden.masked_fill_(step.done[:, None, None], 0.0)
         masks = self.mask if step.action_mask is not None else None
-        return to_env(self.spec, self.actors.mode(self.obs, masks, self.hidden))
+        return to_env(self.spec, self.actors.mode(self.obs, masks, self.hidden, self.layers))
 
 
 @torch.no_grad()

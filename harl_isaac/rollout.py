@@ -9,6 +9,9 @@ from torch import Tensor
 from harl_isaac.env import Box, EnvSpec, MultiAgentEnv, Step, action_width, mask_width
 from harl_isaac.networks.actors import StackedActors
 from harl_isaac.networks.gru import Memory
+from harl_isaac.threads import one_thread
+
+FEW_ROWS = 256  # environments x agents up to which acting is left to one thread of the CPU
 
 
 @dataclass
@@ -127,27 +130,29 @@ def collect(env: MultiAgentEnv, actors: StackedActors, rollout: Rollout, step: S
 
     `observer` is shown every new Step: the episode statistics.
     """
-    hidden = rollout.hidden if rollout.recurrent else None
-    for t in range(rollout.length):
-        rollout.write_before(t, step)
-        mask = rollout.mask[t] if rollout.mask is not None else None
-        action, log_prob = actors.sample(rollout.obs[t], mask, hidden)
-        rollout.action[t] = action
-        rollout.log_prob[t] = log_prob
-        step = env.step(to_env(env.spec, action))
-        rollout.write_after(t, step)
-        if observer is not None:
-            observer(step)
+    hidden, layers, spec = rollout.hidden if rollout.recurrent else None, actors.folded(), env.spec
+    with one_thread(spec.device, spec.num_envs * spec.num_agents <= FEW_ROWS):
+        for t in range(rollout.length):
+            rollout.write_before(t, step)
+            mask = rollout.mask[t] if rollout.mask is not None else None
+            action, log_prob = actors.sample(rollout.obs[t], mask, hidden, layers)
+            rollout.action[t] = action
+            rollout.log_prob[t] = log_prob
+            step = env.step(to_env(spec, action))
+            rollout.write_after(t, step)
+            if observer is not None:
+                observer(step)
     return step
 
 
 def to_env(spec: EnvSpec, action: Tensor) -> Tuple[Tensor, ...]:
     """The policies' padded actions [E, A, W] in each agent's own units, bounds and type: A x [E, W_i]."""
-    return tuple(_in_bounds(space, action[:, i, :action_width(space)]) for i, space in enumerate(spec.actions))
+    if any(isinstance(space, Box) for space in spec.actions):
+        bounded = action.clamp(-1.0, 1.0)
+    return tuple(_in_units(space, bounded[:, i, :space.size]) if isinstance(space, Box) else
+                 action[:, i, :action_width(space)].long() for i, space in enumerate(spec.actions))
 
 
-def _in_bounds(space, action: Tensor) -> Tensor:
-    if not isinstance(space, Box):
-        return action.long()
-    half = (space.high - space.low) / 2
-    return action.clamp(-1.0, 1.0) * half + (space.low + half)
+def _in_units(space: Box, action: Tensor) -> Tensor:
+    half, middle = (space.high - space.low) / 2, (space.high + space.low) / 2
+    return action if half == 1.0 and middle == 0.0 else action * half + middle

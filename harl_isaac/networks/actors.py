@@ -7,7 +7,7 @@ sharing the stack has one row, which is every agent's, and an agent's place may 
 """
 
 from dataclasses import replace
-from typing import Optional, Sequence, Tuple
+from typing import List, Optional, Sequence, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +17,8 @@ from harl_isaac.env import Box, EnvSpec, mask_width
 from harl_isaac.networks.distributions import STD_X, distribution_for
 from harl_isaac.networks.gru import Memory, gru_step
 from harl_isaac.networks.mlp import ACTIVATIONS, EPS, MLP, initialise, layer_sizes
+
+Layers = List[Tuple[Tensor, Tensor]]  # see StackedActors.folded
 
 
 class Actor(nn.Module):
@@ -87,35 +89,49 @@ class StackedActors(nn.Module):
             obs[..., -agents:] = self.ids
         return obs
 
-    def sample(self, obs: Tensor, mask: Optional[Tensor] = None, hidden: Optional[Tensor] = None) -> Tuple[Tensor, Tensor]:
+    def folded(self) -> Layers:
+        """(weight [A, in, out], bias [A, 1, out]) of each layer with the LayerNorm in front of it folded in.
+
+        For acting many times with the same parameters.
+        """
+        result = []
+        for layer, weight in enumerate(self.weights):
+            matrix = weight if layer == 0 else weight.transpose(1, 2)
+            bias = torch.baddbmm(self.biases[layer][:, None], self.norm_biases[layer][:, None], matrix)
+            result.append(((matrix * self.norm_weights[layer][..., None]).contiguous(), bias))
+        return result
+
+    def sample(self, obs: Tensor, mask: Optional[Tensor] = None, hidden: Optional[Tensor] = None,
+               layers: Optional[Layers] = None) -> Tuple[Tensor, Tensor]:
         """Actions [E, A, W] (zero beyond an agent's width) and log-probabilities [E, A] at padded obs [E, A, O].
 
-        A recurrent policy's state `hidden` [E, A, H] is replaced in place by the next one.
+        A recurrent policy's state `hidden` [E, A, H] is replaced in place by the next one; `layers` are those of `folded`.
         """
+        heads = self.heads(obs, hidden, layers)
         if not self.per_dimension:
-            return self._act(obs, mask, hidden, lambda kind, head, log_std, allowed: kind.sample(head, log_std, allowed))
+            return self._act(heads, mask, lambda kind, head, log_std, allowed: kind.sample(head, log_std, allowed))
 
         def sampled(kind, head, log_std, allowed):
             action = kind.sample(head, log_std, allowed)[0]
             return action, kind.log_probs(head, log_std, allowed, action)
 
-        return self._act(obs, mask, hidden, sampled)
+        return self._act(heads, mask, sampled)
 
-    def mode(self, obs: Tensor, mask: Optional[Tensor] = None, hidden: Optional[Tensor] = None) -> Tensor:
-        """Likeliest actions [E, A, W]; `hidden` as in `sample`."""
+    def mode(self, obs: Tensor, mask: Optional[Tensor] = None, hidden: Optional[Tensor] = None,
+             layers: Optional[Layers] = None) -> Tensor:
+        """Likeliest actions [E, A, W]; `hidden` and `layers` as in `sample`."""
         def likeliest(kind, head, log_std, allowed):
             action = kind.mode(head, allowed)
             return action, action if self.per_dimension else action[..., 0]
 
-        return self._act(obs, mask, hidden, likeliest)[0]
+        return self._act(self.heads(obs, hidden, layers), mask, likeliest)[0]
 
-    def heads(self, obs: Tensor, hidden: Optional[Tensor] = None) -> Tensor:
-        """Every agent's head, padded: [E, A, O] -> [E, A, H]; `hidden` as in `sample`."""
+    def heads(self, obs: Tensor, hidden: Optional[Tensor] = None, layers: Optional[Layers] = None) -> Tensor:
+        """Every agent's head, padded: [E, A, O] -> [E, A, H]; `hidden` and `layers` as in `sample`."""
         last, shape = len(self.weights) - 1, (self.spec.num_agents, obs.shape[0], -1)
         x = obs.transpose(0, 1).reshape(self.rows, -1, self.obs_size)  # [A, E, .] or, with one row for all, [1, A E, .]
-        for layer, weight in enumerate(self.weights):
-            x = self._normalise(x, layer)
-            x = torch.baddbmm(self.biases[layer][:, None], x, weight if layer == 0 else weight.transpose(1, 2))
+        for layer, (weight, bias) in enumerate(layers or self.folded()):
+            x = torch.baddbmm(bias, self._normalise(x, layer), weight)
             if hidden is not None and layer == last - 1:
                 x = self._remember(x, hidden)
             elif layer < last:
@@ -129,8 +145,7 @@ class StackedActors(nn.Module):
         hidden.copy_(after.reshape(self.spec.num_agents, -1, self.hidden_size).transpose(0, 1))
         return after
 
-    def _act(self, obs, mask, hidden, choose) -> Tuple[Tensor, Tensor]:
-        heads = self.heads(obs, hidden)
+    def _act(self, heads, mask, choose) -> Tuple[Tensor, Tensor]:
         action = heads.new_zeros(heads.shape[:2] + (self.action_width,))
         log_prob = heads.new_zeros(action.shape if self.per_dimension else heads.shape[:2])
         log_stds = self.log_std.expand(self.spec.num_agents, -1)
@@ -147,14 +162,13 @@ class StackedActors(nn.Module):
         return action, log_prob
 
     def _normalise(self, x: Tensor, layer: int) -> Tensor:
-        """LayerNorm of each agent over its true width: x [A, E, F]."""
-        scale, shift = self.norm_weights[layer][:, None], self.norm_biases[layer][:, None]
+        """Mean 0 and deviation 1 of each agent's row over its true width: x [A, E, F]."""
         if layer > 0 or self._true_input is None:
-            return torch.addcmul(shift, F.layer_norm(x, x.shape[-1:], eps=EPS), scale)
+            return F.layer_norm(x, x.shape[-1:], eps=EPS)
         true, width = self._true_input, self._true_width
         centred = (x - (x * true).sum(-1, keepdim=True) / width) * true
         variance = centred.square().sum(-1, keepdim=True) / width
-        return torch.addcmul(shift, centred * (variance + EPS).rsqrt(), scale) * true
+        return centred * (variance + EPS).rsqrt()
 
     def _allocate(self, hidden: Sequence[int], rows: int) -> None:
         spec, device = self.spec, self.spec.device

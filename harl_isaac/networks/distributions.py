@@ -33,7 +33,8 @@ class Gaussian:
         """Action [..., W] and its log-probability [...]."""
         std = std_of(log_std)
         noise = torch.randn_like(head)
-        return head + std * noise, (-0.5 * noise.square() - std.log() - HALF_LOG_2PI).sum(-1)
+        at_mean = -(std.log() + HALF_LOG_2PI).sum(-1)
+        return torch.addcmul(head, std, noise), torch.sub(at_mean, noise.square().sum(-1), alpha=0.5)
 
     def mode(self, head: Tensor, mask: Optional[Tensor]) -> Tensor:
         """The likeliest action [..., W]."""
