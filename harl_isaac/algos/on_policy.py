@@ -55,10 +55,7 @@ class OnPolicyCfg:
 
     def check(self, spec: EnvSpec) -> None:
         """Refuse what cannot run. Raises ValueError with both numbers."""
-        for name, low, high in RANGES:
-            if not low <= getattr(self, name) <= high:
-                bounds = "at least %g" % low if high == INFINITY else "within %g and %g" % (low, high)
-                raise ValueError("algo.%s=%g must be %s" % (name, getattr(self, name), bounds))
+        check_ranges(self, RANGES)
         rows = self.rollout_length * spec.num_envs
         for name, count in (("minibatches", self.minibatches), ("critic_minibatches", self.critic_minibatches)):
             if count < 1 or rows % count:
@@ -128,6 +125,14 @@ class OnPolicyLearner:
         for optimiser in self.optimisers:
             optimiser.param_groups[0]["lr"] = self.cfg.lr * share
         self.critic_optimiser.param_groups[0]["lr"] = self.cfg.critic_lr * share
+
+
+def check_ranges(cfg: OnPolicyCfg, ranges) -> None:
+    """Raises ValueError for the first of the settings (name, least, most) that is out of its range."""
+    for name, low, high in ranges:
+        if not low <= getattr(cfg, name) <= high:
+            bounds = "at least %g" % low if high == INFINITY else "within %g and %g" % (low, high)
+            raise ValueError("algo.%s=%g must be %s" % (name, getattr(cfg, name), bounds))
 
 
 def explained_variance(value: Tensor, target: Tensor) -> Tensor:
