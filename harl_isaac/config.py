@@ -70,7 +70,8 @@ def register() -> None:
     store.store(name="run_schema", node=RunCfg)
     for group, registry in (("task", TASKS), ("algo", ALGOS)):
         for name, path in registry.items():
-            store.store(group=group, name=name, node=locate(path))
+            folder, _, leaf = name.rpartition("/")  # a family's tasks are chosen as task=family/Name
+            store.store(group=group + "/" + folder if folder else group, name=leaf, node=locate(path), package=group)
 
 
 def to_run(cfg: DictConfig) -> RunCfg:

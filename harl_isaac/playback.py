@@ -28,7 +28,7 @@ def load_policy(run: str, num_envs: int, device: str, sim: str) -> Tuple[MultiAg
     task, algo = _settings(TASKS, config["task"]), _settings(ALGOS, config["algo"])
     env = task.make(num_envs, choose_device(device), sim)
     check_sizes(saved["sizes"], env.spec, "num_envs")
-    actors = StackedActors(env.spec, algo.hidden, algo.activation, algo.head_gain)
+    actors = algo.actors(env.spec)
     actors.load_state_dict(saved["learner"]["actors"])
     return env, actors, file
 

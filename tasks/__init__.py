@@ -5,5 +5,11 @@ TASKS = {
     "ShadowHandOver": "harl_isaac.tasks.hands.over:ShadowHandOverCfg",
     "CountingGame": "harl_isaac.tasks.games.counting:CountingGameCfg",
     "MatrixGame": "harl_isaac.tasks.games.matrix:MatrixGameCfg",
+    "MemoryGame": "harl_isaac.tasks.games.memory:MemoryGameCfg",
     "MixedGame": "harl_isaac.tasks.games.mixed:MixedGameCfg",
+    "OppositesGame": "harl_isaac.tasks.games.opposites:OppositesGameCfg",
+    "mamujoco/Ant": "harl_isaac.tasks.mamujoco.ant:AntCfg",
+    "mamujoco/HalfCheetah": "harl_isaac.tasks.mamujoco.half_cheetah:HalfCheetahCfg",
+    "mamujoco/Hopper": "harl_isaac.tasks.mamujoco.hopper:HopperCfg",
+    "mamujoco/Walker2d": "harl_isaac.tasks.mamujoco.walker2d:Walker2dCfg",
 }

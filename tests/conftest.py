@@ -8,14 +8,18 @@ import pytest  # noqa: E402
 import torch  # noqa: E402
 from hydra import compose, initialize_config_module  # noqa: E402
 
-from harl_isaac.config import register, to_run  # noqa: E402
+from harl_isaac.config import TASKS, register, to_run  # noqa: E402
 
 SMALL = {
     "CountingGame": ["algo.rollout_length=5", "algo.hidden=[8]"],
     "MatrixGame": ["algo.rollout_length=5", "algo.hidden=[8]"],
+    "MemoryGame": ["algo.rollout_length=5", "algo.hidden=[8]"],
     "MixedGame": ["algo.rollout_length=5", "algo.hidden=[8]"],
+    "OppositesGame": ["algo.rollout_length=5", "algo.hidden=[8]"],
     "ShadowHandOver": ["algo.rollout_length=5", "algo.hidden=[16]", "sim=mujoco"],
 }
+SMALL.update({name: ["algo.rollout_length=5", "algo.hidden=[16]", "sim=mujoco"] for name in TASKS
+              if name.startswith("mamujoco/")})
 
 
 @pytest.fixture

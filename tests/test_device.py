@@ -49,7 +49,7 @@ def addresses(env, learner):
     tensors = {name: value for name, value in vars(learner.rollout).items() if isinstance(value, torch.Tensor)}
     tensors.update({"stack %d" % i: weight for i, weight in enumerate(learner.actors.weights)})
     tensors.update(dict(learner.actors.named_parameters()))
-    tensors.update({"critic " + name: value for name, value in learner.critic.named_parameters()})
+    tensors.update({"critic " + name: value for name, value in learner.critic.function.critic.named_parameters()})
     for name in ("qpos", "qvel", "ctrl", "sensors"):
         tensors[name] = getattr(env.physics, name)
     return {name: value.data_ptr() for name, value in tensors.items()}

@@ -87,7 +87,7 @@ def test_a_step_solves_the_dense_system(i, monkeypatch):
     with reference.double_precision():
         actor, batch = actor_and_batch(i)
         problem = reference_trpo.Problem(actor, batch, random_advantage())
-        cfg = settings(cg_iterations=300)
+        cfg = settings(cg_iterations=200)
         vector, j = reference_trpo.step(problem, cfg, torch.linalg.solve)
         assert j == 0
         metrics = update_agent(actor, None, batch, random_advantage(), cfg)
@@ -234,6 +234,50 @@ def test_rows_in_sequences_are_the_same_rows(i):
         folded, _, others = updated(i, random_advantage().view(4, 6), in_sequences)
     torch.testing.assert_close(parameters_of(flat), parameters_of(folded))
     torch.testing.assert_close(metrics, others)
+
+
+@each_agent
+def test_a_recurrent_policys_products_and_step_are_those_of_its_dense_hessian(i, monkeypatch):
+    """Three steps from each stored state, with episodes that end inside."""
+    monkeypatch.setattr(natural_gradient, "RESIDUAL", 0.0)
+    cfg = settings(recurrent=True, chunk_length=3, hidden=[4, 3], cg_iterations=150)
+    with reference.double_precision():
+        torch.manual_seed(0)
+        learner = cfg.learner(SPEC, 0)
+        reference.scramble(learner.actors)
+        reference.in_default_precision(learner.rollout)
+        batch, actor = reference.fill(learner.rollout, learner.actors).agent(i), learner.actors.agents[i]
+        weight = batch.alive / batch.alive.sum()
+        parameters = list(actor.parameters())
+        start = natural_gradient.flatten(parameters_of(actor))
+        head, log_std = actor.head(batch.obs, batch.memory), actor.log_std
+        kl = actor.distribution.kl(head.detach(), None if log_std is None else log_std.detach(), head, log_std, batch.mask)
+        slope = natural_gradient.flatten(torch.autograd.grad((weight * kl).sum(), parameters, create_graph=True))
+        dense = torch.stack([natural_gradient.flatten(torch.autograd.grad(each, parameters, retain_graph=True))
+                             for each in slope])
+        share = Share(actor, batch, weight, random_advantage().view(8, 3))
+        v = torch.randn(len(start))
+        torch.testing.assert_close(share.fisher(v), dense @ v, rtol=1e-6, atol=1e-9)
+        x = torch.linalg.solve(dense + 0.1 * torch.eye(len(start)), share.gradient()[0])
+        step = (2.0 * cfg.kl_threshold / (x @ share.gradient()[0])).sqrt() * x
+        metrics = update_agent(actor, None, batch, random_advantage().view(8, 3), cfg)
+        moved = natural_gradient.flatten(parameters_of(actor)) - start
+    assert batch.memory.begin.any() and metrics["accepted"] == 1.0
+    torch.testing.assert_close(moved, metrics["step_fraction"] * step, rtol=1e-5, atol=1e-8)
+
+
+@pytest.mark.parametrize("changed", [dict(recurrent=True, chunk_length=3), dict(share_param=True), dict(fixed_order=True),
+                                     dict(action_aggregation="mean"), dict(share_param=True, recurrent=True, chunk_length=2)])
+def test_it_runs_in_every_variant_of_the_policies(changed):
+    same = bool(changed.get("share_param"))
+    spec = reference.spec_for((MultiDiscrete((2, 3)),) * 3, (5, 7, 4), has_alive=True) if same else SPEC
+    learner = settings(**changed).learner(spec, 0)
+    reference.fill(learner.rollout, learner.actors)
+    before = parameters_of(learner.actors)
+    metrics = learner.update(0.0)
+    assert all(torch.isfinite(value) for value in metrics.values())
+    assert metrics["actor/accepted"] > 0.0 and metrics["actor/exact_kl"] < learner.cfg.kl_threshold
+    assert any(not torch.equal(p, q) for p, q in zip(learner.actors.parameters(), before))
 
 
 def test_three_agents_in_turn_equal_a_literal_loop_and_each_moves_alone_in_its_own_memory():

@@ -4,4 +4,8 @@
 ALGOS = {
     "happo": "harl_isaac.algos.happo:HappoCfg",
     "hatrpo": "harl_isaac.algos.hatrpo:HatrpoCfg",
+    "haa2c": "harl_isaac.algos.haa2c:Haa2cCfg",
+    "mappo": "harl_isaac.algos.mappo:MappoCfg",
+    "maa2c": "harl_isaac.algos.maa2c:Maa2cCfg",
+    "ippo": "harl_isaac.algos.ippo:IppoCfg",
 }

@@ -1,12 +1,13 @@
 """Minibatches and the gradient step that actors and critics share."""
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any, Callable, Iterator, List, Tuple
 
 import torch
 from torch import Tensor
 
-CPU_CHUNK = 1280  # rows at most in a part on the CPU, so that its activations stay in a core's cache
+CPU_CHUNK = 2048  # rows at most in a part on the CPU, so that its activations stay in a core's cache
 
 # part of a minibatch -> (its share of the loss [], sums to report [M])
 LossOf = Callable[..., Tuple[Tensor, Tensor]]
@@ -21,6 +22,23 @@ def adam(parameters, lr: float, eps: float) -> torch.optim.Adam:
         return torch.optim.Adam(parameters, lr=lr, eps=eps)
 
 
+@contextmanager
+def only_if(wanted: Tensor, optimiser: torch.optim.Optimizer) -> Iterator[None]:
+    """What is done inside to the parameters and to the optimiser's memory stays only if `wanted` [] is true."""
+    before = {id(tensor): tensor.clone() for tensor in _tensors(optimiser)}
+    yield
+    with torch.no_grad():
+        for tensor in _tensors(optimiser):
+            old = before.get(id(tensor))  # None: made inside, from zeros
+            tensor.copy_(torch.where(wanted, tensor, torch.zeros_like(tensor) if old is None else old))
+
+
+def _tensors(optimiser: torch.optim.Optimizer) -> List[Tensor]:
+    parameters = [p for group in optimiser.param_groups for p in group["params"]]
+    states = [value for p in parameters for value in optimiser.state.get(p, {}).values()]
+    return parameters + [value for value in states if isinstance(value, Tensor)]
+
+
 def minibatches(rows: int, count: int, device: torch.device) -> Iterator:
     """`count` random equal parts of the rows 0..rows-1; a single part is all of them, in order."""
     if count == 1:
@@ -30,10 +48,13 @@ def minibatches(rows: int, count: int, device: torch.device) -> Iterator:
         yield index
 
 
-def chunks(index, rows: int, device: torch.device) -> List:
-    """A minibatch (slice or index) of `rows` rows in pieces: as many for each thread on the CPU, one elsewhere."""
-    threads = torch.get_num_threads()
-    count = threads * -(-rows // (CPU_CHUNK * threads)) if device.type == "cpu" and rows > CPU_CHUNK else 1
+def chunks(index, rows: int, device: torch.device, length: int = 1) -> List:
+    """A minibatch (slice or index) of `rows` rows in pieces: as many for each thread on the CPU, one elsewhere.
+
+    Where a row is a sequence, `length` is its number of steps.
+    """
+    threads, steps = torch.get_num_threads(), rows * length
+    count = threads * -(-steps // (CPU_CHUNK * threads)) if device.type == "cpu" and steps > CPU_CHUNK else 1
     size = -(-rows // count)
     if not isinstance(index, slice):
         return list(index.split(size))

@@ -9,13 +9,10 @@ from torch import Tensor
 from harl_isaac.algos.gradient import chunks, over_threads, summed
 from harl_isaac.algos.natural_gradient import (conjugate_gradient, fisher_vector_product, flatten, line_search,
                                                trust_region_step, unflatten)
-from harl_isaac.algos.on_policy import OnPolicyCfg, OnPolicyLearner, check_ranges
+from harl_isaac.algos.on_policy import INFINITY, OnPolicyCfg, OnPolicyLearner, check_ranges
 from harl_isaac.env import EnvSpec
 from harl_isaac.networks.actors import Actor
 from harl_isaac.rollout import AgentBatch
-
-RANGES = (("kl_threshold", 0, float("inf")), ("line_search_steps", 1, float("inf")), ("backtrack_coeff", 0, 1),
-          ("accept_ratio", 0, 1), ("cg_iterations", 1, float("inf")), ("damping", 0, float("inf")))
 
 
 @dataclass
@@ -32,7 +29,8 @@ class HatrpoCfg(OnPolicyCfg):
 
     def check(self, spec: EnvSpec) -> None:
         super().check(spec)
-        check_ranges(self, RANGES)
+        check_ranges(self, (("kl_threshold", 0, INFINITY), ("line_search_steps", 1, INFINITY), ("backtrack_coeff", 0, 1),
+                            ("accept_ratio", 0, 1), ("cg_iterations", 1, INFINITY), ("damping", 0, INFINITY)))
 
     def learner(self, spec: EnvSpec, seed: int) -> OnPolicyLearner:
         return OnPolicyLearner(spec, self, update_agent, seed)
@@ -42,12 +40,12 @@ def update_agent(actor: Actor, optimiser: torch.optim.Optimizer, batch: AgentBat
                  cfg: HatrpoCfg) -> Dict[str, Tensor]:
     """One step of one agent, if the line search finds a good one; advantage [B] is factor x normalised advantage.
 
-    The optimiser is not used. Rows where the agent was dead count neither in the surrogate nor in the KL; the reference
+    Needs no optimiser. Rows where the agent was dead count neither in the surrogate nor in the KL; the reference
     implementation counts them in the KL. All metrics are those of the policy that is kept.
     """
     rows, parameters = batch.obs.shape[0], list(actor.parameters())
     weight = batch.alive / batch.alive.sum().clamp(min=1.0)
-    parts = chunks(slice(0, rows), rows, batch.obs.device)
+    parts = chunks(slice(0, rows), rows, batch.obs.device, batch.alive[0].numel())
     shares = sum(over_threads(lambda own: [Share(actor, batch.rows(part), weight[part], advantage[part])
                                            for part in own], parts), [])
     gradient, surrogate, start = summed(Share.gradient, shares)
@@ -75,43 +73,38 @@ class Share:
         self.actor, self.batch, self.weight, self.weighted = actor, batch, weight, weight * advantage
         self.parameters = list(actor.parameters())
         outputs = self._outputs()
-        self.ratio = self._ratio(outputs[0])
+        self.ratio, self.entropy = self._judge(outputs[0])
         self.old = [output.detach().clone() for output in outputs]
         self.fisher = fisher_vector_product(outputs, self.parameters, self._kl)
 
     def gradient(self) -> List[Tensor]:
         """The surrogate's gradient [P], the surrogate [], and the report [3] of a trial that moves nothing."""
-        surrogate = (self.weighted * self.ratio).sum()
+        surrogate, nothing = (self.weighted * self.ratio).sum(), torch.zeros_like(self.entropy)
         found = flatten(torch.autograd.grad(surrogate, self.parameters, retain_graph=True))
-        entropy = self._entropy(self.old[0])
-        nothing = torch.zeros_like(entropy)
-        return [found, surrogate.detach(), torch.stack((nothing, nothing, entropy))]
+        return [found, surrogate.detach(), torch.stack((nothing, nothing, self.entropy)).detach()]
 
     @torch.no_grad()
     def trial(self) -> List[Tensor]:
         """Improvement of the surrogate, KL(old, new) and entropy [3] with the actor's parameters of now."""
         outputs = self._outputs()
-        improvement = (self.weighted * (self._ratio(outputs[0]) - self.ratio)).sum()
-        return [torch.stack((improvement, self._kl(*outputs), self._entropy(outputs[0])))]
+        ratio, entropy = self._judge(outputs[0])
+        improvement = (self.weighted * (ratio - self.ratio)).sum()
+        return [torch.stack((improvement, self._kl(*outputs), entropy))]
 
     def _outputs(self) -> List[Tensor]:
         """What the distribution is made of: the head [B, H] and for a Box the learnt scale [W]."""
-        head, log_std = self.actor.net(self.batch.obs), self.actor.log_std
+        head, log_std = self.actor.head(self.batch.obs, self.batch.memory), self.actor.log_std
         return [head] if log_std is None else [head, log_std]
 
-    def _ratio(self, head: Tensor) -> Tensor:
-        """Of the policy to the one that acted, [B]."""
-        batch, actor = self.batch, self.actor
-        return (actor.distribution.log_prob(head, actor.log_std, batch.mask, batch.action) - batch.log_prob).exp()
+    def _judge(self, head: Tensor) -> Tuple[Tensor, Tensor]:
+        """Ratio to the policy that acted [B] and mean entropy []."""
+        log_prob, entropy = self.actor.judge(head, self.batch.action, self.batch.mask)
+        return self.batch.ratio(log_prob), (self.weight * entropy).sum()
 
     def _kl(self, head: Tensor, log_std: Optional[Tensor] = None) -> Tensor:
         old_head, old_log_std = (self.old + [None])[:2]
         kl = self.actor.distribution.kl(old_head, old_log_std, head, log_std, self.batch.mask)
         return (self.weight * kl).sum()
-
-    @torch.no_grad()
-    def _entropy(self, head: Tensor) -> Tensor:
-        return (self.weight * self.actor.distribution.entropy(head, self.actor.log_std, self.batch.mask)).sum()
 
 
 @torch.no_grad()

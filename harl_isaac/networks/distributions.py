@@ -41,8 +41,12 @@ class Gaussian:
 
     def log_prob(self, head: Tensor, log_std: Tensor, mask: Optional[Tensor], action: Tensor) -> Tensor:
         """[...]"""
+        return self.log_probs(head, log_std, mask, action).sum(-1)
+
+    def log_probs(self, head: Tensor, log_std: Tensor, mask: Optional[Tensor], action: Tensor) -> Tensor:
+        """[..., W]: of each dimension."""
         std = std_of(log_std)
-        return (-0.5 * ((action - head) / std).square() - std.log() - HALF_LOG_2PI).sum(-1)
+        return -0.5 * ((action - head) / std).square() - std.log() - HALF_LOG_2PI
 
     def entropy(self, head: Tensor, log_std: Tensor, mask: Optional[Tensor]) -> Tensor:
         """[...]"""
@@ -78,6 +82,10 @@ class Categoricals:
         """[...]: of all heads together."""
         return self._gather(self._log_probs(head, mask), action.long())
 
+    def log_probs(self, head: Tensor, log_std: Optional[Tensor], mask: Optional[Tensor], action: Tensor) -> Tensor:
+        """[..., W]: of each head's choice."""
+        return self._gather_each(self._log_probs(head, mask), action.long())
+
     def entropy(self, head: Tensor, log_std: Optional[Tensor], mask: Optional[Tensor]) -> Tensor:
         """[...]: summed over heads."""
         return -sum((log.exp() * log).sum(-1) for log in self._log_probs(head, mask))
@@ -98,8 +106,11 @@ class Categoricals:
         return [part.log_softmax(-1) for part in head.split(self.nvec, -1)]
 
     @staticmethod
-    def _gather(logs, action: Tensor) -> Tensor:
-        return sum(log.gather(-1, action[..., i:i + 1]).squeeze(-1) for i, log in enumerate(logs))
+    def _gather_each(logs, action: Tensor) -> Tensor:
+        return torch.cat([log.gather(-1, action[..., i:i + 1]) for i, log in enumerate(logs)], -1)
+
+    def _gather(self, logs, action: Tensor) -> Tensor:
+        return self._gather_each(logs, action).sum(-1)
 
 
 def distribution_for(space: Space):

@@ -2,6 +2,7 @@
 
 from importlib import import_module
 from importlib.util import find_spec
+from typing import Sequence
 
 import torch
 
@@ -25,7 +26,11 @@ def choose_engine(sim: str, device: torch.device) -> str:
     return sim
 
 
-def make_physics(sim: str, model, num_envs: int, substeps: int, device: torch.device) -> Physics:
-    """`num_envs` copies of a compiled MjModel on the engine `sim` (auto, mujoco, mujoco_warp)."""
+def make_physics(sim: str, model, num_envs: int, substeps: int, device: torch.device, fields: Sequence[str] = (),
+                 dtype: torch.dtype = torch.float32) -> Physics:
+    """`num_envs` copies of a compiled MjModel on the engine `sim` (auto, mujoco, mujoco_warp).
+
+    `fields` names derived values of MuJoCo's data to have as tensors; float64 is for comparisons and for mujoco only.
+    """
     module, name = ENGINES[choose_engine(sim, device)].split(":")
-    return getattr(import_module(module), name)(model, num_envs, substeps, device)
+    return getattr(import_module(module), name)(model, num_envs, substeps, device, fields, dtype)

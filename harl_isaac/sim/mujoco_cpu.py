@@ -1,13 +1,12 @@
 """Physics on the CPU: MuJoCo's own thread-pool batch (`mujoco.batch.Batch`)."""
 
-from typing import Dict
-
 import copy
+from typing import Dict, Sequence
 
 import mujoco
 import numpy as np
 import torch
-from mujoco.batch import MODEL_FIELDS, Batch, SimulationError
+from mujoco.batch import DATA_FIELDS, MODEL_FIELDS, Batch, SimulationError
 
 INPUTS = ("ctrl", "xfrc_applied", "mocap_pos", "mocap_quat")
 STATE_FIELDS = ("qpos", "qvel", "ctrl", "xfrc_applied", "mocap_pos", "mocap_quat")
@@ -16,25 +15,29 @@ STATE_FIELDS = ("qpos", "qvel", "ctrl", "xfrc_applied", "mocap_pos", "mocap_quat
 class MujocoPhysics:
     """`num_envs` copies of one model. Implements `harl_isaac.sim.physics.Physics`, which documents each member.
 
-    The engine computes in float64; the tensors that a task sees are float32 on `device`. When `device` is not the CPU,
+    The engine computes in float64; the tensors that a task sees are of `dtype` on `device`. When `device` is not the CPU,
     every step copies states and sensors over: correct, but slower than an engine on that device.
     """
 
     name = "mujoco"
 
     def __init__(self, model: "mujoco.MjModel", num_envs: int, substeps: int, device: torch.device,
-                 num_threads: int = 0):
+                 fields: Sequence[str] = (), dtype: torch.dtype = torch.float32, num_threads: int = 0):
         # Diverged rows keep their non-finite state, as on the other engine; the task sees and resets them.
         model = copy.copy(model)  # the caller keeps his flags
         model.opt.disableflags |= int(mujoco.mjtDisableBit.mjDSBL_AUTORESET)
         self.model, self.num_envs, self.substeps, self.device = model, num_envs, substeps, device
+        self.fields = tuple(fields)
         self.batch = Batch(model, num_envs, num_threads)
         self._rows = {name: torch.from_numpy(self.batch.bind(name)) for name in STATE_FIELDS + ("qacc_warmstart",)}
-        sensors = self.batch.bind("sensordata")
-        sensors.flags.writeable = True  # torch warns about read-only arrays; nobody writes to this one
-        self._rows["sensors"] = torch.from_numpy(sensors)
-        for name in STATE_FIELDS + ("sensors",):
-            setattr(self, name, self._rows[name].to(device, torch.float32, copy=True))
+        self._rows.update({name: self._output(name) for name in self.fields}, sensors=self._output("sensordata"))
+        self._motion_rows = self._side_by_side()
+        self._motion = self._motion_rows.to(device, dtype, copy=True)
+        self.qpos, self.qvel = self._motion.split((model.nq, model.nv), 1)
+        self._visible = STATE_FIELDS + ("sensors",) + self.fields
+        for name in self._visible[2:]:
+            setattr(self, name, self._rows[name].to(device, dtype, copy=True))
+        self._derived = tuple(name for name in ("sensors",) + self.fields if getattr(self, name).numel())
         self.overflow = torch.zeros(num_envs, dtype=torch.int32, device=device)  # this engine makes room as it goes
         self._pushed = {}  # type: Dict[str, int]
         self._masked = torch.zeros(num_envs, dtype=torch.bool)
@@ -64,9 +67,13 @@ class MujocoPhysics:
             return
         self._call(self.batch.forward, ids)
         rows, device = torch.from_numpy(ids), self.device
-        for name in ("qpos", "qvel", "sensors"):
-            value = self._rows[name].index_select(0, rows).to(device, torch.float32)
-            getattr(self, name).index_copy_(0, rows.to(device), value)
+        for name in ("qpos", "qvel") + self._derived:
+            mine = getattr(self, name)
+            mine.index_copy_(0, rows.to(device), self._rows[name].index_select(0, rows).to(mine))
+
+    def some(self, mask: torch.Tensor) -> bool:
+        self._masked.copy_(mask)
+        return bool(self._mask_array.any())
 
     def param(self, name: str) -> torch.Tensor:
         return torch.from_numpy(self.batch.expand(name))
@@ -75,16 +82,17 @@ class MujocoPhysics:
         self.batch.set_const()
 
     def state_dict(self) -> Dict[str, torch.Tensor]:
-        visible = {name: getattr(self, name).clone() for name in STATE_FIELDS + ("sensors",)}
+        visible = {name: getattr(self, name).clone() for name in self._visible}
         params = {"model." + name: torch.from_numpy(self.batch.expanded(name).copy()) for name in MODEL_FIELDS
                   if self.batch.expanded(name) is not None}
         return {"integration": torch.from_numpy(self.batch.state.copy()), **visible, **params}
 
     def load_state_dict(self, state: Dict[str, torch.Tensor]) -> None:
         torch.from_numpy(self.batch.state).copy_(state["integration"])
-        for name in STATE_FIELDS + ("sensors",):
+        for name in self._visible:
             getattr(self, name).copy_(state[name])
-        self._rows["sensors"].copy_(state["sensors"])
+        for name in self._visible[len(STATE_FIELDS):]:
+            self._rows[name].copy_(state[name])
         for name in state:
             if name.startswith("model."):
                 self.param(name[6:]).copy_(state[name])
@@ -98,8 +106,23 @@ class MujocoPhysics:
                 self._pushed[name] = value._version
 
     def _pull(self) -> None:
-        for name in ("qpos", "qvel", "sensors"):
+        self._motion.copy_(self._motion_rows)
+        for name in self._derived:
             getattr(self, name).copy_(self._rows[name])
+
+    def _side_by_side(self) -> torch.Tensor:
+        """Positions and velocities stand in a row in the engine's state: [E, nq + nv], one copy for both."""
+        state = torch.from_numpy(self.batch.state)
+        first = (self._rows["qpos"].data_ptr() - state.data_ptr()) // state.element_size()
+        return state[:, first:first + self.model.nq + self.model.nv]
+
+    def _output(self, name: str) -> torch.Tensor:
+        """The engine's array of a derived field. Torch warns about read-only arrays; nobody but a loaded state writes."""
+        if name not in DATA_FIELDS:
+            raise ValueError("%s is no field of MuJoCo's data; possible: %s" % (name, ", ".join(sorted(DATA_FIELDS))))
+        array = self.batch.bind(name)
+        array.flags.writeable = True
+        return torch.from_numpy(array)
 
     def _call(self, function, *args) -> None:
         try:

@@ -5,7 +5,7 @@ On the CPU device the same kernels run one after another: slow, meant for tests.
 
 import copy
 from dataclasses import fields
-from typing import Callable, Dict, Optional, Tuple
+from typing import Callable, Dict, Optional, Sequence, Tuple
 
 import mujoco
 import mujoco_warp as mjw
@@ -36,8 +36,12 @@ class WarpPhysics:
 
     name = "mujoco_warp"
 
-    def __init__(self, model: "mujoco.MjModel", num_envs: int, substeps: int, device: torch.device):
+    def __init__(self, model: "mujoco.MjModel", num_envs: int, substeps: int, device: torch.device,
+                 fields: Sequence[str] = (), dtype: torch.dtype = torch.float32):
+        if dtype != torch.float32:
+            raise ValueError("sim=mujoco_warp computes in float32, not in %s; use sim=mujoco" % dtype)
         self.model, self.num_envs, self.substeps, self.device = model, num_envs, substeps, device
+        self.fields = tuple(fields)
         self._warp = warp_device(device)
         self._use_graphs = self._warp.is_cuda and wp.is_mempool_enabled(self._warp)  # capture allocates from the pool
         self._graphs: Dict[str, wp.Graph] = {}
@@ -61,9 +65,15 @@ class WarpPhysics:
         self._state["qacc_warmstart"].masked_fill_(rows, 0.0)
 
     def forward(self, mask: torch.Tensor) -> None:
-        self._kept.copy_(self.sensors)
+        for name, kept in self._kept.items():
+            kept.copy_(self._state[name])
         self._run("forward", self._forward)
-        torch.where(mask[:, None], self.sensors, self._kept, out=self.sensors)
+        for name, kept in self._kept.items():
+            value = self._state[name]
+            torch.where(mask.view((-1,) + (1,) * (value.dim() - 1)), value, kept, out=value)
+
+    def some(self, mask: torch.Tensor) -> bool:
+        return self._warp.is_cuda or bool(mask.numpy().any())
 
     def param(self, name: str) -> torch.Tensor:
         for field in (name,) + DERIVED.get(name, ()):
@@ -88,12 +98,12 @@ class WarpPhysics:
                 self._params[name[6:]].copy_(state[name])
 
     def _bind(self) -> None:
-        arrays = {**VISIBLE, **{name: name for name in HIDDEN}}
+        arrays = {**VISIBLE, **{name: name for name in HIDDEN + self.fields}}
         self._state = {name: self._view(getattr(self._data, field)) for name, field in arrays.items()}
-        for name in VISIBLE:
+        for name in (*VISIBLE, *self.fields):
             setattr(self, name, self._state[name])
         self.overflow = self._view(self._data.overflow)  # [E] int32, not 0 where room for contacts ever ran out
-        self._kept = self.sensors.clone()
+        self._kept = {name: self._state[name].clone() for name in ("sensors", *self.fields) if self._state[name].numel()}
 
     def _view(self, array: "wp.array") -> torch.Tensor:
         """The array's memory as a tensor; a tensor without elements where it has none."""

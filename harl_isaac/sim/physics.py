@@ -4,13 +4,17 @@ Both engines integrate the same MuJoCo model. After `step` positions and velocit
 the last substep's start (one substep old), on both engines; after `forward` everything is current.
 """
 
-from typing import Dict, Protocol
+from typing import Dict, Protocol, Tuple
 
 import torch
 
 
 class Physics(Protocol):
-    """State of E environments as float32 tensors on the training device; addresses never change."""
+    """State of E environments as float32 tensors on the training device; addresses never change.
+
+    Derived values that a task asks for by MuJoCo's name (`make_physics(..., fields=("cinert", "xpos"))`) are attributes too,
+    [E, ...], as old as the sensors. With the RK4 integrator both engines leave those of the last substep's last stage.
+    """
 
     name: str
     num_envs: int
@@ -21,6 +25,7 @@ class Physics(Protocol):
     mocap_pos: torch.Tensor  # [E, nmocap, 3] m
     mocap_quat: torch.Tensor  # [E, nmocap, 4] wxyz
     sensors: torch.Tensor  # [E, nsensordata]
+    fields: Tuple[str, ...]  # names of the derived values that were asked for
     overflow: torch.Tensor  # [E] int32, not 0 where contacts or constraints ever ran out of room (some were left out)
 
     def step(self) -> None:
@@ -31,6 +36,9 @@ class Physics(Protocol):
 
     def forward(self, mask: torch.Tensor) -> None:
         """Make derived values current where mask [E] is true; other rows keep theirs."""
+
+    def some(self, mask: torch.Tensor) -> bool:
+        """False where it is known without waiting for a device that mask [E] holds nowhere; True costs work only."""
 
     def param(self, name: str) -> torch.Tensor:
         """A model field with a value for each environment [E, ...], writable in place; see `commit_params`.

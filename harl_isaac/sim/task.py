@@ -24,7 +24,8 @@ def one_thread(device: torch.device) -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-METRICS = ("success", "diverged", "overflow")  # the last: contacts were left out because the engine ran out of room
+ENGINE_METRICS = ("diverged", "overflow")  # the last: contacts were left out because the engine ran out of room
+METRICS = ("success",) + ENGINE_METRICS  # of a SuccessTask
 
 
 class MujocoTask:
@@ -37,18 +38,17 @@ class MujocoTask:
         self.random = torch.Generator(device=spec.device)
         shape = (spec.num_envs,)
         self.progress = torch.zeros(shape, dtype=torch.int32, device=spec.device)  # [E] steps in this episode
-        self.success = torch.zeros(shape, dtype=torch.bool, device=spec.device)  # [E] held at any step so far
         self.diverged_count = torch.zeros((), dtype=torch.int64, device=spec.device)  # since the start
         self._all = torch.ones(shape, dtype=torch.bool, device=spec.device)
+        self._none = torch.zeros(shape, dtype=torch.bool, device=spec.device)
 
     def reset(self, seed: Optional[int] = None) -> Step:
         if seed is not None:
             self.random.manual_seed(seed)
         self._start_episodes(self._all)
         obs, state = self.observe()
-        nothing = ~self._all
-        return Step(obs, state, torch.zeros_like(self.success, dtype=torch.float32)[:, None], nothing, nothing, obs,
-                    state, self._metrics(self.success, nothing))
+        zero = torch.zeros_like(self._none, dtype=torch.float32)
+        return Step(obs, state, zero[:, None], self._none, self._none, obs, state, {name: zero for name in self.spec.metrics})
 
     def step(self, actions: Tuple[Tensor, ...]) -> Step:
         """Act, simulate, observe, reward, end, reset, observe again where an episode began."""
@@ -60,17 +60,15 @@ class MujocoTask:
         self.physics.step()
         self.progress += 1
         diverged = self._diverged()
-        next_obs, next_state = self.observe()
-        reward = torch.where(diverged, 0.0, self.reward())
+        next_obs, next_state = obs, state = self.observe()
+        reward = self.reward().masked_fill(diverged, 0.0)
         terminated = self.terminated() | diverged
-        truncated = ~terminated & (self.progress >= self.spec.max_episode_steps)
-        success = self.success | (self.succeeded() & ~diverged)
-        done = terminated | truncated
-        self.success.copy_(success)
-        self._start_episodes(done)
-        obs, state = self._observe_where(done, next_obs, next_state)
-        return Step(obs, state, reward[:, None], terminated, truncated, next_obs, next_state,
-                    self._metrics(success, diverged))
+        done = terminated | (self.progress >= self.spec.max_episode_steps)
+        metrics = self._metrics(diverged)
+        if self.physics.some(done):
+            self._start_episodes(done)
+            obs, state = self._observe_where(done, next_obs, next_state)
+        return Step(obs, state, reward[:, None], terminated, done ^ terminated, next_obs, next_state, metrics)
 
     def state_dict(self) -> Dict[str, Any]:
         return {"physics": self.physics.state_dict(), "random": self.random.get_state(),
@@ -90,28 +88,33 @@ class MujocoTask:
         draw = torch.rand((self.spec.num_envs, size), generator=self.random, device=self.spec.device)
         return low + (high - low) * draw
 
-    def _buffers(self) -> Dict[str, Tensor]:
-        return {"progress": self.progress, "success": self.success, "diverged": self.diverged_count, **self.buffers()}
+    def normal(self, size: int) -> Tensor:
+        """[E, size] numbers of mean 0 and deviation 1 from the task's own generator."""
+        return torch.randn((self.spec.num_envs, size), generator=self.random, device=self.spec.device)
 
-    def _metrics(self, success: Tensor, diverged: Tensor) -> Dict[str, Tensor]:
-        return {"success": success.float(), "diverged": diverged.float(),
-                "overflow": (self.physics.overflow != 0).float()}
+    def _buffers(self) -> Dict[str, Tensor]:
+        return {"progress": self.progress, "diverged": self.diverged_count, **self.buffers()}
+
+    def _metrics(self, diverged: Tensor) -> Dict[str, Tensor]:
+        return {"diverged": diverged.float(), "overflow": (self.physics.overflow != 0).float(), **self.measure(diverged)}
 
     def _diverged(self) -> Tensor:
         """[E] bool. Their values are made finite so that nothing of them reaches a neighbour through the batch."""
         physics = self.physics
-        size = physics.qpos.square().sum(1) + physics.qvel.square().sum(1)
-        diverged = ~(size < DIVERGED ** 2)  # true for NaN as well
-        self.diverged_count += diverged.sum()
-        for value in (physics.qpos, physics.qvel, physics.sensors):
-            value.masked_fill_(diverged[:, None], 0.0)
+        size = torch.linalg.vector_norm(torch.cat((physics.qpos, physics.qvel), 1), dim=1)
+        diverged = (size < DIVERGED).logical_not_()  # true for NaN as well
+        if physics.some(diverged):
+            self.diverged_count += diverged.sum()
+            for name in ("qpos", "qvel", "sensors") + physics.fields:
+                value = getattr(physics, name)
+                value.masked_fill_(diverged.view((-1,) + (1,) * (value.dim() - 1)), 0.0)
         return diverged
 
     def _start_episodes(self, mask: Tensor) -> None:
         self.reset_rows(mask)
         self.physics.forward(mask)
         self.progress.masked_fill_(mask, 0)
-        self.success.masked_fill_(mask, False)
+        self.started(mask)
 
     def _observe_where(self, mask: Tensor, obs: Tuple[Tensor, ...], state: Tensor) -> Tuple[Tuple[Tensor, ...], Tensor]:
         new_obs, new_state = self.observe()
@@ -140,10 +143,35 @@ class MujocoTask:
         """[E] bool: the episode is lost or won, nothing more can be gained."""
         raise NotImplementedError
 
-    def succeeded(self) -> Tensor:
-        """[E] bool: the task's success test holds now."""
-        raise NotImplementedError
+    def measure(self, diverged: Tensor) -> Dict[str, Tensor]:
+        """Metrics [E] float of the running episode so far, beside ENGINE_METRICS; diverged [E] bool: it just blew up."""
+        return {}
 
     def reset_rows(self, mask: Tensor) -> None:
         """Write a new episode's first state where mask [E] is true, and only there."""
+        raise NotImplementedError
+
+    def started(self, mask: Tensor) -> None:
+        """New episodes began where mask [E] is true, and derived values are current there."""
+
+
+class SuccessTask(MujocoTask):
+    """A task with a success test. Its metric is whether the test held at any step of the episode so far."""
+
+    def __init__(self, physics: Physics, spec: EnvSpec):
+        super().__init__(physics, spec)
+        self.success = torch.zeros_like(self._none)  # [E] held at any step so far
+
+    def _buffers(self) -> Dict[str, Tensor]:
+        return {**super()._buffers(), "success": self.success}
+
+    def measure(self, diverged: Tensor) -> Dict[str, Tensor]:
+        self.success |= self.succeeded() & ~diverged
+        return {"success": self.success.float()}
+
+    def started(self, mask: Tensor) -> None:
+        self.success.masked_fill_(mask, False)
+
+    def succeeded(self) -> Tensor:
+        """[E] bool: the task's success test holds now."""
         raise NotImplementedError

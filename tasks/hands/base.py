@@ -12,7 +12,7 @@ from torch import Tensor
 
 from harl_isaac.env import Box, EnvSpec
 from harl_isaac.sim.engines import make_physics
-from harl_isaac.sim.task import METRICS, MujocoTask
+from harl_isaac.sim.task import METRICS, SuccessTask
 from harl_isaac.tasks.hands.shadow_hand import ACTUATED, DIGITS, JOINTS, PARTS, SIDES, PhysicsCfg
 
 VELOCITY_SCALE = 0.2
@@ -51,7 +51,7 @@ def hand_groups(agents: str) -> List[Tuple[str, ...]]:
     return groups
 
 
-class TwoHands(MujocoTask):
+class TwoHands(SuccessTask):
     """Two fixed hands and a free object. The critic's state is: right block 187, left block 187, the task's tail."""
 
     mounts: Tuple  # two of (position [m], yaw [rad])

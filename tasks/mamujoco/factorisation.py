@@ -1,0 +1,59 @@
+"""Which agent has which joints, and which joints it sees: names and sets only, no simulation.
+
+Source: gymnasium-robotics' mamujoco_v1 (Peng et al., 2021): distances are counted in a hypergraph of joints.
+"""
+
+import re
+from typing import Dict, FrozenSet, List, Sequence, Tuple
+
+Group = Tuple[str, ...]
+
+
+def agents_joints(agents: str, joints: Sequence[str], named: Dict[str, str]) -> List[Group]:
+    """Each agent's joints in the order of its actions.
+
+    `agents` is a name in `named`, NxM (N agents with M consecutive ones of `joints` each), or joints as
+    a+b,c+d. Raises ValueError unless every joint of `joints` has exactly one agent.
+    """
+    size = re.match(r"(\d+)x(\d+)$", agents)
+    if agents not in named and size and int(size[1]) * int(size[2]) == len(joints):
+        each = int(size[2])
+        return [tuple(joints[i:i + each]) for i in range(0, len(joints), each)]
+    groups = [tuple(group.split("+")) for group in named.get(agents, agents).split(",")]
+    if sorted(joint for group in groups for joint in group) != sorted(joints):
+        sizes = ["%dx%d" % (n, len(joints) // n) for n in range(1, len(joints) + 1) if len(joints) % n == 0]
+        possible = list(named) + [size for size in sizes if size not in named]
+        raise ValueError("agents=%s: give one of %s, or groups that name each of %s once, such as %s" % (
+            agents, ", ".join(possible), ", ".join(joints), "+".join(joints[:-1]) + "," + joints[-1]))
+    return groups
+
+
+def joints_by_distance(own: Group, edges: Sequence[FrozenSet[str]], k: int, labels: Dict[str, str]) -> List[List[str]]:
+    """Joints at distance 0 (the agent's own), 1, ..., k, each distance sorted by label (a joint's name if it has none).
+
+    Two joints are neighbours where an edge holds both.
+    """
+    layers, known = [set(own)], set(own)
+    for _ in range(k):
+        near = {joint for edge in edges if edge & layers[-1] for joint in edge} - known
+        layers.append(near)
+        known |= near
+    return [sorted(layer, key=lambda joint: (labels.get(joint, joint), joint)) for layer in layers]
+
+
+def tree_edges(parents: Dict[str, str], joints_of: Dict[str, List[str]]) -> List[FrozenSet[str]]:
+    """Edges of a kinematic tree, `parents` body -> parent body, `joints_of` body -> its actuated joints.
+
+    A body's joints neighbour those of the next body towards the root that has any. Where there is none (limbs that meet
+    at a trunk) the limbs of one trunk neighbour each other.
+    """
+    edges, trunks = [], {}
+    for body, joints in joints_of.items():
+        above = parents.get(body)
+        while above in parents and above not in joints_of:
+            root, above = above, parents[above]
+        if above in joints_of:
+            edges.append(frozenset(joints + joints_of[above]))
+        else:
+            trunks.setdefault(root, []).extend(joints)
+    return edges + [frozenset(joints) for joints in trunks.values()]

@@ -1,0 +1,68 @@
+"""What the bodies that run forward share: speed, effort, noise around the rest pose."""
+
+from dataclasses import dataclass
+from typing import Dict
+
+import torch
+from torch import Tensor
+
+from harl_isaac.tasks.mamujoco.base import MamujocoCfg, MamujocoTask
+
+
+@dataclass
+class RunningCfg(MamujocoCfg):
+    """Settings of every running body; gymnasium's v5 defaults."""
+
+    forward_weight: float = 1.0  # reward for each m/s forward
+    control_cost: float = 0.1  # for each squared unit of control
+    reset_noise: float = 0.1  # [m, rad, m/s, rad/s] around the rest pose
+
+
+class RunningTask(MamujocoTask):
+    """The reward is the speed forward in this step, less the effort. `speed` [m/s] is the episode's mean so far."""
+
+    normal_velocity = False  # reset: velocities are normal instead of uniform
+    metrics = ("speed",)
+
+    def __init__(self, cfg, num_envs: int, device: torch.device, sim: str = "auto", dtype: torch.dtype = torch.float32):
+        super().__init__(cfg, num_envs, device, sim, dtype)
+        self._start_x = torch.zeros_like(self.physics.qpos[:, 0])  # [E] m
+        self._before_x = torch.zeros_like(self._start_x)  # [E] m, before this step
+
+    def buffers(self) -> Dict[str, Tensor]:
+        return {"start_x": self._start_x}
+
+    def position(self) -> Tensor:
+        """[E] m, how far forward the body is."""
+        return self.physics.qpos[:, 0]
+
+    def act(self, action: Tensor) -> None:
+        super().act(action)
+        self._before_x.copy_(self.position())
+
+    def reward(self) -> Tensor:
+        speed = (self.position() - self._before_x) / self.control_seconds
+        return running_reward(speed, self.physics.ctrl, self.cfg.forward_weight, self.cfg.control_cost)
+
+    def measure(self, diverged: Tensor) -> Dict[str, Tensor]:
+        return {"speed": (self.position() - self._start_x).div_(self.progress * self.control_seconds).float()}
+
+    def reset_rows(self, mask: Tensor) -> None:
+        noise, model = self.cfg.reset_noise, self.model
+        qpos = self._rest + self.uniform(-noise, noise, model.nq)
+        qvel = self.normal(model.nv) * noise if self.normal_velocity else self.uniform(-noise, noise, model.nv)
+        self.physics.set_state(mask, qpos, qvel)
+        self.physics.ctrl.masked_fill_(mask[:, None], 0.0)
+
+    def started(self, mask: Tensor) -> None:
+        torch.where(mask, self.position(), self._start_x, out=self._start_x)
+
+
+def running_reward(speed: Tensor, ctrl: Tensor, forward_weight: float, control_cost: float) -> Tensor:
+    """forward_weight x speed [E] m/s - control_cost x |ctrl|^2, ctrl [E, nu] -> [E]."""
+    return (speed * forward_weight).sub_(ctrl.square().sum(1), alpha=control_cost)
+
+
+def within(value: Tensor, low: float, high: float) -> Tensor:
+    """[E] bool: low < value < high."""
+    return (value > low) & (value < high)

@@ -1,0 +1,53 @@
+"""Walker2d: planar legs walk without falling. The state's velocities are clipped to +-10, local observations' are not."""
+
+from dataclasses import dataclass
+from typing import Dict, List
+
+import torch
+from torch import Tensor
+
+from harl_isaac.tasks.mamujoco.running import RunningCfg, RunningTask, within
+
+CLIP = 10.0  # [m/s, rad/s]
+
+
+@dataclass
+class Walker2dCfg(RunningCfg):
+    """Agents: 2x3 (right leg, left leg, each from the foot up as in mamujoco_v1), 3x2, 6x1."""
+
+    name: str = "mamujoco/Walker2d"
+    agents: str = "2x3"  # NxM consecutive joints, or joints such as thigh_joint+leg_joint+foot_joint,...
+    control_cost: float = 1e-3  # for each squared unit of control
+    reset_noise: float = 5e-3  # [m, rad, m/s, rad/s] around the rest pose
+    healthy_reward: float = 1.0  # for each step that ends healthy
+    lowest: float = 0.8  # [m] healthy above
+    highest: float = 2.0  # [m] healthy below
+    largest_tilt: float = 1.0  # [rad] healthy below
+
+    def make(self, num_envs: int, device: torch.device, sim: str) -> "Walker2d":
+        return Walker2d(self, num_envs, device, sim)
+
+
+class Walker2d(RunningTask):
+    """Box(3) for each of two agents by default; state 17."""
+
+    file = "walker2d_v5.xml"
+    substeps = 4
+    named = {"2x3": "foot_joint+leg_joint+thigh_joint,foot_left_joint+leg_left_joint+thigh_left_joint"}
+
+    def features(self) -> Dict[str, Tensor]:
+        return {"clipped qvel": self.physics.qvel.clamp(-CLIP, CLIP)}
+
+    def state_columns(self) -> List[int]:
+        return self.all_columns("qpos", self.hidden) + self.all_columns("clipped qvel")
+
+    def reward(self) -> Tensor:
+        return super().reward() + self.healthy() * self.cfg.healthy_reward
+
+    def terminated(self) -> Tensor:
+        return ~self.healthy()
+
+    def healthy(self) -> Tensor:
+        """[E] bool"""
+        cfg, qpos = self.cfg, self.physics.qpos
+        return within(qpos[:, 1], cfg.lowest, cfg.highest) & within(qpos[:, 2], -cfg.largest_tilt, cfg.largest_tilt)
