@@ -2,7 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Callable, Iterator, List, Tuple
+from typing import Any, Callable, Iterator, List, Tuple
 
 import torch
 from torch import Tensor
@@ -75,38 +75,44 @@ def gradient_step(optimiser: torch.optim.Optimizer, loss_of: LossOf, parts: List
 
 
 def summed_gradients(parameters: List[Tensor], loss_of: LossOf, parts: List) -> Tuple[List[Tensor], Tensor]:
-    """Gradients and reports summed over the parts, always in the same order.
+    """Gradients and reports [M] summed over the parts."""
+    def work(part):
+        loss, sums = loss_of(part)
+        return [*torch.autograd.grad(loss, parameters), sums]
+
+    total = summed(work, parts)
+    return total[:-1], total[-1]
+
+
+def summed(work: Callable[..., List[Tensor]], parts: List) -> List[Tensor]:
+    """The fresh tensors that `work(part)` returns, each summed over the parts, always in the same order."""
+    def sum_of(own: List) -> List[Tensor]:
+        total = work(own[0])
+        for part in own[1:]:
+            torch._foreach_add_(total, work(part))
+        return total
+
+    total, *others = over_threads(sum_of, parts)
+    for more in others:
+        torch._foreach_add_(total, more)
+    return total
+
+
+def over_threads(work: Callable[[List], Any], parts: List) -> List:
+    """What `work(its share of the parts)` returns for each thread, in the threads' order.
 
     On the CPU each thread works through parts of its own: faster than sharing every small product among threads.
     """
     threads = torch.get_num_threads()
     if len(parts) == 1 or threads == 1:
-        return _work(parameters, loss_of, parts)
+        return [work(parts)]
 
     def worker(k: int):
         torch.set_num_threads(1)  # of this worker
-        return _work(parameters, loss_of, parts[k::threads])
+        return work(parts[k::threads])
 
     try:
         with ThreadPoolExecutor(threads) as pool:
-            results = list(pool.map(worker, range(min(threads, len(parts)))))
+            return list(pool.map(worker, range(min(threads, len(parts)))))
     finally:
         torch.set_num_threads(threads)
-    gradients, sums = results[0]
-    for more_gradients, more_sums in results[1:]:
-        torch._foreach_add_(gradients, more_gradients)
-        sums = sums + more_sums
-    return gradients, sums
-
-
-def _work(parameters: List[Tensor], loss_of: LossOf, parts: List) -> Tuple[List[Tensor], Tensor]:
-    gradients, total = None, None
-    for part in parts:
-        loss, sums = loss_of(part)
-        found = list(torch.autograd.grad(loss, parameters))
-        if gradients is None:
-            gradients, total = found, sums
-        else:
-            torch._foreach_add_(gradients, found)
-            total = total + sums
-    return gradients, total
