@@ -7,6 +7,7 @@ joints up to `obsk` away, and the trunk.
 """
 
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Dict, List, Tuple
 
 import torch
@@ -149,7 +150,7 @@ class MamujocoTask(MujocoTask):
         self._bits = torch.tensor([0.0, 1.0], dtype=self.physics.qpos.dtype, device=device).expand(self.physics.num_envs, 2)
         features = self._features()
         self._sizes = {name: value.shape[1] for name, value in features.items()}
-        self._starts = dict(zip(features, [0] + torch.tensor(list(self._sizes.values())).cumsum(0).tolist()))
+        self._starts = dict(zip(features, [0, *accumulate(self._sizes.values())]))
         state = self.state_columns()
         if self.cfg.obs == "full":
             parts = [state + [self.column("one-hot", int(i == j)) for j in range(len(groups))] for i in range(len(groups))]
