@@ -15,6 +15,15 @@ def short(space) -> str:
         str(n) for n in space.nvec)
 
 
+def row(words, separator: str) -> str:
+    """All words, or if there are many: the first to the last, or how often the same one."""
+    words = list(words)
+    if len(words) <= 3:
+        return separator.join(words)
+    same = len(set(words)) == 1
+    return "%d x %s" % (len(words), words[0]) if same else "%s ... %s" % (words[0], words[-1])
+
+
 def main() -> None:
     table = Table("task", "agents", "observations", "actions", "state", "episode", "engines", box=None)
     for column in table.columns:
@@ -27,8 +36,8 @@ def main() -> None:
             continue
         spec = env.spec
         engines = "mujoco, mujoco_warp" if hasattr(env, "physics") else "torch"
-        table.add_row(name, ", ".join(spec.agents), " ".join(str(size) for size in spec.obs_sizes),
-                      " ".join(short(space) for space in spec.actions), str(spec.state_size),
+        table.add_row(name, row(spec.agents, ", "), row((str(size) for size in spec.obs_sizes), " "),
+                      row((short(space) for space in spec.actions), " "), str(spec.state_size),
                       "%d steps" % spec.max_episode_steps, engines)
     Console(width=max(150, Console().width)).print(table)
 

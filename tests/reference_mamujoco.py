@@ -1,25 +1,37 @@
-"""The original: gymnasium-robotics' mamujoco_v1, one environment at a time, beside which ours are played."""
+"""The original: gymnasium-robotics' mamujoco_v1, one environment at a time, beside which ours are played.
+
+Its defects are repaired here as ours are: nodes that stand for another joint than their name says.
+"""
 
 import gymnasium
 import mujoco
 import numpy as np
 from gymnasium_robotics import mamujoco_v1
+from gymnasium_robotics.envs.multiagent_mujoco import many_segment_ant, many_segment_swimmer
 from gymnasium_robotics.envs.multiagent_mujoco.obsk import get_parts_and_edges
 
 # Factorisations that mamujoco_v1 has; others are regrouped from the first.
-OWN = {"HalfCheetah": ("2x3", "6x1"), "Ant": ("2x4", "2x4d", "4x2"), "Hopper": ("3x1",), "Walker2d": ("2x3",)}
+OWN = {"HalfCheetah": ("2x3", "6x1"), "Ant": ("2x4", "2x4d", "4x2"), "Hopper": ("3x1",), "Walker2d": ("2x3",),
+       "Humanoid": ("9|8",), "HumanoidStandup": ("9|8",), "Swimmer": ("2x1",), "Reacher": ("2x1",), "Pusher": ("3p",)}
+SEGMENTED = {"ManySegmentAnt": ("Ant-v5", many_segment_ant), "ManySegmentSwimmer": ("Swimmer-v5", many_segment_swimmer)}
 
 
 class Original:
     """A gymnasium environment, and mamujoco_v1's view of it for each obsk."""
 
-    def __init__(self, scenario, agents, actuators, groups, obsks, episode_length):
-        self.env = gymnasium.make(scenario + "-v5", max_episode_steps=episode_length)
-        how = {"agent_conf": agents}
-        if agents not in OWN[scenario]:
-            how = {"agent_conf": OWN[scenario][0], "agent_factorization": regrouped(scenario, actuators, groups)}
-        self.views = [mamujoco_v1.parallel_env(scenario, agent_obsk=obsk, gym_env=self.env, **how) for obsk in obsks]
+    def __init__(self, scenario, agents, task, obsks, episode_length, folder):
+        if scenario in SEGMENTED:
+            name, module = SEGMENTED[scenario]
+            file = str(folder / "model.xml")
+            module.gen_asset(int(np.prod([int(n) for n in agents.split("x")])), file)
+            self.env = gymnasium.make(name, max_episode_steps=episode_length, xml_file=file)
+        else:
+            self.env = gymnasium.make(scenario + "-v5", max_episode_steps=episode_length)
         self.base = self.env.unwrapped
+        how = {"agent_conf": agents}
+        if scenario in ("Pusher", "ManySegmentAnt") or agents not in OWN.get(scenario, (agents,)):
+            how = {"agent_conf": "", "agent_factorization": self.regrouped(scenario, agents, task)}
+        self.views = [mamujoco_v1.parallel_env(scenario, agent_obsk=obsk, gym_env=self.env, **how) for obsk in obsks]
 
     def forces_as_sensors_have_them(self, model):
         """cfrc_ext of the last substep's start, as a model with a force sensor computes it; zero after a reset."""
@@ -52,10 +64,18 @@ class Original:
     def state(self):
         return self.base._get_obs()
 
-
-def regrouped(scenario, actuators, groups):
-    """mamujoco_v1's nodes of the same joints in other groups."""
-    parts, edges, trunk = get_parts_and_edges(scenario, OWN[scenario][0])
-    nodes = {node.act_ids: node for part in parts for node in part}
-    partition = [tuple(nodes[actuators.index(joint)] for joint in group) for group in groups]
-    return {"partition": partition, "edges": edges, "globals": trunk}
+    def regrouped(self, scenario, agents, task):
+        """mamujoco_v1's nodes in our groups, each for the joint that it is meant for."""
+        parts, edges, trunk = get_parts_and_edges(scenario, OWN.get(scenario, (agents,))[0])
+        model, actuators = self.base.model, task._actuated
+        for node in {node for edge in edges for node in edge.nodes}:
+            if scenario == "ManySegmentAnt":
+                place = model.joint(node.label)
+                node.qpos_ids, node.qvel_ids = int(place.qposadr[0]), int(place.dofadr[0])
+            place = model.jnt_qposadr.tolist().index(node.qpos_ids % model.nq)
+            node.act_ids = actuators.index(model.joint(place).name)
+            if model.joint(place).name == "r_shoulder_pan_joint":  # of two equal names, the other comes first
+                node.label += " "
+        own = {actuators[node.act_ids]: node for part in parts for node in part}
+        partition = [tuple(own[joint] for joint in group) for group in task.groups()]
+        return {"partition": partition, "edges": edges, "globals": trunk}

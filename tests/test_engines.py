@@ -343,6 +343,66 @@ def test_external_forces_need_a_force_sensor(force_sensor):
     assert torch.allclose(weight, torch.full_like(weight, 9.81 if force_sensor else 0.0), atol=0.1)
 
 
+def forces(sim, num_envs=3):
+    """Boxes at three heights above the ground, with what moves them."""
+    physics = engines.make_physics(sim, falling_box(True), num_envs, 2, CPU, ("xpos", "cvel", "cfrc_ext"))
+    qpos = physics.qpos.clone()
+    qpos[:, 2] = torch.tensor([0.1, 0.2, 2.0])
+    physics.set_state(torch.ones(num_envs, dtype=torch.bool), qpos, physics.qvel.clone())
+    physics.forward(torch.ones(num_envs, dtype=torch.bool))
+    return physics
+
+
+@each_engine
+def test_fields_are_the_engines_derived_values(sim):
+    physics = forces(sim)
+    before = {name: getattr(physics, name).data_ptr() for name in physics.fields}
+    assert physics.xpos.shape == (3, 2, 3) and physics.cvel.shape == physics.cfrc_ext.shape == (3, 2, 6)
+    torch.testing.assert_close(physics.xpos[:, 1, 2], torch.tensor([0.1, 0.2, 2.0]))
+    for _ in range(30):
+        height, speed = physics.qpos[:, 2].clone(), physics.qvel[:, 2].clone()
+        physics.step()
+    assert (physics.xpos[2, 1, 2] < height[2]) and (physics.xpos[2, 1, 2] > physics.qpos[2, 2])  # a substep old
+    assert physics.cvel[2, 1, 5] < speed[2] < 0.0
+    assert physics.cfrc_ext[0, 1, 5].item() == pytest.approx(9.81, abs=0.1) and not physics.cfrc_ext[2].any()
+    assert before == {name: getattr(physics, name).data_ptr() for name in physics.fields}
+
+
+@each_engine
+def test_fields_follow_forward_where_asked_and_saved_states(sim):
+    physics = forces(sim)
+    for _ in range(5):
+        physics.step()
+    saved, lagging = physics.state_dict(), physics.xpos.clone()
+    physics.forward(rows(2, num_envs=3))
+    assert torch.equal(physics.xpos[:2], lagging[:2])
+    torch.testing.assert_close(physics.xpos[2, 1, 2], physics.qpos[2, 2])
+    physics.step()
+    physics.load_state_dict(saved)
+    assert torch.equal(physics.xpos, lagging)
+    physics.forward(rows(1, num_envs=3))
+    assert torch.equal(physics.xpos[2], lagging[2])
+
+
+def test_an_unknown_field_is_refused():
+    with pytest.raises(ValueError, match="xposs.*possible.*xpos"):
+        engines.make_physics("mujoco", falling_box(False), 1, 1, CPU, ("xposs",))
+
+
+@each_engine
+def test_what_is_known_without_waiting(sim):
+    """`some` is never false where a row is set, `calm` never true where one is beyond the limit or not a number."""
+    physics = forces(sim)
+    assert physics.some(rows(1, num_envs=3)) and not physics.some(rows(num_envs=3))
+    assert not physics.calm(1.0)
+    torch.testing.assert_close(physics.motion, torch.cat((physics.qpos, physics.qvel), 1), rtol=0, atol=0)
+    if sim == "mujoco":
+        assert physics.calm(1e6)
+        for value in (float("nan"), float("inf"), 2e6):
+            physics.set_state(rows(0, num_envs=3), torch.full_like(physics.qpos, value), physics.qvel.clone())
+            assert not physics.calm(1e6)
+
+
 @each_engine
 def test_engines_leave_the_callers_model_alone(sim):
     model = scene_model("cube")

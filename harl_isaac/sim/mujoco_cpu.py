@@ -32,13 +32,14 @@ class MujocoPhysics:
         self._rows = {name: torch.from_numpy(self.batch.bind(name)) for name in STATE_FIELDS + ("qacc_warmstart",)}
         self._rows.update({name: self._output(name) for name in self.fields}, sensors=self._output("sensordata"))
         self._motion_rows = self._side_by_side()
-        self._motion = self._motion_rows.to(device, dtype, copy=True)
-        self.qpos, self.qvel = self._motion.split((model.nq, model.nv), 1)
+        self.motion = self._motion_rows.to(device, dtype, copy=True)
+        self.qpos, self.qvel = self.motion.split((model.nq, model.nv), 1)
         self._visible = STATE_FIELDS + ("sensors",) + self.fields
         for name in self._visible[2:]:
             setattr(self, name, self._rows[name].to(device, dtype, copy=True))
         self._derived = tuple(name for name in ("sensors",) + self.fields if getattr(self, name).numel())
-        self.overflow = torch.zeros(num_envs, dtype=torch.int32, device=device)  # this engine makes room as it goes
+        self.overflow = torch.zeros(num_envs, device=device)  # this engine makes room as it goes
+        self._host_motion = self.motion.view(-1).numpy() if device.type == "cpu" else None
         self._pushed = {}  # type: Dict[str, int]
         self._masked = torch.zeros(num_envs, dtype=torch.bool)
         self._mask_array = self._masked.numpy()
@@ -72,8 +73,13 @@ class MujocoPhysics:
             mine.index_copy_(0, rows.to(device), self._rows[name].index_select(0, rows).to(mine))
 
     def some(self, mask: torch.Tensor) -> bool:
-        self._masked.copy_(mask)
-        return bool(self._mask_array.any())
+        if self._host_motion is None:
+            mask = self._masked.copy_(mask)
+        return bool(mask.numpy().any())
+
+    def calm(self, limit: float) -> bool:
+        motion = self._host_motion
+        return motion is not None and bool(np.dot(motion, motion) < limit ** 2)  # all in all, and so each
 
     def param(self, name: str) -> torch.Tensor:
         return torch.from_numpy(self.batch.expand(name))
@@ -106,7 +112,7 @@ class MujocoPhysics:
                 self._pushed[name] = value._version
 
     def _pull(self) -> None:
-        self._motion.copy_(self._motion_rows)
+        self.motion.copy_(self._motion_rows)
         for name in self._derived:
             getattr(self, name).copy_(self._rows[name])
 

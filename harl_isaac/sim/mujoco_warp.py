@@ -55,6 +55,14 @@ class WarpPhysics:
         self._bind()
         self._warm_up()
 
+    @property
+    def motion(self) -> torch.Tensor:
+        return torch.cat((self.qpos, self.qvel), 1)
+
+    @property
+    def overflow(self) -> torch.Tensor:
+        return (self._overflow != 0).float()
+
     def step(self) -> None:
         self._run("step", self._substeps)
 
@@ -74,6 +82,9 @@ class WarpPhysics:
 
     def some(self, mask: torch.Tensor) -> bool:
         return self._warp.is_cuda or bool(mask.numpy().any())
+
+    def calm(self, limit: float) -> bool:
+        return False
 
     def param(self, name: str) -> torch.Tensor:
         for field in (name,) + DERIVED.get(name, ()):
@@ -102,7 +113,7 @@ class WarpPhysics:
         self._state = {name: self._view(getattr(self._data, field)) for name, field in arrays.items()}
         for name in (*VISIBLE, *self.fields):
             setattr(self, name, self._state[name])
-        self.overflow = self._view(self._data.overflow)  # [E] int32, not 0 where room for contacts ever ran out
+        self._overflow = self._view(self._data.overflow)  # [E] int32, not 0 where room for contacts ever ran out
         self._kept = {name: self._state[name].clone() for name in ("sensors", *self.fields) if self._state[name].numel()}
 
     def _view(self, array: "wp.array") -> torch.Tensor:
@@ -182,11 +193,14 @@ def portable(model: "mujoco.MjModel") -> "mujoco.MjModel":
     """A copy with flags that make this engine agree with the other one.
 
     Without native convex collision two boxes meet by the same closed form as in C; with it they differ by centimetres.
-    Resetting diverged rows is the task's business, and the flag for it is unknown here.
+    Resetting diverged rows is the task's business, and the flag for it is unknown here. Neither is the PGS solver known:
+    Newton's finds the same optimum.
     """
     model = copy.copy(model)
     model.opt.disableflags |= int(mujoco.mjtDisableBit.mjDSBL_NATIVECCD)
     model.opt.disableflags &= ~int(mujoco.mjtDisableBit.mjDSBL_AUTORESET)
+    if model.opt.solver == mujoco.mjtSolver.mjSOL_PGS:
+        model.opt.solver = mujoco.mjtSolver.mjSOL_NEWTON
     return model
 
 

@@ -20,13 +20,14 @@ class Physics(Protocol):
     num_envs: int
     qpos: torch.Tensor  # [E, nq] m, rad; free joints: position 3, quaternion wxyz
     qvel: torch.Tensor  # [E, nv] m/s, rad/s; free joints: linear (world), angular (body frame)
+    motion: torch.Tensor  # [E, nq + nv] qpos and qvel in a row; not to be written
     ctrl: torch.Tensor  # [E, nu] written by the task
     xfrc_applied: torch.Tensor  # [E, nbody, 6] N, Nm in the world frame, written by the task
     mocap_pos: torch.Tensor  # [E, nmocap, 3] m
     mocap_quat: torch.Tensor  # [E, nmocap, 4] wxyz
     sensors: torch.Tensor  # [E, nsensordata]
     fields: Tuple[str, ...]  # names of the derived values that were asked for
-    overflow: torch.Tensor  # [E] int32, not 0 where contacts or constraints ever ran out of room (some were left out)
+    overflow: torch.Tensor  # [E] float, 1 where contacts or constraints ever ran out of room (some were left out)
 
     def step(self) -> None:
         """Advance every environment by one control step (all substeps)."""
@@ -39,6 +40,9 @@ class Physics(Protocol):
 
     def some(self, mask: torch.Tensor) -> bool:
         """False where it is known without waiting for a device that mask [E] holds nowhere; True costs work only."""
+
+    def calm(self, limit: float) -> bool:
+        """True only where it is known without waiting that each environment's |(qpos, qvel)| is below `limit`."""
 
     def param(self, name: str) -> torch.Tensor:
         """A model field with a value for each environment [E, ...], writable in place; see `commit_params`.

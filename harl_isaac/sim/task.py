@@ -28,15 +28,15 @@ class MujocoTask:
         self.progress = torch.zeros(shape, dtype=torch.int32, device=spec.device)  # [E] steps in this episode
         self.diverged_count = torch.zeros((), dtype=torch.int64, device=spec.device)  # since the start
         self._all = torch.ones(shape, dtype=torch.bool, device=spec.device)
-        self._none = torch.zeros(shape, dtype=torch.bool, device=spec.device)
+        self._none, self._zero = ~self._all, torch.zeros(shape, device=spec.device)
 
     def reset(self, seed: Optional[int] = None) -> Step:
         if seed is not None:
             self.random.manual_seed(seed)
         self._start_episodes(self._all)
         obs, state = self.observe()
-        zero = torch.zeros_like(self._none, dtype=torch.float32)
-        return Step(obs, state, zero[:, None], self._none, self._none, obs, state, {name: zero for name in self.spec.metrics})
+        return Step(obs, state, self._zero[:, None], self._none, self._none, obs, state,
+                    {name: self._zero for name in self.spec.metrics})
 
     def step(self, actions: Tuple[Tensor, ...]) -> Step:
         """Act, simulate, observe, reward, end, reset, observe again where an episode began."""
@@ -46,11 +46,12 @@ class MujocoTask:
     def _step(self, actions: Tuple[Tensor, ...]) -> Step:
         self.act(torch.cat(actions, dim=-1))
         self.physics.step()
-        self.progress += 1
+        self.progress.add_(1)
         diverged = self._diverged()
         next_obs, next_state = obs, state = self.observe()
-        reward = self.reward().masked_fill(diverged, 0.0)
-        terminated = self.terminated() | diverged
+        reward, terminated = self.reward(), self.terminated()
+        if diverged is not self._none:
+            reward, terminated = reward.masked_fill(diverged, 0.0), terminated | diverged
         done = terminated | (self.progress >= self.spec.max_episode_steps)
         metrics = self._metrics(diverged)
         if self.physics.some(done):
@@ -84,13 +85,16 @@ class MujocoTask:
         return {"progress": self.progress, "diverged": self.diverged_count, **self.buffers()}
 
     def _metrics(self, diverged: Tensor) -> Dict[str, Tensor]:
-        return {"diverged": diverged.float(), "overflow": (self.physics.overflow != 0).float(), **self.measure(diverged)}
+        blown_up = self._zero if diverged is self._none else diverged.float()
+        return {"diverged": blown_up, "overflow": self.physics.overflow, **self.measure(diverged)}
 
     def _diverged(self) -> Tensor:
-        """[E] bool. Their values are made finite so that nothing of them reaches a neighbour through the batch."""
+        """[E] bool, `_none` itself where that is known. Values of diverged rows are made finite so that nothing of them
+        reaches a neighbour through the batch."""
         physics = self.physics
-        size = torch.linalg.vector_norm(torch.cat((physics.qpos, physics.qvel), 1), dim=1)
-        diverged = (size < DIVERGED).logical_not_()  # true for NaN as well
+        if physics.calm(DIVERGED):
+            return self._none
+        diverged = ~(torch.linalg.vector_norm(physics.motion, dim=1) < DIVERGED)  # true for NaN as well
         if physics.some(diverged):
             self.diverged_count += diverged.sum()
             for name in ("qpos", "qvel", "sensors") + physics.fields:

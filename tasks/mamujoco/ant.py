@@ -1,15 +1,21 @@
-"""Ant: a four-legged body runs without falling or flipping up high.
+"""Ant and ManySegmentAnt: four legs, or a chain of pairs of legs, run without falling or flipping up high.
 
 Forces on bodies (cfrc_ext) are seen clipped to +-1 and cost a little. They are those at the start of the control step's last
 substep, where gymnasium has those of the Runge-Kutta integrator's last stage; as there, they are zero where an episode begins.
+
+mamujoco_v1's ManySegmentAnt shows an agent other numbers than its joints' (of n segments, segment s shows the joints of
+segment n - 2 - s, or the trunk's position) and turns hips where the other hip is meant. Here joints are what they are called.
 """
 
+import re
 from dataclasses import dataclass
-from typing import Dict, List, Tuple
+from typing import FrozenSet, List, Tuple
 
 import torch
 from torch import Tensor
 
+from harl_isaac.tasks.mamujoco.base import FREE_TRUNK
+from harl_isaac.tasks.mamujoco.factorisation import agents_joints, joints_by_distance, segments
 from harl_isaac.tasks.mamujoco.running import RunningCfg, RunningTask
 
 CLIP = 1.0  # [N, Nm]
@@ -40,19 +46,14 @@ class Ant(RunningTask):
     fields = ("xpos", "cfrc_ext")
     order = "joints"
     named = {"2x4d": "hip_1+ankle_1+hip_4+ankle_4,hip_2+ankle_2+hip_3+ankle_3"}
+    extras = ("cfrc_ext",)
     near = ("qpos", "qvel", "cfrc_ext")
+    trunk = FREE_TRUNK
     hidden = 2
     normal_velocity = True
 
-    def scene(self):
-        from harl_isaac.tasks.mamujoco.models import measure_external_forces
-
-        spec = super().scene()
-        measure_external_forces(spec)
-        return spec
-
-    def features(self) -> Dict[str, Tensor]:
-        return {"cfrc_ext": self.forces()}
+    def features(self) -> Tuple[Tensor, ...]:
+        return (self.forces(),)
 
     def forces(self) -> Tensor:
         """[E, 6 nbody] N and Nm on every body, clipped."""
@@ -68,9 +69,6 @@ class Ant(RunningTask):
         chain = (int(parents[above]), above)
         return chain + (body,) if joint.startswith("ankle") else chain
 
-    def trunk_columns(self) -> List[int]:
-        return [self.column("qpos", i) for i in range(2, 7)] + [self.column("qvel", i) for i in range(6)]
-
     def state_columns(self) -> List[int]:
         return super().state_columns() + self.all_columns("cfrc_ext", 6)
 
@@ -81,11 +79,54 @@ class Ant(RunningTask):
     def terminated(self) -> Tensor:
         return ~self.healthy()
 
-    def started(self, mask: Tensor) -> None:
-        super().started(mask)
-        self.physics.cfrc_ext.masked_fill_(mask[:, None, None], 0.0)
-
     def healthy(self) -> Tensor:
         """[E] bool"""
         height = self.physics.qpos[:, 2]
         return (height >= self.cfg.lowest) & (height <= self.cfg.highest)
+
+
+@dataclass
+class ManySegmentAntCfg(AntCfg):
+    """Agents: NxM, N agents with M segments of two legs each; or the names of all of a number of segments' joints."""
+
+    name: str = "mamujoco/ManySegmentAnt"
+    agents: str = "2x3"  # any NxM, or joints such as hip1_0+ankle1_0+hip2_0+ankle2_0,hip1_1+ankle1_1+hip2_1+ankle2_1
+
+    def make(self, num_envs: int, device: torch.device, sim: str) -> "ManySegmentAnt":
+        return ManySegmentAnt(self, num_envs, device, sim)
+
+
+class ManySegmentAnt(Ant):
+    """Box(12) for each of two agents by default."""
+
+    order = "actuators"
+    named = {}
+
+    def scene(self):
+        from harl_isaac.tasks.mamujoco.segments import many_segment_ant
+
+        return many_segment_ant(self._segments())
+
+    def groups(self):
+        size = re.match(r"(\d+)x(\d+)$", self.cfg.agents)
+        agents = "%sx%d" % (size[1], 4 * int(size[2])) if size else self.cfg.agents
+        return agents_joints(agents, self._actuated, self.named)
+
+    def edges(self) -> List[FrozenSet[str]]:
+        """Within a segment as in Ant. Across, a segment's hips see the hips before them, but not the other way round: those
+        before stand in as doubles (~) that know nobody else."""
+        edges = []
+        for i in range(self._segments()):
+            hips = {"hip1_%d" % i, "hip2_%d" % i}
+            edges += [{"hip1_%d" % i, "ankle1_%d" % i}, {"hip2_%d" % i, "ankle2_%d" % i}, hips]
+            if i:
+                edges.append(hips | {"~hip1_%d" % (i - 1), "~hip2_%d" % (i - 1)})
+        return [frozenset(edge) for edge in edges]
+
+    def layers(self, group):
+        doubles = {joint: joint[1:] for edge in self.edges() for joint in edge if joint[0] == "~"}
+        layers = joints_by_distance(group, self.edges(), self.cfg.obsk, doubles)
+        return [[doubles.get(joint, joint) for joint in layer] for layer in layers]
+
+    def _segments(self) -> int:
+        return segments(self.cfg.agents, joints_each=4)

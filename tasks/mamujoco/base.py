@@ -16,9 +16,11 @@ from torch import Tensor
 from harl_isaac.env import Box, EnvSpec
 from harl_isaac.sim.engines import make_physics
 from harl_isaac.sim.task import ENGINE_METRICS, MujocoTask
-from harl_isaac.tasks.mamujoco.factorisation import agents_joints, joints_by_distance
+from harl_isaac.tasks.mamujoco.factorisation import Group, agents_joints, joints_by_distance
 
 BODY_WIDTHS = {"cinert": 10, "cvel": 6, "cfrc_ext": 6}  # numbers for each body
+PLANAR_TRUNK = (("qpos", (1, 2)), ("qvel", (0, 1, 2)))  # height, tilt and their rates, and the speed forward
+FREE_TRUNK = (("qpos", tuple(range(2, 7))), ("qvel", tuple(range(6))))  # height, orientation, velocities
 
 
 @dataclass
@@ -40,7 +42,11 @@ class MamujocoTask(MujocoTask):
     named: Dict[str, str] = {}  # factorisations that are not consecutive joints
     labels: Dict[str, str] = {}  # by which joints are sorted where it is not their name
     near: Tuple[str, ...] = ("qpos", "qvel")  # what an agent sees of its own joints, of others only their qpos
+    trunk: Tuple = PLANAR_TRUNK  # what all agents see of the trunk: names of features and places in them
     hidden = 1  # leading positions that nobody sees: where the body is
+    extras: Tuple[str, ...] = ()  # names of `features`
+    velocity = "qvel"  # the feature that agents see as velocities with obs=local
+    state_velocity = "qvel"  # and the one in the state
     metrics: Tuple[str, ...] = ()
 
     def __init__(self, cfg, num_envs: int, device: torch.device, sim: str = "auto", dtype: torch.dtype = torch.float32):
@@ -50,25 +56,36 @@ class MamujocoTask(MujocoTask):
         self._load()
         physics = make_physics(sim, self.model, num_envs, self.substeps, device, self.fields, dtype)
         self.control_seconds = self.model.opt.timestep * self.substeps
-        groups = agents_joints(cfg.agents, self._joints(), self.named)
-        self.physics, self.num_agents = physics, len(groups)
+        self.physics, groups = physics, self.groups()
         self._index_observation(groups, device)
         super().__init__(physics, self._spec(groups, num_envs, device))
         order = [joint for group in groups for joint in group]
-        self._actuator_source = torch.tensor([order.index(joint) for joint in self._actuated], device=device)
+        self._action_source = torch.tensor([order.index(joint) for joint in self._actuated], device=device)
         self._rest = torch.as_tensor(self.model.qpos0, dtype=dtype, device=device)
 
     def act(self, action: Tensor) -> None:
-        torch.index_select(action.to(self.physics.ctrl.dtype), 1, self._actuator_source, out=self.physics.ctrl)
+        self.physics.ctrl.copy_(action.index_select(1, self._action_source))
 
     def observe(self):
         """State [E, 1, S] as gymnasium's observation; A x [E, O_i]."""
-        table = torch.cat(tuple(self._features().values()), 1).index_select(1, self._columns)
-        *obs, state = table.split(self._widths, 1)
+        seen = self.features() + self._bits
+        table = torch.cat((self.physics.motion,) + seen, 1) if seen else self.physics.motion
+        *obs, state = table.index_select(1, self._columns).split(self._widths, 1)
         return tuple(obs), state[:, None]
 
     def terminated(self) -> Tensor:
         return self._none
+
+    def at_rest_with_noise(self, mask: Tensor, noise: float, normal_velocity: bool) -> None:
+        """Where mask [E]: uniform noise around the rest pose, uniform or normal noise in velocities, no control."""
+        nq, nv = self.model.nq, self.model.nv
+        qvel = self.normal(nv) * noise if normal_velocity else self.uniform(-noise, noise, nv)
+        self.physics.set_state(mask, self._rest + self.uniform(-noise, noise, nq), qvel)
+        self.physics.ctrl.masked_fill_(mask[:, None], 0.0)
+
+    def started(self, mask: Tensor) -> None:
+        if "cfrc_ext" in self.fields:  # gymnasium computes them after steps only
+            self.physics.cfrc_ext.masked_fill_(mask[:, None, None], 0.0)
 
     def visual_model(self):
         """The model to look at."""
@@ -82,13 +99,16 @@ class MamujocoTask(MujocoTask):
 
         return gymnasium_model(self.file)
 
-    def features(self) -> Dict[str, Tensor]:
-        """Everything that may be seen, name -> [E, n], without positions and velocities."""
-        return {}
+    def groups(self) -> List[Group]:
+        """Each agent's joints in the order of its actions."""
+        joints = self._actuated
+        if self.order == "joints":
+            joints = sorted(joints, key=lambda joint: int(self.model.joint(joint).qposadr[0]))
+        return agents_joints(self.cfg.agents, joints, self.named)
 
-    def velocity(self) -> Tensor:
-        """[E, nv] as it is seen."""
-        return self.physics.qvel
+    def features(self) -> Tuple[Tensor, ...]:
+        """What may be seen beside positions and velocities: [E, n] for each name in `extras`."""
+        return ()
 
     def edges(self):
         """Sets of joints that are neighbours of each other."""
@@ -96,7 +116,7 @@ class MamujocoTask(MujocoTask):
 
         return joint_edges(self.model)
 
-    def layers(self, group) -> List[List[str]]:
+    def layers(self, group: Group) -> List[List[str]]:
         """Joints that an agent sees at distance 0, 1, ..., obsk."""
         return joints_by_distance(group, self.edges(), self.cfg.obsk, self.labels)
 
@@ -107,15 +127,13 @@ class MamujocoTask(MujocoTask):
     def joint_columns(self, joint: str, name: str) -> List[int]:
         """Columns of one joint's values."""
         place = self.model.joint(joint)
-        return [self.column(name, int(place.qposadr[0] if name == "qpos" else place.dofadr[0]))]
-
-    def trunk_columns(self) -> List[int]:
-        """Columns of what all agents see of the trunk: by default the planar root's height, tilt and velocities."""
-        return [self.column("qpos", 1), self.column("qpos", 2)] + [self.column("qvel", i) for i in range(3)]
+        if name == "qpos":
+            return [self.column(name, int(place.qposadr[0]))]
+        return [self.column(self.velocity if name == "qvel" else name, int(place.dofadr[0]))]
 
     def state_columns(self) -> List[int]:
         """Columns of the critic's state."""
-        return [self.column("qpos", i) for i in range(self.hidden, self.model.nq)] + self.all_columns("qvel")
+        return self.all_columns("qpos", self.hidden) + self.all_columns(self.state_velocity)
 
     # Columns of the features in a row.
 
@@ -127,32 +145,28 @@ class MamujocoTask(MujocoTask):
         """Where a feature's numbers stand, from its `first` on."""
         return list(range(self._starts[name] + first, self._starts[name] + self._sizes[name]))
 
-    def _features(self) -> Dict[str, Tensor]:
-        return {"qpos": self.physics.qpos, "qvel": self.velocity(), **self.features(), "one-hot": self._bits}
-
     def _load(self) -> None:
         try:
-            from harl_isaac.tasks.mamujoco.models import actuated_joints
+            from harl_isaac.tasks.mamujoco import models
         except ImportError as error:
             raise ValueError("%s needs MuJoCo (%s): pip install mujoco gymnasium-robotics, on Python 3.11 or newer" % (
                 type(self).__name__, error)) from None
-        self.model = self.scene().compile()
-        self._actuated = actuated_joints(self.model)
-
-    def _joints(self) -> List[str]:
-        """Actuated joints in the order that NxM counts through."""
-        if self.order == "actuators":
-            return self._actuated
-        return sorted(self._actuated, key=lambda joint: int(self.model.joint(joint).qposadr[0]))
+        spec = self.scene()
+        if "cfrc_ext" in self.fields:
+            models.measure_external_forces(spec)
+        self.model = models.compiled(spec)
+        self._actuated = models.actuated_joints(self.model)
 
     def _index_observation(self, groups, device: torch.device) -> None:
         """Columns of the features in a row that make all agents' observations and the state, one after another."""
-        self._bits = torch.tensor([0.0, 1.0], dtype=self.physics.qpos.dtype, device=device).expand(self.physics.num_envs, 2)
-        features = self._features()
-        self._sizes = {name: value.shape[1] for name, value in features.items()}
-        self._starts = dict(zip(features, [0, *accumulate(self._sizes.values())]))
+        full, model, rows = self.cfg.obs == "full", self.model, self.physics.num_envs
+        bits = torch.tensor([0.0, 1.0], dtype=self.physics.qpos.dtype, device=device).expand(rows, 2)
+        self._bits = (bits,) if full else ()
+        self._sizes = {"qpos": model.nq, "qvel": model.nv}
+        self._sizes.update(zip(self.extras + ("one-hot",), [part.shape[1] for part in self.features() + self._bits]))
+        self._starts = dict(zip(self._sizes, [0, *accumulate(self._sizes.values())]))
         state = self.state_columns()
-        if self.cfg.obs == "full":
+        if full:
             parts = [state + [self.column("one-hot", int(i == j)) for j in range(len(groups))] for i in range(len(groups))]
         else:
             parts = [self._local_columns(group) for group in groups]
@@ -172,7 +186,8 @@ class MamujocoTask(MujocoTask):
                     bodies[name] += new
                     width = BODY_WIDTHS[name]
                     columns += [self.column(name, body * width + i) for body in new for i in range(width)]
-        return columns + self.trunk_columns()
+        trunk = [(self.velocity if name == "qvel" else name, places) for name, places in self.trunk]
+        return columns + [self.column(name, place) for name, places in trunk for place in places]
 
     def _spec(self, groups, num_envs: int, device: torch.device) -> EnvSpec:
         low, high = (float(bound) for bound in self.model.actuator_ctrlrange[0])

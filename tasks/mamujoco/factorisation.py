@@ -28,6 +28,19 @@ def agents_joints(agents: str, joints: Sequence[str], named: Dict[str, str]) -> 
     return groups
 
 
+def segments(agents: str, joints_each: int) -> int:
+    """How many segments a body of any length has: N x M of NxM, or as many as joints are named. Raises ValueError."""
+    size = re.match(r"(\d+)x(\d+)$", agents)
+    joints = agents.count("+") + agents.count(",") + 1
+    if not size and joints % joints_each:
+        raise ValueError("agents=%s: give NxM (N agents with M segments each), or all %d joints of each segment" % (
+            agents, joints_each))
+    number = int(size[1]) * int(size[2]) if size else joints // joints_each
+    if number < 2:
+        raise ValueError("agents=%s: give two segments or more" % agents)
+    return number
+
+
 def joints_by_distance(own: Group, edges: Sequence[FrozenSet[str]], k: int, labels: Dict[str, str]) -> List[List[str]]:
     """Joints at distance 0 (the agent's own), 1, ..., k, each distance sorted by label (a joint's name if it has none).
 
@@ -49,7 +62,7 @@ def tree_edges(parents: Dict[str, str], joints_of: Dict[str, List[str]]) -> List
     """
     edges, trunks = [], {}
     for body, joints in joints_of.items():
-        above = parents.get(body)
+        root, above = body, parents[body]
         while above in parents and above not in joints_of:
             root, above = above, parents[above]
         if above in joints_of:

@@ -1,6 +1,7 @@
 """Hopper: a planar leg hops without falling. Velocities are seen clipped to +-10, by agents and critic alike."""
 
 from dataclasses import dataclass
+from typing import Tuple
 
 import torch
 from torch import Tensor
@@ -32,9 +33,12 @@ class Hopper(RunningTask):
 
     file = "hopper.xml"
     substeps = 4
+    extras = ("clipped qvel",)
+    velocity = "clipped qvel"
+    state_velocity = "clipped qvel"
 
-    def velocity(self) -> Tensor:
-        return self.physics.qvel.clamp(-CLIP, CLIP)
+    def features(self) -> Tuple[Tensor, ...]:
+        return (self.physics.qvel.clamp(-CLIP, CLIP),)
 
     def reward(self) -> Tensor:
         return super().reward() + self.healthy() * self.cfg.healthy_reward

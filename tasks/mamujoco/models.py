@@ -22,6 +22,44 @@ def gymnasium_model(file: str) -> "mujoco.MjSpec":
     return mujoco.MjSpec.from_file(asset("gymnasium", "envs", "mujoco", "assets", file))
 
 
+def mamujoco_model(file: str) -> "mujoco.MjSpec":
+    """One of mamujoco_v1's own models; of a template, what stands in it already."""
+    with open(asset("gymnasium_robotics", "envs", "multiagent_mujoco", "assets", file), encoding="utf-8") as text:
+        return mujoco.MjSpec.from_string(text.read().replace("{{ body }}", "").replace("{{ actuators }}", ""))
+
+
+def add_limb(parent: "mujoco.MjsBody", name: str, pos, ends, size: float, density: float = 0.0) -> "mujoco.MjsBody":
+    """A body at `pos` with a capsule between `ends` (two points in a row); density 0: that of the model's default."""
+    body = parent.add_body(name=name, pos=pos)
+    geom = body.add_geom(type=mujoco.mjtGeom.mjGEOM_CAPSULE, fromto=ends, size=[size, 0.0, 0.0])
+    if density:
+        geom.density = density
+    return body
+
+
+def add_hinge(body: "mujoco.MjsBody", name: str, axis, low: float, high: float) -> None:
+    """A hinge in the body's origin, limited to [low, high] degrees."""
+    body.add_joint(name=name, type=mujoco.mjtJoint.mjJNT_HINGE, axis=axis, range=[low, high],
+                   limited=mujoco.mjtLimited.mjLIMITED_TRUE)
+
+
+def add_motor(spec: "mujoco.MjSpec", joint: str, gear: float) -> None:
+    """A motor with controls in [-1, 1]."""
+    motor = spec.add_actuator(target=joint, trntype=mujoco.mjtTrn.mjTRN_JOINT, ctrlrange=[-1.0, 1.0],
+                              ctrllimited=mujoco.mjtLimited.mjLIMITED_TRUE)
+    motor.gear[0] = gear
+
+
+def compiled(spec: "mujoco.MjSpec") -> "mujoco.MjModel":
+    """The model. A total mass that the file asks for is set afterwards, as MuJoCo wants it: the compiler warns of it."""
+    mass, spec.compiler.settotalmass = spec.compiler.settotalmass, -1.0
+    model = spec.compile()
+    if mass > 0:
+        mujoco.mj_setTotalmass(model, mass)
+        mujoco.mj_setConst(model, mujoco.MjData(model))
+    return model
+
+
 def measure_external_forces(spec: "mujoco.MjSpec") -> None:
     """Make the engines compute cfrc_ext: they do it for a sensor only."""
     body = spec.worldbody.first_body()

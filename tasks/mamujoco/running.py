@@ -22,6 +22,7 @@ class RunningTask(MamujocoTask):
     """The reward is the speed forward in this step, less the effort. `speed` [m/s] is the episode's mean so far."""
 
     normal_velocity = False  # reset: velocities are normal instead of uniform
+    bodies_that_run = 1
     metrics = ("speed",)
 
     def __init__(self, cfg, num_envs: int, device: torch.device, sim: str = "auto", dtype: torch.dtype = torch.float32):
@@ -41,26 +42,23 @@ class RunningTask(MamujocoTask):
         self._before_x.copy_(self.position())
 
     def reward(self) -> Tensor:
-        speed = (self.position() - self._before_x) / self.control_seconds
-        return running_reward(speed, self.physics.ctrl, self.cfg.forward_weight, self.cfg.control_cost)
+        return running_reward(self.position() - self._before_x, self.physics.ctrl,
+                              self.cfg.forward_weight / self.control_seconds, self.cfg.control_cost / self.bodies_that_run)
 
     def measure(self, diverged: Tensor) -> Dict[str, Tensor]:
         return {"speed": (self.position() - self._start_x).div_(self.progress * self.control_seconds).float()}
 
     def reset_rows(self, mask: Tensor) -> None:
-        noise, model = self.cfg.reset_noise, self.model
-        qpos = self._rest + self.uniform(-noise, noise, model.nq)
-        qvel = self.normal(model.nv) * noise if self.normal_velocity else self.uniform(-noise, noise, model.nv)
-        self.physics.set_state(mask, qpos, qvel)
-        self.physics.ctrl.masked_fill_(mask[:, None], 0.0)
+        self.at_rest_with_noise(mask, self.cfg.reset_noise, self.normal_velocity)
 
     def started(self, mask: Tensor) -> None:
+        super().started(mask)
         torch.where(mask, self.position(), self._start_x, out=self._start_x)
 
 
-def running_reward(speed: Tensor, ctrl: Tensor, forward_weight: float, control_cost: float) -> Tensor:
-    """forward_weight x speed [E] m/s - control_cost x |ctrl|^2, ctrl [E, nu] -> [E]."""
-    return (speed * forward_weight).sub_(ctrl.square().sum(1), alpha=control_cost)
+def running_reward(distance: Tensor, ctrl: Tensor, weight: float, control_cost: float) -> Tensor:
+    """weight [1/m] x distance [E] m of a step - control_cost x |ctrl|^2, ctrl [E, nu] -> [E]."""
+    return (distance * weight).sub_(torch.linalg.vecdot(ctrl, ctrl), alpha=control_cost)
 
 
 def within(value: Tensor, low: float, high: float) -> Tensor:

@@ -1,7 +1,7 @@
 """Walker2d: planar legs walk without falling. The state's velocities are clipped to +-10, local observations' are not."""
 
 from dataclasses import dataclass
-from typing import Dict, List
+from typing import Tuple
 
 import torch
 from torch import Tensor
@@ -33,13 +33,12 @@ class Walker2d(RunningTask):
 
     file = "walker2d_v5.xml"
     substeps = 4
+    extras = ("clipped qvel",)
+    state_velocity = "clipped qvel"
     named = {"2x3": "foot_joint+leg_joint+thigh_joint,foot_left_joint+leg_left_joint+thigh_left_joint"}
 
-    def features(self) -> Dict[str, Tensor]:
-        return {"clipped qvel": self.physics.qvel.clamp(-CLIP, CLIP)}
-
-    def state_columns(self) -> List[int]:
-        return self.all_columns("qpos", self.hidden) + self.all_columns("clipped qvel")
+    def features(self) -> Tuple[Tensor, ...]:
+        return (self.physics.qvel.clamp(-CLIP, CLIP),)
 
     def reward(self) -> Tensor:
         return super().reward() + self.healthy() * self.cfg.healthy_reward
