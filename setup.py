@@ -29,7 +29,7 @@ setup(
     python_requires=">=3.8",
     package_dir={"harl_isaac.cfg": "cfg", "harl_isaac.tasks": "tasks"},
     packages=packages(),
-    package_data={"harl_isaac.cfg": ["*.yaml", "experiment/*/*.yaml"]},
+    package_data={"harl_isaac.cfg": ["*.yaml", "experiment/*/*.yaml", "experiment/*/*/*.yaml"]},
     install_requires=["torch>=2.0", "numpy>=1.21", "hydra-core>=1.3,<2", "pyyaml", "tensorboard", "rich"] + SIMULATION,
     extras_require={"warp": WARP, "plot": PLOT, "test": TEST, "all": WARP + TEST},
     entry_points={"console_scripts": ["harl-train = harl_isaac.cli:main"]},

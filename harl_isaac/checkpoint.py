@@ -6,7 +6,7 @@ from typing import Any, Dict
 
 import torch
 
-FORMAT = 1
+FORMAT = 2
 FOLDER = "checkpoints"
 
 

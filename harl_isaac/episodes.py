@@ -16,17 +16,19 @@ class EpisodeStats:
             return torch.zeros(shape, device=spec.device)
 
         self.names = spec.metrics
-        self.running = zeros(spec.num_envs, 2)  # [E, 2] return (mean over agents) and length of the running episodes
-        self.sums = zeros(3 + len(spec.metrics))  # episodes, returns, lengths, then each metric
+        self.columns = zeros(spec.num_envs, 3 + len(spec.metrics))  # [E, .] 1, return, length, then each metric
+        self.columns[:, 0] = 1.0
+        self.running = self.columns[:, 1:3]  # [E, 2] return (mean over agents) and length of the running episodes
+        self.sums = zeros(3 + len(spec.metrics))  # of the columns over the episodes that ended
 
     def __call__(self, step: Step) -> None:
-        self.running[:, 0] += step.reward.mean(1)
-        self.running[:, 1] += 1.0
-        metrics = [step.metrics[name] for name in self.names]
-        columns = torch.stack([torch.ones_like(self.running[:, 0]), self.running[:, 0], self.running[:, 1], *metrics], 1)
-        done = step.done[:, None]
-        self.sums += torch.where(done, columns, torch.zeros_like(columns)).sum(0)
-        self.running.masked_fill_(done, 0.0)
+        self.columns[:, 1] += step.reward[:, 0] if step.reward.shape[1] == 1 else step.reward.mean(1)
+        self.columns[:, 2] += 1.0
+        for place, name in enumerate(self.names):
+            self.columns[:, 3 + place] = step.metrics[name]
+        done = step.done
+        self.sums.addmv_(self.columns.t(), done.to(self.sums.dtype))
+        self.running.masked_fill_(done[:, None], 0.0)
 
     def drain(self) -> Dict[str, Tensor]:
         """Means over the ended episodes (NaN where none ended) and their number; starts anew."""

@@ -7,7 +7,7 @@ from typing import Dict, Tuple
 import torch
 from torch import Tensor
 
-from harl_isaac.env import EnvSpec, MultiAgentEnv, Step
+from harl_isaac.env import EnvSpec, MultiAgentEnv, Step, mask_width
 from harl_isaac.networks.actors import StackedActors
 from harl_isaac.rollout import to_env
 
@@ -30,20 +30,28 @@ class Evaluation:
                 for name, value in self.values.items()}
 
 
-def padded(spec: EnvSpec, parts, width: int) -> Tensor:
-    """Per-agent tensors A x [E, .] as one [E, A, width], zeros beyond an agent's own width."""
-    result = torch.zeros((spec.num_envs, spec.num_agents, width), dtype=parts[0].dtype, device=spec.device)
-    for i, part in enumerate(parts):
-        result[:, i, :part.shape[1]] = part
-    return result
+class Player:
+    """The deterministic policy at play: the likeliest actions at each Step, ready for `env.step`."""
 
+    def __init__(self, spec: EnvSpec, actors: StackedActors):
+        self.spec, self.actors, self.layers = spec, actors, actors.folded()
+        self.obs = actors.blank_obs(spec.num_envs)  # [E, A, O]
+        widest = max(mask_width(space) for space in spec.actions)
+        self.mask = torch.zeros((spec.num_envs, spec.num_agents, widest), dtype=torch.bool, device=spec.device)
+        shape = (spec.num_envs, spec.num_agents, actors.hidden_size)
+        self.hidden = torch.zeros(shape, device=spec.device) if actors.hidden_size else None
 
-@torch.no_grad()
-def likeliest(env: MultiAgentEnv, actors: StackedActors, step: Step) -> Tuple[Tensor, ...]:
-    """The deterministic policy's actions at a Step, ready for `env.step`."""
-    masks = step.action_mask
-    mask = None if masks is None else padded(env.spec, masks, max(part.shape[1] for part in masks))
-    return to_env(env.spec, actors.mode(padded(env.spec, step.obs, actors.obs_size), mask))
+    @torch.no_grad()
+    def act(self, step: Step) -> Tuple[Tensor, ...]:
+        """A x [E, W_i]; a recurrent policy forgets where an episode ended."""
+        for i, obs in enumerate(step.obs):
+            self.obs[:, i, :obs.shape[1]] = obs
+        for i, mask in enumerate(step.action_mask or ()):
+            self.mask[:, i, :mask.shape[1]] = mask
+        if self.hidden is not None:
+            self.hidden.masked_fill_(step.done[:, None, None], 0.0)
+        masks = self.mask if step.action_mask is not None else None
+        return to_env(self.spec, self.actors.mode(self.obs, masks, self.hidden, self.layers))
 
 
 @torch.no_grad()
@@ -53,12 +61,12 @@ def evaluate(env: MultiAgentEnv, actors: StackedActors, episodes: int, seed: int
     Every environment counts its first episodes only, so short ones are not counted more often than long ones.
     """
     spec, each = env.spec, -(-episodes // env.spec.num_envs)
-    step = env.reset(seed)
+    step, player = env.reset(seed), Player(spec, actors)
     record = torch.zeros((each + 1, spec.num_envs, 2 + len(spec.metrics)), device=spec.device)  # last row: surplus
     running = torch.zeros((spec.num_envs, 2), device=spec.device)
     episode = torch.zeros(spec.num_envs, dtype=torch.long, device=spec.device)
     for t in range(each * spec.max_episode_steps):
-        step = env.step(likeliest(env, actors, step))
+        step = env.step(player.act(step))
         running += torch.stack((step.reward.mean(1), torch.ones_like(running[:, 0])), 1)
         values = torch.cat((running, *[step.metrics[name][:, None] for name in spec.metrics]), 1)
         row = torch.where(step.done, episode.clamp(max=each), torch.full_like(episode, each))

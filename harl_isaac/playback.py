@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Any, Callable, Dict, Tuple
+from typing import Any, Callable, Dict, Optional, Tuple
 
 from omegaconf import OmegaConf
 
@@ -28,7 +28,7 @@ def load_policy(run: str, num_envs: int, device: str, sim: str) -> Tuple[MultiAg
     task, algo = _settings(TASKS, config["task"]), _settings(ALGOS, config["algo"])
     env = task.make(num_envs, choose_device(device), sim)
     check_sizes(saved["sizes"], env.spec, "num_envs")
-    actors = StackedActors(env.spec, algo.hidden, algo.activation, algo.head_gain)
+    actors = algo.actors(env.spec)
     actors.load_state_dict(saved["learner"]["actors"])
     return env, actors, file
 
@@ -38,13 +38,19 @@ def _settings(registry: Dict[str, str], values: Dict[str, Any]) -> Any:
     return OmegaConf.to_object(OmegaConf.merge(schema, values))
 
 
-def read_arguments(usage: str, defaults: Dict[str, Any]) -> Dict[str, Any]:
-    """key=value words from the command line over defaults, typed as those. Raises ValueError for an unknown key."""
+def read_arguments(usage: str, defaults: Dict[str, Any], first: Optional[str] = None) -> Dict[str, Any]:
+    """key=value words from the command line over defaults, typed as those. Raises ValueError for an unknown key.
+
+    A first word without "=" is the value of the key `first`.
+    """
     if any(word in ("-h", "--help") for word in sys.argv[1:]):
         print(usage.strip())
         sys.exit(0)
     values = dict(defaults)
-    for word in sys.argv[1:]:
+    words = sys.argv[1:]
+    if first is not None and words and "=" not in words[0]:
+        words[0] = "%s=%s" % (first, words[0])
+    for word in words:
         key, equals, text = word.partition("=")
         if not equals or key not in defaults:
             raise ValueError("%s is unknown; possible: %s" % (word, ", ".join("%s=..." % name for name in defaults)))

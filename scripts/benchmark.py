@@ -1,13 +1,17 @@
-"""python scripts/benchmark.py: how much collection, update and training cost beside the arithmetic they cannot avoid.
+"""python scripts/benchmark.py [step|collect|update|train|table3]: what collection, update and training cost beside the
+arithmetic that they cannot avoid.
 
     step      one environment step (actions to observation, reward, reset) beside bare engine stepping of the same model from
               the same states with the same controls
+    collect   the whole collection loop, with policy and storage, beside the same
     update    one learner update beside a bare forward, backward and Adam loop over networks of the same sizes
     train     whole iterations: steps/s of collection and in all, peak memory
+    table3    Table 3 of the paper: time of an experiment and of the agents' updates, HAPPO and shared MAPPO
 
 Both sides of a ratio are timed in turn within one run; printed are medians over repeats [lowest, highest].
 
-Keys: what=all (step, update, train or all), task=ShadowHandOver, algo=happo, num_envs=256,1024, rollout_length=75, repeats=5,
+Keys: what=all (all but table3), experiment (task, algorithm and numbers of an experiment, such as
+mamujoco/HalfCheetah-2x3/happo), or task=ShadowHandOver, algo=happo, rollout_length=75; num_envs=256,1024, repeats=5,
 device=auto, sim=auto, json (a file for the figures).
 """
 
@@ -15,19 +19,24 @@ import json
 import os
 import resource
 import time
+from dataclasses import replace
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as in harl_isaac/cli.py, before torch starts threads
 
 import torch  # noqa: E402
 from torch import nn  # noqa: E402
 
-from harl_isaac.config import ALGOS, TASKS, choose_device, locate  # noqa: E402
+from hydra import compose, initialize_config_module  # noqa: E402
+
+from harl_isaac.command_line import check_command_line  # noqa: E402
+from harl_isaac.config import choose_device, register, to_run  # noqa: E402
 from harl_isaac.episodes import EpisodeStats  # noqa: E402
 from harl_isaac.playback import read_arguments, run_script  # noqa: E402
-from harl_isaac.rollout import collect  # noqa: E402
+from harl_isaac.rollout import collect, to_env  # noqa: E402
 from harl_isaac.runs import versions  # noqa: E402
+from table3 import table3  # noqa: E402
 
-DEFAULTS = {"what": "all", "task": "ShadowHandOver", "algo": "happo", "num_envs": "256,1024",
+DEFAULTS = {"what": "all", "experiment": None, "task": "ShadowHandOver", "algo": "happo", "num_envs": None,
             "rollout_length": 75, "repeats": 5, "device": "auto", "sim": "auto", "json": None}
 STEPS = 75  # environment steps in one repeat
 BLOCK = 5  # of them in a row, before the other side has its turn
@@ -75,30 +84,61 @@ def set_controls(physics, controls) -> None:
         physics.batch.ctrl = controls.cpu().numpy()
 
 
-def block_seconds(clock, env, twin, env_first: bool):
-    """Seconds of BLOCK task steps, and of the engine alone from the same states with the same controls."""
-    actions, controls = [random_actions(env.spec) for _ in range(BLOCK)], []
+def controls_of(env, actions):
+    """What the agents' actions, one set a step, mean to the engine."""
     for action in actions:
         env.act(torch.cat(action, dim=-1))
-        controls.append(env.physics.ctrl.clone())
+        yield env.physics.ctrl.clone()
+
+
+def engine_seconds(clock, twin, controls) -> float:
+    """Of the engine alone, from its states on."""
+    seconds = 0.0
+    for value in controls:
+        set_controls(twin, value)
+        seconds += clock.time(bare_step, twin)
+    return seconds
+
+
+def block_seconds(clock, env, twin, env_first: bool):
+    """Seconds of BLOCK task steps, and of the engine alone from the same states with the same controls."""
+    actions = [random_actions(env.spec) for _ in range(BLOCK)]
+    controls = list(controls_of(env, actions))
     twin.load_state_dict(env.physics.state_dict())
 
     def task():
         for action in actions:
             env.step(action)
 
-    def engine():
-        seconds = 0.0
-        for value in controls:
-            set_controls(twin, value)
-            seconds += clock.time(bare_step, twin)
-        return seconds
-
     if env_first:
         mine = clock.time(task)
-        return mine, engine()
-    bare = engine()
+        return mine, engine_seconds(clock, twin, controls)
+    bare = engine_seconds(clock, twin, controls)
     return clock.time(task), bare
+
+
+def collect_ratio(make, algo, num_envs: int, device, sim, repeats: int):
+    """Seconds of collecting, and of the engine alone from the same states with the controls that were chosen."""
+    clock, env, twin = Clock(device), make(num_envs, device, sim), make(num_envs, device, sim).physics
+    learner = replace(algo, rollout_length=BLOCK, minibatches=1, critic_minibatches=1).learner(env.spec, 0)
+    stats, ours, bare, step = EpisodeStats(env.spec), [], [], env.reset(0)
+    for _ in range(repeats + 1):  # the first warms up
+        mine = engine = 0.0
+        for _ in range(STEPS // BLOCK):
+            twin.load_state_dict(env.physics.state_dict())
+            begin = clock.now()
+            step = collect(env, learner.actors, learner.rollout, step, stats)
+            mine += clock.now() - begin
+            saved = env.state_dict()
+            controls = list(controls_of(env, [to_env(env.spec, action) for action in learner.rollout.action]))
+            env.load_state_dict(saved)
+            engine += engine_seconds(clock, twin, controls)
+        ours.append(mine)
+        bare.append(engine)
+    rows = num_envs * STEPS
+    return {"collect_steps_per_second": spread([rows / t for t in ours[1:]]),
+            "engine_steps_per_second": spread([rows / t for t in bare[1:]]),
+            "ratio": spread([a / b for a, b in zip(ours[1:], bare[1:])])}
 
 
 def step_ratio(make, num_envs: int, device, sim, repeats: int):
@@ -144,7 +184,7 @@ def update_ratio(make, algo, num_envs: int, device, sim, repeats: int):
     for i, space in enumerate(spec.actions):
         network = bare_network(spec.obs_sizes[i], cfg.hidden, space.size, cfg.activation, device)
         inputs = rollout.obs[:, :, i, :spec.obs_sizes[i]].flatten(0, 1).contiguous()
-        parts.append((network, torch.optim.Adam(network.parameters(), cfg.lr), inputs, cfg.epochs))
+        parts.append((network, torch.optim.Adam(network.parameters(), cfg.critic_lr), inputs, cfg.epochs))
     critic = bare_network(spec.state_size, cfg.hidden, 1, cfg.activation, device)
     parts.append((critic, torch.optim.Adam(critic.parameters(), cfg.critic_lr), rollout.state.flatten(0, 2),
                   cfg.critic_epochs))
@@ -186,22 +226,41 @@ def show(name: str, num_envs: int, figures) -> None:
     print("%-6s %6d environments: %s" % (name, num_envs, ", ".join(parts)), flush=True)
 
 
-def main() -> None:
-    args = read_arguments(__doc__, DEFAULTS)
-    device, algo = choose_device(args["device"]), locate(ALGOS[args["algo"]])(
-        rollout_length=args["rollout_length"])
-    make, sim, repeats = locate(TASKS[args["task"]])().make, args["sim"], args["repeats"]
+def settings(args):
+    """The run that is measured, as the command line would compose it."""
+    register()
+    words = (["experiment=" + args["experiment"]] if args["experiment"] else
+             ["task=" + args["task"], "algo=" + args["algo"], "algo.rollout_length=%d" % args["rollout_length"]])
+    check_command_line(words)
+    with initialize_config_module("harl_isaac.cfg", version_base="1.3"):
+        return to_run(compose("config", words))
+
+
+def measure(args, device):
+    """The figures of one or all kinds of measurement, shown as they come."""
+    run, sim, repeats = settings(args), args["sim"], args["repeats"]
+    make, algo = run.task.make, run.algo
     kinds = {"step": lambda n: step_ratio(make, n, device, sim, repeats),
+             "collect": lambda n: collect_ratio(make, algo, n, device, sim, repeats),
              "update": lambda n: update_ratio(make, algo, n, device, sim, repeats),
              "train": lambda n: training_speed(make, algo, n, device, sim, repeats)}
     if args["what"] not in ("all", *kinds):
-        raise ValueError("what=%s; possible: all, %s" % (args["what"], ", ".join(kinds)))
-    results = []
+        raise ValueError("what=%s; possible: all, %s, table3" % (args["what"], ", ".join(kinds)))
+    numbers = args["num_envs"] or (str(run.num_envs) if args["experiment"] else "256,1024")
     for name in kinds if args["what"] == "all" else [args["what"]]:
-        for num_envs in (int(word) for word in args["num_envs"].split(",")):
+        for num_envs in (int(word) for word in numbers.split(",")):
             figures = kinds[name](num_envs)
             show(name, num_envs, figures)
-            results.append({"what": name, "num_envs": num_envs, **figures})
+            yield {"what": name, "num_envs": num_envs, **figures}
+
+
+def main() -> None:
+    args = read_arguments(__doc__, DEFAULTS, first="what")
+    device = choose_device(args["device"])
+    if args["what"] == "table3":
+        results = list(table3(device, args["sim"], args["repeats"], Clock(device), spread))
+    else:
+        results = list(measure(args, device))
     if args["json"]:
         report = {"settings": args, "threads": torch.get_num_threads(), "device": str(device), **versions()}
         with open(args["json"], "w") as file:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from harl_isaac.checkpoint import run_folder
-from harl_isaac.evaluate import likeliest
+from harl_isaac.evaluate import Player
 from harl_isaac.playback import load_policy, read_arguments, run_script
 from harl_isaac.render import render, save_recording
 
@@ -23,13 +23,13 @@ DEFAULTS = {"run": None, "out": None, "episodes": 4, "speed": 0.5, "pick": "any"
 
 def record(env, actors, seed: int):
     """One episode in every environment: frames of qpos and mocap [F, E, ...], lengths [E], success [E]."""
-    step, frames = env.reset(seed), []
+    step, frames, player = env.reset(seed), [], Player(env.spec, actors)
     lengths = np.zeros(env.spec.num_envs, dtype=int)
     success, running = np.zeros_like(lengths, dtype=bool), np.ones_like(lengths, dtype=bool)
     physics = env.physics
     for t in range(env.spec.max_episode_steps):
         frames.append([value.cpu().numpy().copy() for value in (physics.qpos, physics.mocap_pos, physics.mocap_quat)])
-        step = env.step(likeliest(env, actors, step))
+        step = env.step(player.act(step))
         lengths[running] = t + 1
         if "success" in step.metrics:
             success |= running & (step.metrics["success"].cpu().numpy() > 0)
@@ -57,7 +57,8 @@ def write_video(env, actors, args, out: Path) -> None:
         recording = Path(folder) / "recording.npz"
         save_recording(recording, env.visual_model(), qpos, mocap_pos, mocap_quat, args["speed"] / env.control_seconds)
         render(recording, out)
-    print("%s: %d episodes, %d frames, %d of them with success" % (out, len(chosen), len(qpos), success[chosen].sum()))
+    successes = ", %d of them with success" % success[chosen].sum() if "success" in env.spec.metrics else ""
+    print("%s: %d episodes%s, %d frames" % (out, len(chosen), successes, len(qpos)))
 
 
 def watch(env, actors, args) -> None:
@@ -67,11 +68,11 @@ def watch(env, actors, args) -> None:
 
     model = env.visual_model()
     data = mujoco.MjData(model)
-    step = env.reset(args["seed"])
+    step, player = env.reset(args["seed"]), Player(env.spec, actors)
     with mujoco.viewer.launch_passive(model, data) as viewer:
         while viewer.is_running():
             started = time.monotonic()
-            step = env.step(likeliest(env, actors, step))
+            step = env.step(player.act(step))
             data.qpos[:] = env.physics.qpos[0].cpu().numpy()
             data.mocap_pos[:], data.mocap_quat[:] = env.physics.mocap_pos[0].cpu(), env.physics.mocap_quat[0].cpu()
             mujoco.mj_forward(model, data)

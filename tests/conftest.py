@@ -13,7 +13,9 @@ from harl_isaac.config import TASKS, register, to_run  # noqa: E402
 SMALL = {
     "CountingGame": ["algo.rollout_length=5", "algo.hidden=[8]"],
     "MatrixGame": ["algo.rollout_length=5", "algo.hidden=[8]"],
+    "MemoryGame": ["algo.rollout_length=5", "algo.hidden=[8]"],
     "MixedGame": ["algo.rollout_length=5", "algo.hidden=[8]"],
+    "OppositesGame": ["algo.rollout_length=5", "algo.hidden=[8]"],
     "ShadowHandOver": ["algo.rollout_length=5", "algo.hidden=[16]", "sim=mujoco"],
 }
 SMALL.update({name: ["algo.rollout_length=5", "algo.hidden=[16]", "sim=mujoco"] for name in TASKS

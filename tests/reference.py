@@ -52,6 +52,16 @@ def normalized(values, alive):
     return [(value - mean) / (deviation + 1e-5) for value in values]
 
 
+def normalized_columns(advantage, alive):
+    """Each agent's advantages as numbers: one column is normalised for each agent, several jointly; [T, E, K], [T, E, A]."""
+    lives = [alive[..., i].flatten().tolist() for i in range(alive.shape[-1])]
+    if advantage.shape[-1] == 1:
+        return [normalized(advantage.flatten().tolist(), living) for living in lives]
+    columns = [advantage[..., i].flatten().tolist() for i in range(advantage.shape[-1])]
+    together = normalized(sum(columns, []), sum(lives, []))
+    return [together[i * len(columns[0]):(i + 1) * len(columns[0])] for i in range(len(columns))]
+
+
 def sigma(log_std):
     return 0.5 / (1.0 + math.exp(-log_std / 1.0))  # y sigmoid(log_std / x) with x = 1, y = 0.5
 
@@ -163,6 +173,46 @@ class PlainNet(torch.nn.Module):
         return x
 
 
+def gru(inputs, weight, bias, hidden):
+    """States after each step of sequences [N, L, 3H], from the equations of Cho et al. (2014) as torch's GRU has them."""
+    states = []
+    for step in inputs.unbind(1):
+        recurrent = hidden @ weight.t() + bias
+        (i_reset, i_update, i_new), (r_reset, r_update, r_new) = step.chunk(3, 1), recurrent.chunk(3, 1)
+        reset, update = 1.0 / (1.0 + (-i_reset - r_reset).exp()), 1.0 / (1.0 + (-i_update - r_update).exp())
+        hidden = (1.0 - update) * torch.tanh(i_new + reset * r_new) + update * hidden
+        states.append(hidden)
+    return torch.stack(states, 1)
+
+
+class PlainRecurrentNet(torch.nn.Module):
+    """A recurrent network in float64 started from a production MLP's numbers, in the same order; one sequence at a time."""
+
+    def __init__(self, mlp, activation=torch.relu):
+        super().__init__()
+        self.activation = activation
+        for name, parameters in mlp.named_children():
+            setattr(self, name, torch.nn.ParameterList([p.detach().double().clone() for p in parameters]))
+
+    def linear(self, x, layer):
+        centred = x - x.mean(-1, keepdim=True)
+        x = centred / (centred.square().mean(-1, keepdim=True) + 1e-5).sqrt()
+        x = x * self.norm_weights[layer] + self.norm_biases[layer]
+        return x @ (self.weights[layer].t() if layer else self.weights[0]) + self.biases[layer]
+
+    def forward(self, x, hidden):
+        """Outputs [L, out] of one sequence [L, in] from a state [H]."""
+        last = len(self.weights) - 1
+        for layer in range(last - 1):
+            x = self.activation(self.linear(x, layer))
+        self.states = gru(self.linear(x, last - 1)[None], self.gru[0], self.gru[1], hidden[None])[0]
+        return self.linear(self.states, last)
+
+    def step(self, x, hidden):
+        """Output and next state of one row."""
+        return self(x[None], hidden)[0], self.states[-1]
+
+
 class PlainActor(PlainNet):
     """A separate policy; `nvec` None for a Box."""
 
@@ -199,13 +249,13 @@ def stepped(optimiser, loss, max_norm):
 
 
 def happo(actors, optimisers, batches, advantages, order, parts, cfg):
-    """Algorithm 4's loop over agents. `batches[i]` = (obs, action, alive, mask), `advantages[i]` = one number a row,
+    """Algorithm 4's loop over agents. `batches[i]` = (obs, action, alive, mask), `advantages[i]` = one normalised number a row,
     `parts[i]` = the lists of rows of each gradient step. Returns the factor after the last agent."""
     old = [actor.evaluate(obs, action, mask)[0].tolist() for actor, (obs, action, _, mask) in zip(actors, batches)]
     factor = [1.0] * len(old[0])
     for i in order:
         obs, action, alive, mask = batches[i]
-        weighted = [m * a for m, a in zip(factor, normalized(advantages[i], alive.tolist()))]
+        weighted = [m * a for m, a in zip(factor, advantages[i])]
         for rows in parts[i]:
             log_prob, entropy = actors[i].evaluate(obs[rows], action[rows], None if mask is None else mask[rows])
             loss, living = 0.0 * log_prob.sum(), sum(float(alive[b]) for b in rows)
@@ -261,11 +311,16 @@ def spec_for(actions, obs_sizes, **more):
                              state_size=6, max_episode_steps=10, device=torch.device("cpu")), **more})
 
 
-def fill(rollout, actors, seed=0):
-    """Random numbers throughout, but for the actions and log-probabilities, which are the actors' own."""
+def in_default_precision(rollout):
+    """The rollout with numbers as precise as new tensors are."""
     for name, value in vars(rollout).items():
         if torch.is_tensor(value) and value.is_floating_point():
             setattr(rollout, name, value.to(torch.get_default_dtype()))
+
+
+def fill(rollout, actors, seed=0):
+    """Random numbers throughout, but for the actions and log-probabilities, which are the actors' own."""
+    in_default_precision(rollout)
     env = NoiseEnv(rollout.spec, seed)
     collect(env, actors, rollout, env.step(None))
     return rollout

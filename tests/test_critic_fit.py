@@ -10,10 +10,8 @@ from harl_isaac.algos import critic_fit, gradient
 from harl_isaac.algos.critic_fit import fit_critic, huber, value_loss
 from harl_isaac.algos.gradient import adam, minibatches
 from harl_isaac.algos.on_policy import explained_variance
-from harl_isaac.env import Box
 from harl_isaac.networks.critic import Critic, ValueNormalizer
 
-SPEC = reference.spec_for((Box(3),) * 2, (6, 6))
 CPU = torch.device("cpu")
 
 
@@ -23,13 +21,13 @@ def settings(**changed):
 
 
 def critic_and_batch(rows=12, beta=0.99999):
-    """A scrambled critic, states [B, S], old normalised values and targets [B]."""
+    """A scrambled critic, states [B, S], old normalised values and targets [B, 1]."""
     torch.manual_seed(0)
-    critic = Critic(SPEC, (16, 12), "relu", beta)
+    critic = Critic(6, (16, 12), "relu", CPU, beta=beta)
     reference.scramble(critic)
     state = torch.randn(rows, 6)
-    old_value = critic.normalized(state).detach() + 0.3 * torch.randn(rows)
-    return critic, state, old_value, 30.0 + 8.0 * torch.randn(rows)
+    old_value = critic.normalized(state).detach() + 0.3 * torch.randn(rows, 1)
+    return critic, state, old_value, 30.0 + 8.0 * torch.randn(rows, 1)
 
 
 @pytest.mark.parametrize("clip, delta", [(0.2, 10.0), (0.2, 0.5), (1.5, 1.0)])
@@ -77,7 +75,7 @@ def test_normaliser_floors_the_deviation_and_is_finite_from_the_start():
 def test_normaliser_is_saved_with_the_critic():
     critic, _, _, target = critic_and_batch()
     critic.normalizer.update(target)
-    fresh = Critic(SPEC, (16, 12), "relu")
+    fresh = Critic(6, (16, 12), "relu", CPU)
     names = ["normalizer.mean", "normalizer.mean_square", "normalizer.weight"]
     assert all(not torch.equal(fresh.state_dict()[name], critic.state_dict()[name]) for name in names)
     fresh.load_state_dict(critic.state_dict())
@@ -122,17 +120,17 @@ def test_fitting_equals_a_literal_loop(changed, chunk, monkeypatch):
         net, moments = reference.PlainNet(critic.net), reference.RunningMoments(0.9)
         fit_critic(critic, adam(critic.parameters(), 0.01, 1e-5), state, old_value, target, cfg)
         plain = torch.optim.Adam(net.parameters(), lr=0.01, eps=1e-5)
-        reference.fit_critic(net, plain, moments, state, old_value, target, drawn, cfg)
+        reference.fit_critic(net, plain, moments, state, old_value[:, 0], target[:, 0], drawn, cfg)
         assert len(drawn) == 3 * cfg.critic_minibatches
         torch.testing.assert_close(list(critic.parameters()), list(net.parameters()), rtol=1e-7, atol=1e-9)
 
 
 def test_the_critic_learns_a_linear_target():
     torch.manual_seed(0)
-    critic = Critic(SPEC, (32,), "tanh")
+    critic = Critic(6, (32,), "tanh", CPU)
     optimiser = adam(critic.parameters(), 0.005, 1e-5)
     state = torch.nn.functional.layer_norm(torch.randn(256, 6), (6,))
-    target = 50.0 + state @ torch.arange(1.0, 7.0)
+    target = 50.0 + (state @ torch.arange(1.0, 7.0))[:, None]
     before = explained_variance(critic(state).detach(), target)
     for _ in range(40):
         fit_critic(critic, optimiser, state, critic.normalized(state).detach(), target, settings())

@@ -25,6 +25,9 @@ class NoHostReads(TorchDispatchMode):
 
 @pytest.mark.parametrize("task, overrides", [
     ("ShadowHandOver", []), ("ShadowHandOver", ["task.agents=fingers", "algo.minibatches=3"]),
+    ("mamujoco/HalfCheetah", ["task.episode_length=3", "task.obs=local"]), ("mamujoco/Pusher", ["task.episode_length=3"]),
+    ("mamujoco/Ant", ["task.episode_length=3"]), ("mamujoco/Reacher", ["task.episode_length=3"]),
+    ("mamujoco/CoupledHalfCheetah", ["task.episode_length=3"]), ("mamujoco/HumanoidStandup", ["task.episode_length=3"]),
     ("MixedGame", ["algo.critic_minibatches=2"]), ("MatrixGame", ["task.masks=true", "task.absences=true"])])
 def test_an_iteration_reads_nothing_on_the_host(settings, task, overrides):
     cfg = settings(task, *overrides)
@@ -49,7 +52,7 @@ def addresses(env, learner):
     tensors = {name: value for name, value in vars(learner.rollout).items() if isinstance(value, torch.Tensor)}
     tensors.update({"stack %d" % i: weight for i, weight in enumerate(learner.actors.weights)})
     tensors.update(dict(learner.actors.named_parameters()))
-    tensors.update({"critic " + name: value for name, value in learner.critic.named_parameters()})
+    tensors.update({"critic " + name: value for name, value in learner.critic.function.critic.named_parameters()})
     for name in ("qpos", "qvel", "ctrl", "sensors"):
         tensors[name] = getattr(env.physics, name)
     return {name: value.data_ptr() for name, value in tensors.items()}

@@ -18,8 +18,8 @@ CPU = torch.device("cpu")
 OBSKS = (0, 1, 2)
 FACTORISATIONS = [
     ("HalfCheetah", "2x3"), ("HalfCheetah", "3x2"), ("HalfCheetah", "6x1"),
-    ("HalfCheetah", "bthigh+fthigh,bshin+bfoot+fshin+ffoot"), ("Ant", "2x4"), ("Ant", "2x4d"), ("Ant", "4x2"), ("Ant", "8x1"),
-    ("Hopper", "3x1"), ("Walker2d", "2x3"), ("Walker2d", "3x2"), ("Walker2d", "6x1"), ("Humanoid", "9|8"),
+    ("HalfCheetah", "bthigh+fthigh,bshin+bfoot+fshin+ffoot"), ("Ant", "2x4"), ("Ant", "2x4d"), ("Ant", "4x2"),
+    ("Ant", "8x1"), ("Hopper", "3x1"), ("Walker2d", "2x3"), ("Walker2d", "3x2"), ("Walker2d", "6x1"), ("Humanoid", "9|8"),
     ("Humanoid", "17x1"), ("HumanoidStandup", "9|8"), ("HumanoidStandup", "17x1"), ("Swimmer", "2x1"), ("Reacher", "2x1"),
     ("Pusher", "3p"), ("Pusher", "7x1"), ("ManySegmentSwimmer", "10x2"), ("ManySegmentSwimmer", "2x1"),
     ("ManySegmentAnt", "2x3"), ("ManySegmentAnt", "3x1")]

@@ -267,7 +267,7 @@ def test_policies_without_a_hidden_layer_are_refused():
 def test_the_critic_speaks_in_units_of_the_return(state_agents):
     with reference.double_precision():
         torch.manual_seed(0)
-        critic = Critic(reference.spec_for((Box(3),) * 3, (6, 6, 6), state_agents=state_agents), (16, 12), "relu")
+        critic = Critic(6, (16, 12), "relu", torch.device("cpu"))
         reference.scramble(critic)
         moments = reference.RunningMoments(0.99999)
         for batch in (torch.randn(10) * 3.0 + 40.0, torch.randn(10) - 20.0):
@@ -276,6 +276,6 @@ def test_the_critic_speaks_in_units_of_the_return(state_agents):
         mean, std = moments.moments()
         state = torch.randn(2, 2, state_agents, 6)
         layers, rows = reference.layers_of(critic.net), state.flatten(0, 2).tolist()
-        expected = torch.tensor([reference.mlp_row(layers, row, "relu") for row in rows]).reshape(2, 2, state_agents)
+        expected = torch.tensor([reference.mlp_row(layers, row, "relu") for row in rows]).reshape(2, 2, state_agents, 1)
         torch.testing.assert_close(critic.normalized(state), expected)
         torch.testing.assert_close(critic(state), expected * std + mean)

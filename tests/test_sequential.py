@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import reference
-from harl_isaac.algos import happo
+from harl_isaac.algos import happo, policy_fit
 from harl_isaac.algos.gradient import adam, minibatches
 from harl_isaac.algos.happo import HappoCfg
 from harl_isaac.algos.on_policy import OnPolicyLearner
@@ -45,11 +45,6 @@ def batches_of(rollout):
     return [(b.obs.double(), b.action.double(), b.alive.double(), b.mask) for b in each]
 
 
-def columns_of(advantage, agents):
-    """Each agent's advantages, a list of numbers: its own column or the one shared by all."""
-    return [advantage[..., i if advantage.shape[-1] > 1 else 0].flatten().tolist() for i in range(agents)]
-
-
 def ratios(before, after, batches):
     """pi_after / pi_before of each row, agent by agent."""
     return [(new.evaluate(obs, action, mask)[0] - old.evaluate(obs, action, mask)[0]).exp().detach()
@@ -77,11 +72,10 @@ def test_each_agent_gets_its_normalised_advantage_times_all_earlier_ratios(spec,
         before = [reference.PlainActor(actor) for actor in actors.agents]
         metrics, last = sequential_update(actors, rollout, advantage, order, moving_update(actors, seen))
         after = [reference.PlainActor(actor) for actor in actors.agents]
-        batches, columns = batches_of(rollout), columns_of(advantage, 3)
+        batches, columns = batches_of(rollout), reference.normalized_columns(advantage, rollout.alive)
         ratio, factor = ratios(before, after, batches), torch.ones(ROWS)
         for i in order:
-            normalized = torch.tensor(reference.normalized(columns[i], batches[i][2].tolist()))
-            torch.testing.assert_close(seen[i], factor * normalized)
+            torch.testing.assert_close(seen[i], factor * torch.tensor(columns[i]))
             factor = factor * ratio[i]
         assert (ratio[order[0]] - 1.0).abs().max() > 0.05
         torch.testing.assert_close(last, factor)
@@ -96,7 +90,7 @@ def test_each_agent_gets_its_normalised_advantage_times_all_earlier_ratios(spec,
 def literal_and_library(spec, cfg, monkeypatch, order=(2, 0, 1), iterations=2):
     """The agents' parameters after the library's updates and after a literal loop's, and the two last factors."""
     actors, drawn = scrambled_actors(spec), []
-    monkeypatch.setattr(happo, "minibatches", reference.recording(minibatches, drawn))
+    monkeypatch.setattr(policy_fit, "minibatches", reference.recording(minibatches, drawn))
     plain = [reference.PlainActor(actor) for actor in actors.agents]
     ours = [adam(actor.parameters(), cfg.lr, cfg.adam_eps) for actor in actors.agents]
     theirs = [torch.optim.Adam(actor.parameters(), lr=cfg.lr, eps=cfg.adam_eps) for actor in plain]
@@ -108,7 +102,8 @@ def literal_and_library(spec, cfg, monkeypatch, order=(2, 0, 1), iterations=2):
             actors.agents[i], ours[i], batch, weighted, cfg))[1]
         steps = cfg.epochs * cfg.minibatches
         parts = {i: drawn[place * steps:(place + 1) * steps] for place, i in enumerate(order)}
-        factor = reference.happo(plain, theirs, batches_of(rollout), columns_of(advantage, 3), order, parts, cfg)
+        factor = reference.happo(plain, theirs, batches_of(rollout),
+                                 reference.normalized_columns(advantage, rollout.alive), order, parts, cfg)
     return [dict(actor.named_parameters()) for actor in actors.agents], plain, last, factor
 
 
@@ -149,7 +144,7 @@ def test_in_an_agents_step_only_its_parameters_move(spec):
         moved = [any(not torch.equal(p, q) for p, q in zip(each.parameters(), old))
                  for each, old in zip(learner.actors.agents, before)]
         assert moved == [each is actor for each in learner.actors.agents]
-        assert all(torch.equal(p, q) for p, q in zip(learner.critic.parameters(), at_start))
+        assert all(torch.equal(p, q) for p, q in zip(learner.critic.function.critic.parameters(), at_start))
         turns.append([each is actor for each in learner.actors.agents].index(True))
         return metrics
 
@@ -157,10 +152,10 @@ def test_in_an_agents_step_only_its_parameters_move(spec):
     learner = OnPolicyLearner(spec, settings(), update)
     for iteration in range(4):
         reference.fill(learner.rollout, learner.actors, iteration)
-        at_start[:] = [p.detach().clone() for p in learner.critic.parameters()]
+        at_start[:] = [p.detach().clone() for p in learner.critic.function.critic.parameters()]
         learner.update(0.0)
         assert sorted(turns[-3:]) == [0, 1, 2]
-        assert any(not torch.equal(p, q) for p, q in zip(learner.critic.parameters(), at_start))
+        assert any(not torch.equal(p, q) for p, q in zip(learner.critic.function.critic.parameters(), at_start))
     assert len(turns) == 12
 
 
@@ -208,18 +203,18 @@ def test_the_first_agent_is_given_the_advantage_of_the_whole_iteration(spec):
         torch.manual_seed(0)
         learner = OnPolicyLearner(spec, settings(), update)
         rollout = reference.fill(learner.rollout, learner.actors)
-        moments = reference.RunningMoments(0.99999)
+        moments, critic = reference.RunningMoments(0.99999), learner.critic.function.critic
         batch = 20.0 + 5.0 * torch.randn(50)
-        for each in (moments, learner.critic.normalizer):
+        for each in (moments, critic.normalizer):
             each.update(batch)
-        (mean, std), layers = moments.moments(), reference.layers_of(learner.critic.net)
+        (mean, std), layers = moments.moments(), reference.layers_of(critic.net)
         value, next_value = [torch.tensor([reference.mlp_row(layers, row, "relu") for row in x.flatten(0, 2).tolist()])
                              .reshape(6, 4, -1) * std + mean for x in (rollout.state, rollout.next_state)]
         metrics = learner.update(0.0)
         advantage = reference.advantage(rollout.reward, value, next_value, rollout.terminated, rollout.truncated,
                                         learner.cfg.gamma, learner.cfg.gae_lambda)
         for weighted, alive, i in seen:
-            expected = reference.normalized(columns_of(advantage, 3)[i], alive.tolist())
+            expected = reference.normalized_columns(advantage, rollout.alive)[i]
             assert weighted.tolist() == pytest.approx(expected, rel=1e-5, abs=1e-6)
         explained = 1.0 - advantage.var() / (advantage + value).var()
         assert metrics["critic/explained_variance"].item() == pytest.approx(explained.item(), rel=1e-5)

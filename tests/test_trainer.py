@@ -130,7 +130,7 @@ def test_damaged_missing_and_foreign_checkpoints_are_named(tmp_path):
     with pytest.raises(ValueError, match="latest.pt is damaged.*best.pt"):
         checkpoint.load(folder / "latest.pt")
     torch.save({"format": 99}, folder / "latest.pt")
-    with pytest.raises(ValueError, match="format 99; this version reads format 1"):
+    with pytest.raises(ValueError, match="format 99; this version reads format 2"):
         checkpoint.load(folder / "latest.pt")
     with pytest.raises(ValueError, match="no run folder or checkpoint at .*nowhere"):
         checkpoint.find(str(tmp_path / "nowhere"))

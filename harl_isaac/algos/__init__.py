@@ -3,4 +3,9 @@
 # name -> module:dataclass of settings, whose `learner(spec, seed)` builds networks, optimisers and update
 ALGOS = {
     "happo": "harl_isaac.algos.happo:HappoCfg",
+    "hatrpo": "harl_isaac.algos.hatrpo:HatrpoCfg",
+    "haa2c": "harl_isaac.algos.haa2c:Haa2cCfg",
+    "mappo": "harl_isaac.algos.mappo:MappoCfg",
+    "maa2c": "harl_isaac.algos.maa2c:Maa2cCfg",
+    "ippo": "harl_isaac.algos.ippo:IppoCfg",
 }

@@ -1,12 +1,13 @@
 """Minibatches and the gradient step that actors and critics share."""
 
 from concurrent.futures import ThreadPoolExecutor
-from typing import Callable, Iterator, List, Tuple
+from contextlib import contextmanager
+from typing import Any, Callable, Iterator, List, Tuple
 
 import torch
 from torch import Tensor
 
-CPU_CHUNK = 1280  # rows at most in a part on the CPU, so that its activations stay in a core's cache
+CPU_CHUNK = 2048  # rows at most in a part on the CPU, so that its activations stay in a core's cache
 
 # part of a minibatch -> (its share of the loss [], sums to report [M])
 LossOf = Callable[..., Tuple[Tensor, Tensor]]
@@ -21,6 +22,23 @@ def adam(parameters, lr: float, eps: float) -> torch.optim.Adam:
         return torch.optim.Adam(parameters, lr=lr, eps=eps)
 
 
+@contextmanager
+def only_if(wanted: Tensor, optimiser: torch.optim.Optimizer) -> Iterator[None]:
+    """What is done inside to the parameters and to the optimiser's memory stays only if `wanted` [] is true."""
+    before = {id(tensor): tensor.clone() for tensor in _tensors(optimiser)}
+    yield
+    with torch.no_grad():
+        for tensor in _tensors(optimiser):
+            old = before.get(id(tensor))  # None: made inside, from zeros
+            tensor.copy_(torch.where(wanted, tensor, torch.zeros_like(tensor) if old is None else old))
+
+
+def _tensors(optimiser: torch.optim.Optimizer) -> List[Tensor]:
+    parameters = [p for group in optimiser.param_groups for p in group["params"]]
+    states = [value for p in parameters for value in optimiser.state.get(p, {}).values()]
+    return parameters + [value for value in states if isinstance(value, Tensor)]
+
+
 def minibatches(rows: int, count: int, device: torch.device) -> Iterator:
     """`count` random equal parts of the rows 0..rows-1; a single part is all of them, in order."""
     if count == 1:
@@ -30,10 +48,13 @@ def minibatches(rows: int, count: int, device: torch.device) -> Iterator:
         yield index
 
 
-def chunks(index, rows: int, device: torch.device) -> List:
-    """A minibatch (slice or index) of `rows` rows in pieces: as many for each thread on the CPU, one elsewhere."""
-    threads = torch.get_num_threads()
-    count = threads * -(-rows // (CPU_CHUNK * threads)) if device.type == "cpu" and rows > CPU_CHUNK else 1
+def chunks(index, rows: int, device: torch.device, length: int = 1) -> List:
+    """A minibatch (slice or index) of `rows` rows in pieces: as many for each thread on the CPU, one elsewhere.
+
+    Where a row is a sequence, `length` is its number of steps.
+    """
+    threads, steps = torch.get_num_threads(), rows * length
+    count = threads * -(-steps // (CPU_CHUNK * threads)) if device.type == "cpu" and steps > CPU_CHUNK else 1
     size = -(-rows // count)
     if not isinstance(index, slice):
         return list(index.split(size))
@@ -54,38 +75,44 @@ def gradient_step(optimiser: torch.optim.Optimizer, loss_of: LossOf, parts: List
 
 
 def summed_gradients(parameters: List[Tensor], loss_of: LossOf, parts: List) -> Tuple[List[Tensor], Tensor]:
-    """Gradients and reports summed over the parts, always in the same order.
+    """Gradients and reports [M] summed over the parts."""
+    def work(part):
+        loss, sums = loss_of(part)
+        return [*torch.autograd.grad(loss, parameters), sums]
+
+    total = summed(work, parts)
+    return total[:-1], total[-1]
+
+
+def summed(work: Callable[..., List[Tensor]], parts: List) -> List[Tensor]:
+    """The fresh tensors that `work(part)` returns, each summed over the parts, always in the same order."""
+    def sum_of(own: List) -> List[Tensor]:
+        total = work(own[0])
+        for part in own[1:]:
+            torch._foreach_add_(total, work(part))
+        return total
+
+    total, *others = over_threads(sum_of, parts)
+    for more in others:
+        torch._foreach_add_(total, more)
+    return total
+
+
+def over_threads(work: Callable[[List], Any], parts: List) -> List:
+    """What `work(its share of the parts)` returns for each thread, in the threads' order.
 
     On the CPU each thread works through parts of its own: faster than sharing every small product among threads.
     """
     threads = torch.get_num_threads()
     if len(parts) == 1 or threads == 1:
-        return _work(parameters, loss_of, parts)
+        return [work(parts)]
 
     def worker(k: int):
         torch.set_num_threads(1)  # of this worker
-        return _work(parameters, loss_of, parts[k::threads])
+        return work(parts[k::threads])
 
     try:
         with ThreadPoolExecutor(threads) as pool:
-            results = list(pool.map(worker, range(min(threads, len(parts)))))
+            return list(pool.map(worker, range(min(threads, len(parts)))))
     finally:
         torch.set_num_threads(threads)
-    gradients, sums = results[0]
-    for more_gradients, more_sums in results[1:]:
-        torch._foreach_add_(gradients, more_gradients)
-        sums = sums + more_sums
-    return gradients, sums
-
-
-def _work(parameters: List[Tensor], loss_of: LossOf, parts: List) -> Tuple[List[Tensor], Tensor]:
-    gradients, total = None, None
-    for part in parts:
-        loss, sums = loss_of(part)
-        found = list(torch.autograd.grad(loss, parameters))
-        if gradients is None:
-            gradients, total = found, sums
-        else:
-            torch._foreach_add_(gradients, found)
-            total = total + sums
-    return gradients, total

@@ -2,26 +2,21 @@
 
 import random
 from dataclasses import dataclass, field
-from typing import Any, Dict, List
+from typing import Any, Dict, Iterable, List, Tuple
 
 import torch
 from torch import Tensor
 
 from harl_isaac.algos.advantage import gae
-from harl_isaac.algos.critic_fit import fit_critic
-from harl_isaac.algos.gradient import adam
 from harl_isaac.algos.sequential import sequential_update
+from harl_isaac.algos.values import CentralCritic
 from harl_isaac.env import EnvSpec
 from harl_isaac.networks.actors import StackedActors
-from harl_isaac.networks.critic import Critic
 from harl_isaac.networks.mlp import ACTIVATIONS
 from harl_isaac.rollout import Rollout
 
-
 INFINITY = float("inf")
-RANGES = (("rollout_length", 1, INFINITY), ("epochs", 1, INFINITY), ("critic_epochs", 1, INFINITY), ("lr", 0, INFINITY),
-          ("critic_lr", 0, INFINITY), ("gamma", 0, 1), ("gae_lambda", 0, 1), ("clip", 0, INFINITY),
-          ("huber_delta", 0, INFINITY), ("max_grad_norm", 0, INFINITY))
+AGGREGATIONS = ("prod", "mean")
 
 
 @dataclass
@@ -37,54 +32,81 @@ class OnPolicyCfg:
     hidden: List[int] = field(default_factory=lambda: [256, 256, 256])  # actors and critic
     activation: str = "relu"  # relu, tanh, elu, selu
     head_gain: float = 0.01  # orthogonal gain of the actors' last layer
-    lr: float = 3e-4
+    recurrent: bool = False  # a GRU as wide as the last hidden layer behind it, in actors and critic
+    chunk_length: int = 10  # L, steps through which a recurrent network is trained at once
+    share_param: bool = False  # one policy network for all agents
+    agent_id: bool = True  # a shared network sees whose place it takes
+    fixed_order: bool = False  # update agents in their given order instead of a random one
+    action_aggregation: str = "prod"  # of the probability ratios of an action's dimensions: prod, mean
     critic_lr: float = 5e-4
     lr_decay: bool = True  # linear, to zero at total_steps
     adam_eps: float = 1e-5
     gamma: float = 0.95
     gae_lambda: float = 0.95
-    epochs: int = 5  # of each actor
-    minibatches: int = 1
     critic_epochs: int = 5
     critic_minibatches: int = 1
     clip: float = 0.2  # of the policies' ratio and of the value's change (in normalised units)
-    entropy_coef: float = 0.0
     value_coef: float = 1.0
     huber_delta: float = 10.0
     max_grad_norm: float = 10.0
 
     def check(self, spec: EnvSpec) -> None:
         """Refuse what cannot run. Raises ValueError with both numbers."""
-        for name, low, high in RANGES:
-            if not low <= getattr(self, name) <= high:
-                bounds = "at least %g" % low if high == INFINITY else "within %g and %g" % (low, high)
-                raise ValueError("algo.%s=%g must be %s" % (name, getattr(self, name), bounds))
-        rows = self.rollout_length * spec.num_envs
-        for name, count in (("minibatches", self.minibatches), ("critic_minibatches", self.critic_minibatches)):
-            if count < 1 or rows % count:
-                raise ValueError("algo.%s=%d does not divide the batch of %d (rollout_length %d x num_envs %d)" % (
-                    name, count, rows, self.rollout_length, spec.num_envs))
-        if self.activation not in ACTIVATIONS:
-            raise ValueError("algo.activation=%s; possible: %s" % (self.activation, ", ".join(ACTIVATIONS)))
+        check_ranges(self, (("rollout_length", 1, INFINITY), ("critic_epochs", 1, INFINITY), ("chunk_length", 1, INFINITY),
+                            ("critic_lr", 0, INFINITY), ("gamma", 0, 1), ("gae_lambda", 0, 1), ("clip", 0, INFINITY),
+                            ("huber_delta", 0, INFINITY), ("max_grad_norm", 0, INFINITY)))
+        if self.recurrent and self.rollout_length % self.chunk_length:
+            raise ValueError("algo.chunk_length=%d does not divide algo.rollout_length=%d" % (
+                self.chunk_length, self.rollout_length))
+        check_split(self, spec, "critic_minibatches")
+        for name, value, possible in (("activation", self.activation, ACTIVATIONS),
+                                      ("action_aggregation", self.action_aggregation, AGGREGATIONS)):
+            if value not in possible:
+                raise ValueError("algo.%s=%s; possible: %s" % (name, value, ", ".join(possible)))
         if not self.hidden or min(self.hidden) < 1:
             raise ValueError("algo.hidden=%s: give at least one layer of at least one unit, such as [256,256]" % self.hidden)
-        if spec.reward_agents > spec.state_agents:
-            raise ValueError("a reward for each agent (%d) needs a state for each agent, the environment gives %d" % (
-                spec.reward_agents, spec.state_agents))
+
+    def actors(self, spec: EnvSpec) -> StackedActors:
+        """New policies for an environment."""
+        return StackedActors(spec, self.hidden, self.activation, self.head_gain, self.recurrent, self.share_param,
+                             self.agent_id, self.action_aggregation == "mean")
+
+    def optimisers(self, actors: StackedActors) -> List[torch.optim.Optimizer]:
+        """One for each network among the actors, where the algorithm needs them."""
+        return []
+
+
+def check_ranges(cfg: OnPolicyCfg, ranges: Iterable[Tuple[str, float, float]]) -> None:
+    """Raises ValueError where a setting (name, lowest, highest) lies outside."""
+    for name, low, high in ranges:
+        if not low <= getattr(cfg, name) <= high:
+            bounds = "at least %g" % low if high == INFINITY else "within %g and %g" % (low, high)
+            raise ValueError("algo.%s=%g must be %s" % (name, getattr(cfg, name), bounds))
+
+
+def check_split(cfg: OnPolicyCfg, spec: EnvSpec, name: str) -> None:
+    """Raises ValueError where a number of minibatches does not divide the rows (or sequences) of a batch."""
+    count, rows, what = getattr(cfg, name), cfg.rollout_length * spec.num_envs, "batch"
+    if cfg.recurrent:
+        rows, what = rows // cfg.chunk_length, "sequences of chunk_length %d in the batch" % cfg.chunk_length
+    if count < 1 or rows % count:
+        raise ValueError("algo.%s=%d does not divide the %s of %d (rollout_length %d x num_envs %d)" % (
+            name, count, what, rows, cfg.rollout_length, spec.num_envs))
 
 
 class OnPolicyLearner:
-    """Networks, optimisers and the update. `update_agent(actor, optimiser, batch, advantage, cfg)` is the algorithm."""
+    """Networks, optimisers and the update. `update_agent(actor, optimiser, batch, advantage, cfg)` is the algorithm,
+    `scheme` the way in which agents take turns, `critics` what estimates values."""
 
-    def __init__(self, spec: EnvSpec, cfg: OnPolicyCfg, update_agent, seed: int = 0):
+    def __init__(self, spec: EnvSpec, cfg: OnPolicyCfg, update_agent, seed: int = 0, scheme=sequential_update,
+                 critics=CentralCritic):
         cfg.check(spec)
-        self.spec, self.cfg, self._update_agent = spec, cfg, update_agent
-        self.actors = StackedActors(spec, cfg.hidden, cfg.activation, cfg.head_gain)
-        self.critic = Critic(spec, cfg.hidden, cfg.activation)
-        self.optimisers = [adam(actor.parameters(), cfg.lr, cfg.adam_eps) for actor in self.actors.agents]
-        self.critic_optimiser = adam(self.critic.parameters(), cfg.critic_lr, cfg.adam_eps)
+        self.spec, self.cfg, self._update_agent, self._scheme = spec, cfg, update_agent, scheme
+        self.actors = cfg.actors(spec)
+        self.critic = critics(spec, cfg)
+        self.optimisers = cfg.optimisers(self.actors)
         self.order = random.Random(seed)  # of the agents; on the host, so that drawing it reads no tensor
-        self.rollout = Rollout(spec, cfg.rollout_length)
+        self.rollout = Rollout(spec, cfg.rollout_length, self.actors, cfg.chunk_length, critics.sees_obs)
 
     def update(self, progress: float) -> Dict[str, Tensor]:
         """One iteration's update from `self.rollout`; `progress` is the share of training done before it.
@@ -92,42 +114,48 @@ class OnPolicyLearner:
         Values, advantages, the agents in random order, the critic last (the reference's order).
         """
         self._set_learning_rates(progress)
-        rollout, critic = self.rollout, self.critic
-        with torch.no_grad():
-            old_value = critic.normalized(rollout.state)  # [T, E, K]
-            value = critic.normalizer.denormalize(old_value)
-            advantage, target = gae(rollout.reward, value, critic(rollout.next_state), rollout.terminated,
-                                    rollout.truncated, self.cfg.gamma, self.cfg.gae_lambda)
-        order = self.order.sample(range(self.spec.num_agents), self.spec.num_agents)
-        by_agent, factor = sequential_update(self.actors, rollout, advantage, order, self._step_agent)
-        metrics = fit_critic(critic, self.critic_optimiser, rollout.state.flatten(0, 2), old_value.flatten(),
-                             target.flatten(), self.cfg)
+        rollout, cfg = self.rollout, self.cfg
+        normalized, value, next_value = self.critic.estimate(rollout)
+        advantage, target = gae(rollout.reward, value, next_value, rollout.terminated, rollout.truncated, cfg.gamma,
+                                cfg.gae_lambda)
+        by_agent, factor = self._scheme(self.actors, rollout, advantage, self._turns(), self._step_agent)
+        fitted = self.critic.fit(rollout, normalized, target)
+        metrics = {"critic/" + name: number for name, number in fitted.items()}
         metrics.update(_named(by_agent, self.spec.agents))
         metrics.update({"critic/value": value.mean(), "critic/explained_variance": explained_variance(value, target),
                         "factor/mean": factor.mean(), "factor/std": factor.std()})
         return metrics
 
     def state_dict(self) -> Dict[str, Any]:
-        return {"actors": self.actors.state_dict(), "critic": self.critic.state_dict(),
-                "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
-                "critic_optimiser": self.critic_optimiser.state_dict(), "order": self.order.getstate()}
+        return {"actors": self.actors.state_dict(), "critics": [each.state_dict() for each in self.critic.functions],
+                "optimisers": [optimiser.state_dict() for optimiser in self.optimisers], "order": self.order.getstate(),
+                "hidden": self.rollout.hidden if self.rollout.recurrent else None}
 
     def load_state_dict(self, state: Dict[str, Any]) -> None:
         self.actors.load_state_dict(state["actors"])
-        self.critic.load_state_dict(state["critic"])
+        for function, saved in zip(self.critic.functions, state["critics"]):
+            function.load_state_dict(saved)
         for optimiser, saved in zip(self.optimisers, state["optimisers"]):
             optimiser.load_state_dict(saved)
-        self.critic_optimiser.load_state_dict(state["critic_optimiser"])
         self.order.setstate(state["order"])
+        if self.rollout.recurrent:
+            self.rollout.hidden.copy_(state["hidden"])
+
+    def _turns(self) -> List[int]:
+        agents = range(self.spec.num_agents)
+        return list(agents) if self.cfg.fixed_order else self.order.sample(agents, len(agents))
 
     def _step_agent(self, i: int, batch, advantage: Tensor) -> Dict[str, Tensor]:
-        return self._update_agent(self.actors.agents[i], self.optimisers[i], batch, advantage, self.cfg)
+        place = 0 if self.actors.shared else i
+        optimiser = self.optimisers[place] if self.optimisers else None
+        return self._update_agent(self.actors.agent(i), optimiser, batch, advantage, self.cfg)
 
     def _set_learning_rates(self, progress: float) -> None:
         share = 1.0 - progress if self.cfg.lr_decay else 1.0
         for optimiser in self.optimisers:
-            optimiser.param_groups[0]["lr"] = self.cfg.lr * share
-        self.critic_optimiser.param_groups[0]["lr"] = self.cfg.critic_lr * share
+            optimiser.param_groups[0]["lr"] = optimiser.defaults["lr"] * share
+        for function in self.critic.functions:
+            function.set_learning_rate(self.cfg.critic_lr * share)
 
 
 def explained_variance(value: Tensor, target: Tensor) -> Tensor:

@@ -1,42 +1,87 @@
-"""The sequential update scheme (Zhong et al., 2024, Algorithm 4 and Section 4.2): agents one by one, in random order,
-each against the policies already updated in this iteration."""
+"""The two schemes by which agents are updated in an iteration.
 
-from typing import Callable, Dict, Iterable, Tuple
+Sequential (Zhong et al., 2024, Algorithm 4 and Section 4.2): one by one, in random order, each against the policies
+already updated in this iteration. Simultaneous (MAPPO, IPPO): each against the policies that acted.
+"""
+
+from typing import Callable, Dict, Iterable, List, Sequence, Tuple
 
 import torch
 from torch import Tensor
 
 from harl_isaac.algos.advantage import normalize
 from harl_isaac.networks.actors import Actor, StackedActors
+from harl_isaac.networks.gru import Memory
 from harl_isaac.rollout import AgentBatch, Rollout
 
 # (actor's place i, its batch, factor x advantage [B]) -> metrics of the update
 UpdateAgent = Callable[[int, AgentBatch, Tensor], Dict[str, Tensor]]
+ByAgent = Dict[int, Dict[str, Tensor]]
 
 
 def sequential_update(actors: StackedActors, rollout: Rollout, advantage: Tensor, order: Iterable[int],
-                      update_agent: UpdateAgent) -> Tuple[Dict[int, Dict[str, Tensor]], Tensor]:
+                      update_agent: UpdateAgent) -> Tuple[ByAgent, Tensor]:
     """Update the agents named by `order`; advantage [T, E, K]. Returns metrics by agent and the final factor [B].
 
-    The advantage is normalised over the rows where the agent was alive, then multiplied by the factor: the product of
-    the probability ratios new / old of the agents before it, which starts at one and carries no gradient.
+    The advantage is normalised, then multiplied by the factor: the product of the probability ratios new / old of the
+    agents before, which starts at one and carries no gradient. All ratios are to the policies that acted, also where
+    agents share one network and so move with every turn.
     """
-    factor = torch.ones(rollout.length * rollout.spec.num_envs, device=advantage.device)
-    metrics = {}
+    own, metrics = agent_advantages(rollout, advantage), {}
+    factor = torch.ones_like(own[0])
     for i in order:
         batch = rollout.agent(i)
-        own = normalize(advantage[..., i % advantage.shape[-1]].reshape(-1), batch.alive)
-        metrics[i] = update_agent(i, batch, factor * own)
-        change = log_ratio(actors.agents[i], batch)
-        metrics[i].update(_trust_metrics(change, batch.alive))
-        factor = factor * change.exp()
+        metrics[i] = update_agent(i, batch, factor * own[i])
+        ratio = ratio_now(actors.agent(i), batch)
+        metrics[i].update(_trust_metrics(ratio, batch.alive))
+        factor = factor * ratio
     return metrics, factor
 
 
+def simultaneous_update(actors: StackedActors, rollout: Rollout, advantage: Tensor, order: Iterable[int],
+                        update_agent: UpdateAgent) -> Tuple[ByAgent, Tensor]:
+    """As `sequential_update` with a factor of one throughout; a shared network is updated once, with all agents' rows."""
+    own, order = agent_advantages(rollout, advantage, jointly=actors.shared), list(order)
+    batches = {i: rollout.agent(i) for i in order}
+    if actors.shared:
+        shared = update_agent(order[0], joined([batches[i] for i in order]), torch.cat([own[i] for i in order]))
+        metrics = {i: dict(shared) for i in order}
+    else:
+        metrics = {i: update_agent(i, batches[i], own[i]) for i in order}
+    for i in order:
+        metrics[i].update(_trust_metrics(ratio_now(actors.agent(i), batches[i]), batches[i].alive))
+    return metrics, torch.ones_like(own[0])
+
+
+def agent_advantages(rollout: Rollout, advantage: Tensor, jointly: bool = False) -> List[Tensor]:
+    """Each agent's normalised advantage [B] from advantages [T, E, K], over the rows where it was alive.
+
+    Advantages of its own for each agent (K = A) are normalised jointly, so that they stay comparable, as are those of
+    agents who share a network.
+    """
+    alive = rollout.alive
+    if jointly or advantage.shape[-1] > 1:
+        each = normalize(advantage.expand_as(alive), alive).unbind(-1)
+    else:
+        each = [normalize(advantage[..., 0], alive[..., i]) for i in range(alive.shape[-1])]
+    return [rollout.arranged(value) for value in each]
+
+
 @torch.no_grad()
-def log_ratio(actor: Actor, batch: AgentBatch) -> Tensor:
-    """log pi_now(a|o) - log pi_then(a|o), [B]."""
-    return actor.evaluate(batch.obs, batch.action, batch.mask)[0] - batch.log_prob
+def ratio_now(actor: Actor, batch: AgentBatch) -> Tensor:
+    """pi_now(a|o) / pi_then(a|o), [B]."""
+    return batch.ratio(actor.evaluate(batch.obs, batch.action, batch.mask, batch.memory)[0])
+
+
+def joined(batches: Sequence[AgentBatch]) -> AgentBatch:
+    """Several agents' batches of equal widths as one."""
+    def cat(parts):
+        return None if parts[0] is None else torch.cat(parts)
+
+    fields = [[getattr(batch, name) for batch in batches] for name in ("obs", "action", "log_prob", "alive", "mask")]
+    memories = [batch.memory for batch in batches]
+    memory = None if memories[0] is None else Memory(*[torch.cat(parts) for parts in zip(*memories)])
+    return AgentBatch(*[cat(parts) for parts in fields], memory)
 
 
 def alive_mean(value: Tensor, alive: Tensor) -> Tensor:
@@ -44,7 +89,6 @@ def alive_mean(value: Tensor, alive: Tensor) -> Tensor:
     return (value * alive).sum() / alive.sum().clamp(min=1.0)
 
 
-def _trust_metrics(change: Tensor, alive: Tensor) -> Dict[str, Tensor]:
+def _trust_metrics(ratio: Tensor, alive: Tensor) -> Dict[str, Tensor]:
     """How far the policy moved: the k3 estimate of KL(old, new) (Schulman, 2020) and the mean ratio."""
-    ratio = change.exp()
-    return {"kl": alive_mean(ratio - 1.0 - change, alive), "ratio": alive_mean(ratio, alive)}
+    return {"kl": alive_mean(ratio - 1.0 - ratio.log(), alive), "ratio": alive_mean(ratio, alive)}

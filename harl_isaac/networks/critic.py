@@ -1,11 +1,11 @@
-"""The central critic V(s), and the normaliser of its targets, which nobody outside sees."""
+"""The critic V(s), and the normaliser of its targets, which nobody outside sees."""
 
-from typing import Sequence
+from typing import Optional, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from harl_isaac.env import EnvSpec
+from harl_isaac.networks.gru import Memory
 from harl_isaac.networks.mlp import new_mlp
 
 
@@ -46,16 +46,17 @@ class ValueNormalizer(nn.Module):
 
 
 class Critic(nn.Module):
-    """V(s) for states [..., S] -> [...], in the units of the return."""
+    """V(s) for states [..., S] -> [..., V], in the units of the return; V is 1, or A where one state has A rewards."""
 
-    def __init__(self, spec: EnvSpec, hidden: Sequence[int], activation: str, beta: float = 0.99999):
+    def __init__(self, state_size: int, hidden: Sequence[int], activation: str, device: torch.device, values: int = 1,
+                 recurrent: bool = False, beta: float = 0.99999):
         super().__init__()
-        self.net = new_mlp(spec.state_size, hidden, 1, activation, head_gain=1.0, device=spec.device)
-        self.normalizer = ValueNormalizer(beta, spec.device)
+        self.net = new_mlp(state_size, hidden, values, activation, head_gain=1.0, device=device, recurrent=recurrent)
+        self.normalizer = ValueNormalizer(beta, device)
 
-    def forward(self, state: Tensor) -> Tensor:
-        return self.normalizer.denormalize(self.normalized(state))
+    def forward(self, state: Tensor, memory: Optional[Memory] = None) -> Tensor:
+        return self.normalizer.denormalize(self.normalized(state, memory))
 
-    def normalized(self, state: Tensor) -> Tensor:
+    def normalized(self, state: Tensor, memory: Optional[Memory] = None) -> Tensor:
         """V(s) in the normaliser's units, in which the critic is fitted."""
-        return self.net(state).squeeze(-1)
+        return self.net(state, memory)

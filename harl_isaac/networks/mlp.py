@@ -1,14 +1,17 @@
 """The network of the on-policy algorithms: LayerNorm on the input, then [Linear, activation, LayerNorm] for each hidden
-layer, then a Linear head; orthogonal weights, zero biases (HARL, Appendix K and reference implementation)."""
+layer, a GRU with a LayerNorm behind it if the network is recurrent, then a Linear head; orthogonal weights, zero biases
+(HARL, Appendix K and reference implementation)."""
 
-from typing import List, Sequence
+from typing import List, Optional, Sequence, Tuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-ACTIVATIONS = {"relu": torch.relu, "tanh": torch.tanh, "elu": F.elu, "selu": F.selu}
+from harl_isaac.networks.gru import Memory, unroll
+
 EPS = 1e-5  # LayerNorm's
+ACTIVATIONS = {"relu": torch.relu, "tanh": torch.tanh, "elu": F.elu, "selu": F.selu}
 
 
 class MLP(nn.Module):
@@ -16,52 +19,81 @@ class MLP(nn.Module):
 
     The first weight is [in, out], the others are [out, in]; `norm_*` are the LayerNorm in front of each Linear. A
     LayerNorm's scale and shift are folded into the Linear behind it: the same function, but their gradients then come
-    from the weight's, and no gradient is computed for the observations.
+    from the weight's, and no gradient is computed for the observations. With `gru`, its (weight [3H, H], bias [3H]), the
+    last Linear but one gives the GRU's inputs [3H], and x is [N, L, in] with a `Memory`.
     """
 
     def __init__(self, weights: Sequence[Tensor], biases: Sequence[Tensor], norm_weights: Sequence[Tensor],
-                 norm_biases: Sequence[Tensor], activation: str):
+                 norm_biases: Sequence[Tensor], activation: str, gru: Sequence[Tensor] = ()):
         super().__init__()
         self.weights, self.biases = _parameters(weights), _parameters(biases)
         self.norm_weights, self.norm_biases = _parameters(norm_weights), _parameters(norm_biases)
+        self.gru = _parameters(gru)
         self.activation = ACTIVATIONS[activation]
 
-    def forward(self, x: Tensor) -> Tensor:
-        last = len(self.weights) - 1
+    def forward(self, x: Tensor, memory: Optional[Memory] = None) -> Tensor:
+        return self.run(x, memory)[0]
+
+    def standardised(self, x: Tensor) -> Tensor:
+        """Inputs [..., in] with mean 0 and deviation 1: the same in every pass over a batch."""
+        return F.layer_norm(x, x.shape[-1:], eps=EPS)
+
+    def run(self, x: Tensor, memory: Optional[Memory] = None,
+            standardised: bool = False) -> Tuple[Tensor, Optional[Tensor]]:
+        """The output, and of a recurrent network its states [N, L, H] after each step; x may be standardised already."""
+        last, states = len(self.weights) - 1, None
         for layer, matrix in enumerate(self.matrices()):
             scale, shift = self.norm_weights[layer], self.norm_biases[layer]
             weight, bias = matrix * scale, torch.addmv(self.biases[layer], matrix, shift)
-            x = F.linear(F.layer_norm(x, scale.shape, eps=EPS), weight, bias)
-            if layer < last:
+            x = x if standardised and layer == 0 else self.standardised(x)
+            x = F.linear(x, weight, bias)
+            if memory is not None and layer == last - 1:
+                x = states = unroll(x, self.gru[0], self.gru[1], memory)
+            elif layer < last:
                 x = self.activation(x)
-        return x
+        return x, states
 
     def matrices(self) -> List[Tensor]:
         """All weights as [out, in]."""
         return [self.weights[0].t()] + list(self.weights[1:])
 
 
+def layer_sizes(inputs: int, hidden: Sequence[int], outputs: int, recurrent: bool) -> Tuple[List[int], List[int]]:
+    """Inputs and outputs of each Linear; a GRU, as wide as the last hidden layer, adds one for its three gates."""
+    ins, outs = [inputs, *hidden], [*hidden, outputs]
+    if recurrent:
+        ins.append(hidden[-1])
+        outs.insert(len(hidden), 3 * hidden[-1])
+    return ins, outs
+
+
 def new_mlp(input_size: int, hidden: Sequence[int], output_size: int, activation: str, head_gain: float,
-            device: torch.device) -> MLP:
+            device: torch.device, recurrent: bool = False) -> MLP:
     """An initialised MLP with memory of its own."""
-    ins, outs = [input_size, *hidden], [*hidden, output_size]
+    ins, outs = layer_sizes(input_size, hidden, output_size, recurrent)
     weights = [torch.zeros(ins[0], outs[0], device=device)]
     weights += [torch.zeros(out, width, device=device) for width, out in zip(ins[1:], outs[1:])]
+    gates = 3 * hidden[-1]
+    gru = [torch.zeros(gates, hidden[-1], device=device), torch.zeros(gates, device=device)] if recurrent else []
     mlp = MLP(weights, [torch.zeros(out, device=device) for out in outs],
               [torch.ones(width, device=device) for width in ins],
-              [torch.zeros(width, device=device) for width in ins], activation)
+              [torch.zeros(width, device=device) for width in ins], activation, gru)
     initialise(mlp, activation, head_gain)
     return mlp
 
 
 @torch.no_grad()
 def initialise(mlp: MLP, activation: str, head_gain: float) -> None:
-    """Orthogonal weights, with the activation's gain on hidden layers and `head_gain` on the last."""
+    """Orthogonal weights: the activation's gain on hidden layers, 1 in a GRU, `head_gain` on the last."""
     hidden_gain = nn.init.calculate_gain("relu" if activation == "elu" else activation)
     matrices = mlp.matrices()
-    for layer, matrix in enumerate(matrices):
+    gains = [hidden_gain] * (len(matrices) - 1) + [head_gain]
+    if len(mlp.gru):
+        gains[-2] = 1.0
+        matrices, gains = matrices + [mlp.gru[0]], gains + [1.0]
+    for matrix, gain in zip(matrices, gains):
         fresh = torch.empty(matrix.shape, device=matrix.device)
-        matrix.copy_(nn.init.orthogonal_(fresh, head_gain if layer == len(matrices) - 1 else hidden_gain))
+        matrix.copy_(nn.init.orthogonal_(fresh, gain))
 
 
 def _parameters(tensors: Sequence[Tensor]) -> nn.ParameterList:

@@ -1,27 +1,15 @@
 """One step of a simulated task, in the order in which things happen. A task fills in the methods at the bottom."""
 
-from contextlib import contextmanager
-from typing import Any, Dict, Iterator, Optional, Tuple
+from typing import Any, Dict, Optional, Tuple
 
 import torch
 from torch import Tensor
 
 from harl_isaac.env import EnvSpec, Step
 from harl_isaac.sim.physics import Physics
+from harl_isaac.threads import one_thread
 
 DIVERGED = 1e6  # [m, rad, m/s, rad/s together] beyond this, or not finite, an environment has blown up
-
-
-@contextmanager
-def one_thread(device: torch.device) -> Iterator[None]:
-    """On the CPU, torch's operations here are too small to be worth waking other threads (the physics has its own)."""
-    threads = torch.get_num_threads()
-    if device.type == "cpu":
-        torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 ENGINE_METRICS = ("diverged", "overflow")  # the last: contacts were left out because the engine ran out of room

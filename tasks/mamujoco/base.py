@@ -7,6 +7,7 @@ joints up to `obsk` away, and the trunk.
 """
 
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Dict, List, Tuple
 
 import torch
@@ -52,7 +53,7 @@ class MamujocoTask(MujocoTask):
         if cfg.obs not in ("full", "local") or cfg.obsk < 0:
             raise ValueError("obs=%s obsk=%d; possible: obs=full, obs=local with obsk=0, 1, 2, ..." % (cfg.obs, cfg.obsk))
         self.cfg = cfg
-        self._load()
+        self.load()
         physics = make_physics(sim, self.model, num_envs, self.substeps, device, self.fields, dtype)
         self.control_seconds = self.model.opt.timestep * self.substeps
         self.physics, groups = physics, self.groups()
@@ -97,6 +98,19 @@ class MamujocoTask(MujocoTask):
         from harl_isaac.tasks.mamujoco.models import gymnasium_model
 
         return gymnasium_model(self.file)
+
+    def load(self) -> None:
+        """Read the model. Raises ValueError where MuJoCo is missing."""
+        try:
+            from harl_isaac.tasks.mamujoco import models
+        except ImportError as error:
+            raise ValueError("%s needs MuJoCo (%s): pip install mujoco gymnasium-robotics, on Python 3.11 or newer" % (
+                type(self).__name__, error)) from None
+        spec = self.scene()
+        if "cfrc_ext" in self.fields:
+            models.measure_external_forces(spec)
+        self.model = models.compiled(spec)
+        self._actuated = models.actuated_joints(self.model)
 
     def groups(self) -> List[Group]:
         """Each agent's joints in the order of its actions."""
@@ -144,18 +158,6 @@ class MamujocoTask(MujocoTask):
         """Where a feature's numbers stand, from its `first` on."""
         return list(range(self._starts[name] + first, self._starts[name] + self._sizes[name]))
 
-    def _load(self) -> None:
-        try:
-            from harl_isaac.tasks.mamujoco import models
-        except ImportError as error:
-            raise ValueError("%s needs MuJoCo (%s): pip install mujoco gymnasium-robotics, on Python 3.11 or newer" % (
-                type(self).__name__, error)) from None
-        spec = self.scene()
-        if "cfrc_ext" in self.fields:
-            models.measure_external_forces(spec)
-        self.model = models.compiled(spec)
-        self._actuated = models.actuated_joints(self.model)
-
     def _index_observation(self, groups, device: torch.device) -> None:
         """Columns of the features in a row that make all agents' observations and the state, one after another."""
         full, model, rows = self.cfg.obs == "full", self.model, self.physics.num_envs
@@ -163,7 +165,7 @@ class MamujocoTask(MujocoTask):
         self._bits = (bits,) if full else ()
         self._sizes = {"qpos": model.nq, "qvel": model.nv}
         self._sizes.update(zip(self.extras + ("one-hot",), [part.shape[1] for part in self.features() + self._bits]))
-        self._starts = dict(zip(self._sizes, [0] + torch.tensor(list(self._sizes.values())).cumsum(0).tolist()))
+        self._starts = dict(zip(self._sizes, [0, *accumulate(self._sizes.values())]))
         state = self.state_columns()
         if full:
             parts = [state + [self.column("one-hot", int(i == j)) for j in range(len(groups))] for i in range(len(groups))]

@@ -1,0 +1,19 @@
+"""IPPO: each agent by itself, with a critic that sees what the agent sees (de Witt et al., 2020)."""
+
+from dataclasses import dataclass
+
+from harl_isaac.algos.happo import HappoCfg, update_agent
+from harl_isaac.algos.on_policy import OnPolicyLearner
+from harl_isaac.algos.sequential import simultaneous_update
+from harl_isaac.algos.values import OwnCritics
+from harl_isaac.env import EnvSpec
+
+
+@dataclass
+class IppoCfg(HappoCfg):
+    """IPPO; share_param shares the policy's network, never the critic's."""
+
+    name: str = "ippo"
+
+    def learner(self, spec: EnvSpec, seed: int) -> OnPolicyLearner:
+        return OnPolicyLearner(spec, self, update_agent, seed, simultaneous_update, OwnCritics)

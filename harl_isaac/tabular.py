@@ -1,0 +1,190 @@
+"""Small cooperative Markov games in which everything is a sum: the setting of the theory of Zhong et al. (2024), Section 3.
+
+Exact, in float64, for G games of equal sizes at once. A joint policy is a list with one tensor [G, S, N_i] of probabilities
+for each agent.
+"""
+
+from dataclasses import dataclass
+from typing import Callable, List, Sequence
+
+import torch
+from torch import Tensor
+
+Policy = List[Tensor]
+# (old policy [G, S, N], what each action gains [G, S, N], the penalty's C [G]) -> new policy [G, S, N]
+Respond = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+BUDGETS = 17  # trust regions tried at once
+ROUNDS = 5  # each round looks closer around the best one, by a factor of (BUDGETS - 1) / 2
+LOG_BUDGET = (-32.0, 4.0)  # natural logarithms of the smallest and the largest trust region, in nats
+LOG_SLACK = (-600.0, 25.0)  # where the slack of a bound is sought: at its ends the policy is greedy, or the old one
+HALVINGS = 45
+
+
+@dataclass(frozen=True)
+class FiniteGame:
+    """G games with S states, n agents with N_1, ..., N_n actions and one reward for all."""
+
+    reward: Tensor  # [G, S, N_1, ..., N_n]
+    transition: Tensor  # [G, S, N_1, ..., N_n, S] probabilities of the next state
+    start: Tensor  # [G, S] probabilities of the first state
+    gamma: Tensor  # [G] within [0, 1)
+
+
+@dataclass(frozen=True)
+class Values:
+    """What a joint policy is worth."""
+
+    mean_return: Tensor  # [G] J
+    value: Tensor  # [G, S] V
+    action_value: Tensor  # [G, S, N_1, ..., N_n] Q
+    advantage: Tensor  # [G, S, N_1, ..., N_n] Q - V
+    visits: Tensor  # [G, S] discounted, not normalised: sum_t gamma^t P(s_t = s)
+
+
+def random_games(count: int, states: int, actions: Sequence[int], draw: torch.Generator) -> FiniteGame:
+    """`count` games: normal rewards, transitions uniform over the simplex, gamma uniform over [0.3, 0.9]."""
+    def simplex(*shape):
+        weight = -torch.rand(shape, generator=draw, dtype=torch.float64).log()
+        return weight / weight.sum(-1, keepdim=True)
+
+    shape = (count, states, *actions)
+    reward = torch.randn(shape, generator=draw, dtype=torch.float64)
+    gamma = 0.3 + 0.6 * torch.rand(count, generator=draw, dtype=torch.float64)
+    return FiniteGame(reward, simplex(*shape, states), simplex(count, states), gamma)
+
+
+def random_policy(game: FiniteGame, draw: torch.Generator) -> Policy:
+    """Every action of every agent has some probability."""
+    count, states, *actions = game.reward.shape
+    return [torch.randn(count, states, size, generator=draw, dtype=torch.float64).softmax(-1) for size in actions]
+
+
+def matrix_game(reward: Tensor) -> FiniteGame:
+    """One state, one step: reward [N_1, ..., N_n]."""
+    reward = reward.double()[None, None]
+    one = torch.ones(1, 1, dtype=torch.float64)
+    return FiniteGame(reward, torch.ones_like(reward)[..., None], one, torch.zeros(1, dtype=torch.float64))
+
+
+def one_step_game(task) -> FiniteGame:
+    """The matrix game that a task is whose episodes have one step and look all the same; `task` is its settings.
+
+    Every joint action is played once, each in an environment of its own.
+    """
+    device = torch.device("cpu")
+    sizes = [space.n for space in task.make(1, device, "auto").spec.actions]
+    actions = torch.cartesian_prod(*[torch.arange(size) for size in sizes])
+    env = task.make(len(actions), device, "auto")
+    env.reset(0)
+    return matrix_game(env.step(actions.split(1, 1)).reward[:, 0].reshape(sizes))
+
+
+def evaluate(game: FiniteGame, policy: Policy) -> Values:
+    """By solving Bellman's equations."""
+    joint = torch.ones_like(game.reward)
+    for i, own in enumerate(policy):
+        joint = joint * _along(own, i, joint)
+    reward = (joint * game.reward).flatten(2).sum(2)
+    moves = (joint[..., None] * game.transition).flatten(2, -2).sum(2)  # [G, S, S]
+    system = torch.eye(moves.shape[1], dtype=moves.dtype) - game.gamma[:, None, None] * moves
+    value = torch.linalg.solve(system, reward)
+    visits = torch.linalg.solve(system.transpose(1, 2), game.start)
+    own, after = [each.reshape(each.shape[:1] + (1,) * (game.reward.dim() - 1) + each.shape[1:])
+                  for each in (game.gamma[:, None], value)]
+    action_value = game.reward + (own * after * game.transition).sum(-1)
+    here = value.reshape(value.shape + (1,) * len(policy))
+    return Values((game.start * value).sum(1), value, action_value, action_value - here, visits)
+
+
+def expected(quantity: Tensor, policy: Policy, agents: Sequence[int]) -> Tensor:
+    """Mean over the actions of `agents`; their axes of [G, S, N_1, ..., N_n] shrink to 1."""
+    for i in agents:
+        quantity = (quantity * _along(policy[i], i, quantity)).sum(2 + i, keepdim=True)
+    return quantity
+
+
+def multi_agent_advantage(action_value: Tensor, policy: Policy, agents: Sequence[int], given: Sequence[int]) -> Tensor:
+    """What the actions of `agents` add to those of `given` (Equation 1): [G, S, ...], size 1 along all other agents."""
+    def known(members):
+        return expected(action_value, policy, [i for i in range(len(policy)) if i not in members])
+
+    return known((*given, *agents)) - known(given)
+
+
+def agent_gain(action_value: Tensor, old: Policy, new: Policy, i: int, before: Sequence[int]) -> Tensor:
+    """Mean advantage of each action of agent i over the `new` actions of the agents `before` it, [G, S, N_i]."""
+    gain = expected(multi_agent_advantage(action_value, old, (i,), before), new, before)
+    return gain.reshape(gain.shape[:2] + (-1,))
+
+
+def iterate(game: FiniteGame, policy: Policy, order: Sequence[int], respond: Respond, sequential: bool = True) -> Policy:
+    """Every agent's response, to the policies already updated (sequential) or to everybody's old policy.
+
+    With `trust_region` and sequential this is one iteration of Algorithm 1.
+    """
+    values, new = evaluate(game, policy), list(policy)
+    penalty = 4.0 * game.gamma * values.advantage.abs().flatten(1).amax(1) / (1.0 - game.gamma).square()
+    for place, i in enumerate(order):
+        gain = agent_gain(values.action_value, policy, new, i, order[:place] if sequential else ())
+        new[i] = respond(policy[i], values.visits[..., None] * gain, penalty)
+    return new
+
+
+def best_response(old: Tensor, gain: Tensor, penalty: Tensor) -> Tensor:
+    """The best action in each state, with certainty; the penalty is ignored."""
+    return torch.nn.functional.one_hot(gain.argmax(-1), gain.shape[-1]).to(old.dtype)
+
+
+def trust_region(old: Tensor, gain: Tensor, penalty: Tensor) -> Tensor:
+    """The policy that maximises `objective`, to the accuracy of a search over one number: the largest divergence.
+
+    Given that number, each state has its own exact solution. The old policy is among the candidates, so that the
+    objective of what is returned is never negative.
+    """
+    low, high = [torch.full_like(penalty, bound) for bound in LOG_BUDGET]
+    place = torch.linspace(0.0, 1.0, BUDGETS, dtype=old.dtype)[:, None]
+    best, best_score = old, torch.zeros_like(penalty)
+    for _ in range(ROUNDS):
+        budgets = low + (high - low) * place  # [B, G]
+        candidates = _within(old, gain, budgets.exp())
+        scores, top = objective(old, candidates, gain, penalty).max(0)
+        chosen = candidates[top, torch.arange(len(top))]
+        best = torch.where((scores > best_score)[:, None, None], chosen, best)
+        best_score = torch.maximum(scores, best_score)
+        step, middle = (high - low) / (BUDGETS - 1), budgets.gather(0, top[None])[0]
+        low, high = middle - step, middle + step
+    return best
+
+
+def objective(old: Tensor, new: Tensor, gain: Tensor, penalty: Tensor) -> Tensor:
+    """L - C max_s KL(old, new) of Algorithm 1: new [..., G, S, N] -> [..., G]; `gain` is weighted by the visits."""
+    divergence = (old * (old.log() - new.log())).sum(-1)
+    return (new * gain).sum((-1, -2)) - penalty * divergence.amax(-1)
+
+
+def _within(old: Tensor, gain: Tensor, budget: Tensor) -> Tensor:
+    """In each state the policy of the largest gain with KL(old, new) <= budget: [B, G] -> [B, G, S, N].
+
+    It is old / (slack + best gain - gain), normalised, for some slack > 0 (from the Lagrangian); the divergence falls with
+    the slack, which is found by halving.
+    """
+    gap = gain.amax(-1, keepdim=True) - gain
+    gap = gap / gap.amax(-1, keepdim=True).clamp(min=1e-300)
+    shape = budget.shape + gain.shape[1:2] + (1,)
+    low, high = [torch.full(shape, bound, dtype=old.dtype) for bound in LOG_SLACK]
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2.0
+        distance = middle.exp() + gap
+        divergence = (old * distance.log()).sum(-1, keepdim=True) + (old / distance).sum(-1, keepdim=True).log()
+        inside = divergence <= budget[..., None, None]
+        low, high = torch.where(inside, low, middle), torch.where(inside, middle, high)
+    new = old / (high.exp() + gap)
+    return new / new.sum(-1, keepdim=True)
+
+
+def _along(own: Tensor, i: int, quantity: Tensor) -> Tensor:
+    """Agent i's policy [G, S, N_i] as a factor for [G, S, N_1, ..., N_n]."""
+    shape = [1] * quantity.dim()
+    shape[:2], shape[2 + i] = own.shape[:2], own.shape[2]
+    return own.reshape(shape)
