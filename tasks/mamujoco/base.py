@@ -70,8 +70,8 @@ class MamujocoTask(MujocoTask):
         """State [E, 1, S] as gymnasium's observation; A x [E, O_i]."""
         seen = self.features() + self._bits
         table = torch.cat((self.physics.motion,) + seen, 1) if seen else self.physics.motion
-        *obs, state = table.index_select(1, self._columns).split(self._widths, 1)
-        return tuple(obs), state[:, None]
+        parts = torch.split_with_sizes(table.index_select(1, self._columns), self._widths, 1)
+        return tuple(parts[:-1]), parts[-1].unsqueeze(1)
 
     def terminated(self) -> Tensor:
         return self._none
@@ -161,7 +161,7 @@ class MamujocoTask(MujocoTask):
     def _index_observation(self, groups, device: torch.device) -> None:
         """Columns of the features in a row that make all agents' observations and the state, one after another."""
         full, model, rows = self.cfg.obs == "full", self.model, self.physics.num_envs
-        bits = torch.tensor([0.0, 1.0], dtype=self.physics.qpos.dtype, device=device).expand(rows, 2)
+        bits = torch.tensor([0.0, 1.0], dtype=self.physics.qpos.dtype, device=device).repeat(rows, 1)
         self._bits = (bits,) if full else ()
         self._sizes = {"qpos": model.nq, "qvel": model.nv}
         self._sizes.update(zip(self.extras + ("one-hot",), [part.shape[1] for part in self.features() + self._bits]))
