@@ -1,10 +1,11 @@
 """Ant and ManySegmentAnt: four legs, or a chain of pairs of legs, run without falling or flipping up high.
 
 Forces on bodies (cfrc_ext) are seen clipped to +-1 and cost a little. They are those at the start of the control step's last
-substep, where gymnasium has those of the Runge-Kutta integrator's last stage; as there, they are zero where an episode begins.
+substep, where gymnasium has those of the Runge-Kutta integrator's last stage; as there, they are zero where an episode
+begins. MuJoCo Warp turns a contact's friction pyramid otherwise where a capsule stands within 30 degrees of upright.
 
-mamujoco_v1's ManySegmentAnt shows an agent other numbers than its joints' (of n segments, segment s shows the joints of
-segment n - 2 - s, or the trunk's position) and turns hips where the other hip is meant. Here joints are what they are called.
+mamujoco_v1's ManySegmentAnt shows an agent other positions than its joints', but for the last segment's, and moves one hip
+where the other is meant. Here joints are what they are called.
 """
 
 import re

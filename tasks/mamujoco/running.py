@@ -27,7 +27,8 @@ class RunningTask(MamujocoTask):
 
     def __init__(self, cfg, num_envs: int, device: torch.device, sim: str = "auto", dtype: torch.dtype = torch.float32):
         super().__init__(cfg, num_envs, device, sim, dtype)
-        self._start_x = torch.zeros_like(self.physics.qpos[:, 0])  # [E] m
+        self._x = self.physics.qpos[:, 0]  # [E] m, a view
+        self._start_x = torch.zeros_like(self._x)  # [E] m
         self._before_x = torch.zeros_like(self._start_x)  # [E] m, before this step
 
     def buffers(self) -> Dict[str, Tensor]:
@@ -35,7 +36,7 @@ class RunningTask(MamujocoTask):
 
     def position(self) -> Tensor:
         """[E] m, how far forward the body is."""
-        return self.physics.qpos[:, 0]
+        return self._x
 
     def act(self, action: Tensor) -> None:
         super().act(action)
