@@ -27,7 +27,7 @@ def main() -> None:
         sys.argv[1:] = with_saved_overrides(sys.argv[1:])
         if {"-h", "--help"} & set(sys.argv):
             sys.argv.append("task=ShadowHandOver")  # hydra composes before it helps
-        check_command_line(overrides_in(sys.argv[1:]))
+        check_command_line(overrides_in(sys.argv[1:]), bool({"-m", "--multirun"} & set(sys.argv)))
     except USER_ERRORS as error:
         fail(error)
     hydra_main(version_base="1.3", config_path="pkg://" + CONFIG, config_name="config")(job)()

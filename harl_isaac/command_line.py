@@ -27,10 +27,13 @@ def overrides_in(words: List[str]) -> List[str]:
     return [word for before, word in zip([""] + words, words) if not word.startswith("-") and before not in VALUED_FLAGS]
 
 
-def check_command_line(words: List[str]) -> None:
-    """Compose once, to say in one line what is wrong with the command. Raises ValueError."""
+def check_command_line(words: List[str], several: bool = False) -> None:
+    """Compose once, to say in one line what is wrong with the command; `several` runs (-m) may be asked for.
+
+    Raises ValueError.
+    """
     try:
-        plain = [first_point(override) for override in OverridesParser.create().parse_overrides(words)]
+        plain = [first_point(override, several) for override in OverridesParser.create().parse_overrides(words)]
         with initialize_config_module(CONFIG, version_base="1.3"):
             to_run(compose("config", plain))
     except (HydraException, OmegaConfBaseException) as error:
@@ -39,10 +42,14 @@ def check_command_line(words: List[str]) -> None:
         GlobalHydra.instance().clear()
 
 
-def first_point(override) -> str:
-    """An override as it is, a sweep's (seed=1,2,3) by its first value."""
+def first_point(override, several: bool) -> str:
+    """An override as it is, a sweep's (seed=1,2,3) by its first value. Raises ValueError for a sweep without -m."""
     if not override.is_sweep_override():
         return override.input_line
+    if not several:
+        key, _, value = override.input_line.partition("=")
+        raise ValueError("%s has several values: add -m for a run with each, or quote it if it is one value: \"%s='%s'\"" % (
+            override.input_line, key, value))
     return "%s=%s" % (override.key_or_group, next(iter(override.sweep_string_iterator())))
 
 

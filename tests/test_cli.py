@@ -36,7 +36,15 @@ MISTAKES = {
     "task=ShadowhandOver": r"task ShadowhandOver is unknown; did you mean ShadowHandOver\? possible: .*MatrixGame",
     "experiment=ShadowHandOver/hapo_table25": r"experiment ShadowHandOver/hapo_table25 is unknown; did you mean "
                                               r"ShadowHandOver/happo_table25",
-    "algo=hapo": r"algo hapo is unknown; did you mean happo\? possible: happo",
+    "algo=hapo": r"algo hapo is unknown; did you mean happo\? possible: haa2c, happo, hatrpo, ippo, maa2c, mappo",
+    "task=mamujoco/HalfCheeta": r"task mamujoco/HalfCheeta is unknown; did you mean mamujoco/HalfCheetah\? possible: .*mamujoco/Ant",
+    "task=mamujoco/HalfCheetah task.agents=2x4": r"agents=2x4.*2x3",
+    "task=mamujoco/HalfCheetah task.agents=bthigh+bshin,bfoot": r"several values: add -m .* \"task.agents='bthigh\+bshin,bfoot'\"",
+    "task=mamujoco/HalfCheetah task.agents='thigh,bshin'": r"thigh.*bthigh, bshin, bfoot, fthigh, fshin, ffoot",
+    "algo.recurrent=true algo.chunk_length=7": r"algo.chunk_length=7 does not divide algo.rollout_length=25",
+    "task=MixedGame algo=mappo algo.share_param=true": r"share_param=true needs the same actions for every agent; reacher has Box",
+    "algo.action_aggregation=sum": r"algo.action_aggregation=sum; possible: prod, mean",
+    "algo=hatrpo algo.lr=0.1": r"key algo.lr is unknown",
     "algo.clipp=0.1": r"key algo.clipp is unknown; did you mean algo.clip\?",
     "task.gravity=1": r"key task.gravity is unknown; .*possible: .*task.object",
     "num_env=3": r"key num_env is unknown; did you mean num_envs\?",
@@ -58,7 +66,7 @@ MISTAKES = {
 
 @pytest.mark.parametrize("word", sorted(MISTAKES))
 def test_a_mistake_is_one_line_and_leaves_nothing_behind(word, tmp_path):
-    words = [word] if word.startswith("task=") else ["task=ShadowHandOver", "device=cpu", word]
+    words = word.split() if word.startswith("task=") else ["task=ShadowHandOver", "device=cpu", *word.split()]
     result = run(*words, cwd=tmp_path)
     assert result.returncode == 2
     assert re.fullmatch("harl-train: .*" + MISTAKES[word] + ".*\n", result.stderr), result.stderr
@@ -129,7 +137,7 @@ def test_evaluating_and_playing_a_run(finished):
     ("scripts/evaluate.py", ["episodes=many"], "episodes=many is not a int"),
     ("scripts/evaluate.py", [], "give run=<run folder>"),
     ("scripts/play.py", ["run=nowhere"], "no run folder or checkpoint at nowhere"),
-    ("scripts/benchmark.py", ["what=nothing"], "what=nothing; possible: all, step, update, train")])
+    ("scripts/benchmark.py", ["what=nothing"], "what=nothing; possible: all, step, collect, update, train, table3")])
 def test_scripts_name_mistakes_too(script, words, message, tmp_path):
     result = run(*words, cwd=tmp_path, script=script)
     assert result.returncode == 2 and message in result.stderr and result.stderr.count("\n") == 1

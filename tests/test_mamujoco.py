@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from harl_isaac.config import TASKS, locate
-from harl_isaac.sim.mujoco_warp import portable
 
 pytest.importorskip("gymnasium_robotics")
 
@@ -240,9 +239,24 @@ def test_engines_agree(scenario):
 
 
 @needs_warp
+@pytest.mark.parametrize("agents, least", [("2x3", (38, 164)), ("10x2", (227, 948))])
+def test_warp_has_room_for_an_ant_that_lies(agents, least):
+    """`least` contacts and rows were seen in 64 environments x 150 steps of random and bang-bang actions."""
+    import mujoco_warp as mjw
+
+    from harl_isaac.sim.mujoco_warp import buffer_sizes
+
+    model = make("ManySegmentAnt", agents=agents).model
+    contacts, rows = buffer_sizes(model, mjw.put_model(model))
+    assert contacts >= 1.15 * least[0] and rows >= 1.1 * least[1]
+
+
+@needs_warp
 def test_a_solver_that_warp_lacks_is_replaced():
     task = make("HumanoidStandup")
     assert task.model.opt.solver == mujoco.mjtSolver.mjSOL_PGS
+    from harl_isaac.sim.mujoco_warp import portable
+
     assert portable(task.model).opt.solver == mujoco.mjtSolver.mjSOL_NEWTON
     for scenario in ("Ant", "HalfCheetah"):
         model = make(scenario).model
