@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from harl_isaac.config import TASKS, locate
-from harl_isaac.sim.mujoco_warp import portable
 
 pytest.importorskip("gymnasium_robotics")
 
@@ -29,9 +28,10 @@ needs_warp = pytest.mark.skipif(any(importlib.util.find_spec(name) is None for n
                                 reason="mujoco-warp is not installed")
 
 
-def make(scenario, dtype=torch.float32, num_envs=1, sim="mujoco", **settings):
+def make(scenario, dtype=torch.float32, num_envs=1, sim="mujoco", change=None, **settings):
     cfg = locate(TASKS["mamujoco/" + scenario])(**settings)
-    return type(cfg.make(1, CPU, "mujoco"))(cfg, num_envs, CPU, sim, dtype)
+    task_class = type(cfg.make(1, CPU, "mujoco"))
+    return (change(task_class) if change else task_class)(cfg, num_envs, CPU, sim, dtype)
 
 
 class Pair:
@@ -209,9 +209,21 @@ def test_coupled_cheetahs():
 
 SLOW = tuple(name for name in SCENARIOS if name not in ("HalfCheetah", "Ant"))  # a minute of compiling, in all
 # What float32 leaves of positions and velocities in one control step: m, rad; m/s, rad/s. A chain of 20 links amplifies it.
-# Where a capsule stands within 30 degrees of upright, MuJoCo Warp turns the friction pyramid otherwise than MuJoCo does.
-LOOSE = {"ManySegmentSwimmer": (5e-4, 2e-2), "Ant": (5e-2, 3.0), "ManySegmentAnt": (0.3, 20.0), "Humanoid": (1e-3, 1e-1),
-         "HumanoidStandup": (1e-3, 1e-1)}
+LIMITS, CHAIN = (1e-5, 2e-3), {"ManySegmentSwimmer": (5e-4, 2e-2)}
+# Where a capsule stands within 30 degrees of upright, MuJoCo Warp turns the friction pyramid otherwise than MuJoCo does
+# (after one step in contact an ant differs by 1e-2 rad). With elliptic cones, which have no direction, the engines agree.
+CONES = ("Ant", "ManySegmentAnt")
+
+
+def with_elliptic_cones(task_class):
+    """The same task with friction that is equal in all directions."""
+    class Elliptic(task_class):
+        def scene(self):
+            spec = super().scene()
+            spec.option.cone = mujoco.mjtCone.mjCONE_ELLIPTIC
+            return spec
+
+    return Elliptic
 
 
 @needs_warp
@@ -219,9 +231,11 @@ LOOSE = {"ManySegmentSwimmer": (5e-4, 2e-2), "Ant": (5e-2, 3.0), "ManySegmentAnt
                                       for name in SCENARIOS])
 def test_engines_agree(scenario):
     """From the same states, one step at a time, with ends: the same flags and numbers."""
-    one, two = [make(scenario, num_envs=6, sim=sim, episode_length=7, obs="local") for sim in ("mujoco", "mujoco_warp")]
+    change = with_elliptic_cones if scenario in CONES else None
+    one, two = [make(scenario, num_envs=6, sim=sim, change=change, episode_length=7, obs="local")
+                for sim in ("mujoco", "mujoco_warp")]
     everyone, random = torch.ones(6, dtype=torch.bool), torch.Generator().manual_seed(0)
-    loose = LOOSE.get(scenario, (1e-5, 2e-3))
+    limits = CHAIN.get(scenario, LIMITS)
     for first, second in zip(one.reset(1).obs, two.reset(1).obs):
         torch.testing.assert_close(first, second, atol=1e-4, rtol=1e-4)
     for t in range(15):
@@ -234,15 +248,29 @@ def test_engines_agree(scenario):
         steps = one.step(actions), two.step(actions)
         assert torch.equal(steps[0].terminated, steps[1].terminated) and torch.equal(steps[0].truncated, steps[1].truncated)
         off = [(getattr(one.physics, name) - getattr(two.physics, name)).abs().amax(1) for name in ("qpos", "qvel")]
-        limits = loose if t % 7 > 1 or scenario != "Ant" else (1e-5, 2e-3)  # at first an ant falls, untouched
         assert off[0].max() < limits[0] and off[1].max() < limits[1]
     assert not two.physics.overflow.any()
+
+
+@needs_warp
+@pytest.mark.parametrize("agents, least", [("2x3", (38, 164)), ("10x2", (227, 948))])
+def test_warp_has_room_for_an_ant_that_lies(agents, least):
+    """`least` contacts and rows were seen in 64 environments x 150 steps of random and bang-bang actions."""
+    import mujoco_warp as mjw
+
+    from harl_isaac.sim.mujoco_warp import buffer_sizes
+
+    model = make("ManySegmentAnt", agents=agents).model
+    contacts, rows = buffer_sizes(model, mjw.put_model(model))
+    assert contacts >= 1.15 * least[0] and rows >= 1.1 * least[1]
 
 
 @needs_warp
 def test_a_solver_that_warp_lacks_is_replaced():
     task = make("HumanoidStandup")
     assert task.model.opt.solver == mujoco.mjtSolver.mjSOL_PGS
+    from harl_isaac.sim.mujoco_warp import portable
+
     assert portable(task.model).opt.solver == mujoco.mjtSolver.mjSOL_NEWTON
     for scenario in ("Ant", "HalfCheetah"):
         model = make(scenario).model
