@@ -31,7 +31,7 @@ SMALL = dict(hidden=[8, 6], buffer_size=60, warmup_steps=40, batch_size=10, trai
 def built(kind, spec=THREE, **changed):
     torch.manual_seed(0)
     learner = kind(**{**SMALL, **changed}).learner(spec, 0)
-    for place, module in enumerate((learner.actors, learner.target_actors, learner.critic, learner.target_critic)):
+    for place, module in enumerate((learner.actors, learner.critic, *[network for network, _ in learner.followers])):
         reference.scramble(module, seed=place)
     return literal.filled(learner)
 
@@ -153,13 +153,13 @@ def test_in_an_agents_turn_it_alone_moves(name):
     batch = learner.replay.sample(10, 1, 0.9)
     actions = learner.replayed(batch)
     for i in range(3):
-        modules = [*learner.actors.agents, learner.critic, learner.target_actors, learner.target_critic]
+        modules = [*learner.actors.agents, learner.critic, *[network for network, _ in learner.followers]]
         before = [parameters(module) for module in modules]
         learner.fit_actor(i, batch, actions)
-        assert [moved(old, module) for old, module in zip(before, modules)] == [j == i for j in range(3)] + [False] * 3
+        assert [moved(old, module) for old, module in zip(before, modules)] == [j == i for j in range(len(modules))]
     before = [parameters(module) for module in modules]
     learner.fit_critic(batch)
-    assert [moved(old, module) for old, module in zip(before, modules)] == [False] * 3 + [True] + [False] * 2
+    assert [moved(old, module) for old, module in zip(before, modules)] == [j == 3 for j in range(len(modules))]
 
 
 def test_actors_and_targets_wait_for_the_policy_delay():
@@ -338,7 +338,8 @@ def test_the_best_policy_is_kept_without_its_replay_and_can_be_played(settings, 
 def test_the_sum_game_is_learnt(name, settings, tmp_path):
     """From 2.2 (actions in the middle) to nearly the optimum of 5; agents who learn from old actions of others take longer."""
     cfg = settings("SumGame", "algo=" + name, "num_envs=16", "total_steps=12000", "algo.hidden=[32]", "algo.gamma=0.5",
-                   "algo.warmup_steps=1000", "algo.batch_size=128", "algo.buffer_size=20000", "algo.lr=0.001")
+                   "algo.warmup_steps=1000", "algo.batch_size=128", "algo.buffer_size=20000", "algo.lr=0.001",
+                   *(["algo.alpha=0.02", "algo.auto_alpha=false"] if name == "hasac" else []))
     trainer = Trainer(cfg)
     trainer.train(tmp_path)
     assert evaluate(SumGame(64, torch.device("cpu")), trainer.learner.actors, 64, 7).means()["return"] > (

@@ -1,5 +1,6 @@
 """HADDPG: heterogeneous-agent deep deterministic policy gradient (Zhong et al., 2024, Section 3.5.2, Algorithm 6)."""
 
+import copy
 from dataclasses import dataclass
 from typing import Dict, List
 
@@ -32,6 +33,11 @@ class HaddpgCfg(OffPolicyCfg):
 
 class DeterministicLearner(OffPolicyLearner):
     """Actors that ascend the first critic's estimate."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.target_actors = copy.deepcopy(self.actors)
+        self.followers.append((self.target_actors, self.actors))
 
     def next_value(self, batch: Batch) -> Tensor:
         """What the target networks expect of the successors, [B, R]: of several estimates the lowest."""

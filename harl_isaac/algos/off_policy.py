@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Callable, Dict, List, Tuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from harl_isaac.algos.gradient import adam, chunks, gradient_step, only_if
 from harl_isaac.algos.on_policy import INFINITY, by_name, check_ranges
@@ -86,15 +86,21 @@ class OffPolicyLearner:
         cfg.check(spec)
         self.spec, self.cfg, self.sequential = spec, cfg, sequential
         self.actors = cfg.actors(spec)
-        inputs = spec.state_agents * spec.state_size + sum(kind.features for kind in self.actors.kinds)
-        self.critic = JointCritics(inputs, cfg.hidden, spec.reward_agents, cfg.activation, spec.device, critics)
-        self.target_actors, self.target_critic = copy.deepcopy(self.actors), copy.deepcopy(self.critic)
+        self.critic = self.new_critic(critics)
+        self.target_critic = copy.deepcopy(self.critic)
+        self.followers = [(self.target_critic, self.critic)]  # (network, whom it follows slowly)
         self.optimisers = [adam(actor.parameters(), cfg.lr, ADAM_EPS) for actor in self.actors.agents]
         self.critic_optimiser = adam(self.critic.parameters(), cfg.critic_lr, ADAM_EPS)
         self.order = random.Random(seed)  # of the agents; on the host, so that drawing it reads no tensor
         self.replay = Replay(spec, cfg.buffer_size, cfg.replay_dtype)
         self.sight = Sight(spec, self.actors)
         self.count, self.latest = 0, {}  # updates so far; what the last one of the actors reported, by agent
+
+    def new_critic(self, count: int) -> nn.Module:
+        """`count` estimates of the value of joint actions, [B, S + all actions] -> [count, B, R]."""
+        spec, cfg = self.spec, self.cfg
+        inputs = spec.state_agents * spec.state_size + sum(kind.features for kind in self.actors.kinds)
+        return JointCritics(inputs, cfg.hidden, spec.reward_agents, cfg.activation, spec.device, count)
 
     def collect(self, env: MultiAgentEnv, step: Step, observer=None) -> Tuple[Step, int]:
         """Store an iteration's steps, and before the first update those of the warmup; the last Step and their number.
@@ -176,8 +182,12 @@ class OffPolicyLearner:
             means = (rows_of(part) * alive[part]).sum(0) / living
             return means[0], means.detach()
 
-        with only_if(alive.any(), self.optimisers[i]) if self.spec.has_alive else nullcontext():
+        with self.unless_absent(i, batch, self.optimisers[i]):
             return gradient_step(self.optimisers[i], loss_of, self._parts(batch), self._max_norm())
+
+    def unless_absent(self, i: int, batch: Batch, optimiser: torch.optim.Optimizer):
+        """A context in which the optimiser moves nothing if agent i was absent from the whole batch."""
+        return only_if(batch.alive[:, i].any(), optimiser) if self.spec.has_alive else nullcontext()
 
     def joint(self, state: Tensor, actions: List[Tensor]) -> Tensor:
         """The critics' input from states [B, S] and all agents' encoded actions."""
@@ -188,14 +198,16 @@ class OffPolicyLearner:
         return [kind.encode(action) for kind, action in zip(self.actors.kinds, batch.action)]
 
     def state_dict(self) -> Dict[str, Any]:
-        return {"actors": self.actors.state_dict(), "target_actors": self.target_actors.state_dict(),
-                "critic": self.critic.state_dict(), "target_critic": self.target_critic.state_dict(),
+        return {"actors": self.actors.state_dict(), "critic": self.critic.state_dict(),
+                "followers": [network.state_dict() for network, _ in self.followers],
                 "optimisers": [optimiser.state_dict() for optimiser in self._all_optimisers()],
                 "order": self.order.getstate(), "count": self.count, "latest": self.latest}
 
     def load_state_dict(self, state: Dict[str, Any]) -> None:
-        for name in ("actors", "target_actors", "critic", "target_critic"):
-            getattr(self, name).load_state_dict(state[name])
+        self.actors.load_state_dict(state["actors"])
+        self.critic.load_state_dict(state["critic"])
+        for (network, _), saved in zip(self.followers, state["followers"]):
+            network.load_state_dict(saved)
         for optimiser, saved in zip(self._all_optimisers(), state["optimisers"]):
             optimiser.load_state_dict(saved)
         self.order.setstate(state["order"])
@@ -212,7 +224,7 @@ class OffPolicyLearner:
 
     @torch.no_grad()
     def _move_targets(self) -> None:
-        for target, network in ((self.target_critic, self.critic), (self.target_actors, self.actors)):
+        for target, network in self.followers:
             torch._foreach_lerp_(list(target.parameters()), list(network.parameters()), self.cfg.polyak)
 
     def _set_learning_rates(self, progress: float) -> None:
