@@ -7,9 +7,8 @@ from typing import Dict, Tuple
 import torch
 from torch import Tensor
 
-from harl_isaac.env import EnvSpec, MultiAgentEnv, Step, mask_width
-from harl_isaac.networks.actors import StackedActors
-from harl_isaac.rollout import to_env
+from harl_isaac.env import EnvSpec, MultiAgentEnv, Step
+from harl_isaac.rollout import JointPolicy, Sight, to_env
 
 CHECK_EVERY = 25  # steps between looks at whether all episodes have ended: the only host reads here
 
@@ -33,29 +32,22 @@ class Evaluation:
 class Player:
     """The deterministic policy at play: the likeliest actions at each Step, ready for `env.step`."""
 
-    def __init__(self, spec: EnvSpec, actors: StackedActors):
+    def __init__(self, spec: EnvSpec, actors: JointPolicy):
         self.spec, self.actors, self.layers = spec, actors, actors.folded()
-        self.obs = actors.blank_obs(spec.num_envs)  # [E, A, O]
-        widest = max(mask_width(space) for space in spec.actions)
-        self.mask = torch.zeros((spec.num_envs, spec.num_agents, widest), dtype=torch.bool, device=spec.device)
+        self.sight = Sight(spec, actors)
         shape = (spec.num_envs, spec.num_agents, actors.hidden_size)
         self.hidden = torch.zeros(shape, device=spec.device) if actors.hidden_size else None
 
     @torch.no_grad()
     def act(self, step: Step) -> Tuple[Tensor, ...]:
         """A x [E, W_i]; a recurrent policy forgets where an episode ended."""
-        for i, obs in enumerate(step.obs):
-            self.obs[:, i, :obs.shape[1]] = obs
-        for i, mask in enumerate(step.action_mask or ()):
-            self.mask[:, i, :mask.shape[1]] = mask
         if self.hidden is not None:
             self.hidden.masked_fill_(step.done[:, None, None], 0.0)
-        masks = self.mask if step.action_mask is not None else None
-        return to_env(self.spec, self.actors.mode(self.obs, masks, self.hidden, self.layers))
+        return to_env(self.spec, self.actors.mode(*self.sight(step), self.hidden, self.layers))
 
 
 @torch.no_grad()
-def evaluate(env: MultiAgentEnv, actors: StackedActors, episodes: int, seed: int) -> Evaluation:
+def evaluate(env: MultiAgentEnv, actors: JointPolicy, episodes: int, seed: int) -> Evaluation:
     """Play the same number of episodes, at least `episodes` in all, to their end in every environment.
 
     Every environment counts its first episodes only, so short ones are not counted more often than long ones.

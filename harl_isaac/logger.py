@@ -15,7 +15,9 @@ from harl_isaac.checkpoint import write_atomically
 SHOWN = (("return", "episode/return", "%.2f"), ("success", "episode/success", "%.1f%%"),
          ("speed", "episode/speed", "%.2f"), ("distance", "episode/distance", "%.3f"),
          ("length", "episode/length", "%.1f"), ("kl", "actor/kl", "%.4f"), ("entropy", "actor/entropy", "%.2f"),
-         ("expl.var", "critic/explained_variance", "%.2f"), ("steps/s", "time/steps_per_second", "%.0f"),
+         ("expl.var", "critic/explained_variance", "%.2f"), ("q", "critic/q", "%.2f"),
+         ("alpha", "actor/alpha", "%.4f"),
+         ("td error", "critic/td_error", "%.3f"), ("steps/s", "time/steps_per_second", "%.0f"),
          ("collect/s", "time/collect_steps_per_second", "%.0f"), ("diverged", "episode/diverged", "%.2f%%"),
          ("overflow", "episode/overflow", "%.2f%%"))
 TROUBLE = ("diverged", "overflow")  # shown only where there is any

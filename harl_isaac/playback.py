@@ -9,12 +9,12 @@ from omegaconf import OmegaConf
 from harl_isaac import checkpoint
 from harl_isaac.config import ALGOS, TASKS, choose_device, locate
 from harl_isaac.env import MultiAgentEnv
-from harl_isaac.networks.actors import StackedActors
+from harl_isaac.rollout import JointPolicy
 from harl_isaac.runs import saved_config
 from harl_isaac.trainer import check_sizes
 
 
-def load_policy(run: str, num_envs: int, device: str, sim: str) -> Tuple[MultiAgentEnv, StackedActors, Path]:
+def load_policy(run: str, num_envs: int, device: str, sim: str) -> Tuple[MultiAgentEnv, JointPolicy, Path]:
     """An environment as the run had it, its policy, and the checkpoint that it came from.
 
     `run` is a run folder (its best checkpoint, else its latest) or a checkpoint file. Raises ValueError.

@@ -1,7 +1,7 @@
 """What the agents lived through in one iteration: storage allocated once, filled by `collect`."""
 
 from dataclasses import dataclass
-from typing import Optional, Tuple
+from typing import List, Optional, Protocol, Tuple
 
 import torch
 from torch import Tensor
@@ -122,6 +122,38 @@ class Rollout:
                 self.next_obs[t, :, i, :obs.shape[1]] = obs
         if self.recurrent:
             self.hidden.masked_fill_(step.done[:, None, None], 0.0)
+
+
+class JointPolicy(Protocol):
+    """What plays: the on-policy algorithms' StackedActors, the off-policy ones' PlainActors."""
+
+    hidden_size: int  # of a recurrent policy's state [E, A, H], else 0
+
+    def blank_obs(self, *lead: int) -> Tensor:
+        """Room for padded observations, [*lead, A, O]."""
+
+    def folded(self) -> List[Tuple[Tensor, Tensor]]:
+        """Layers prepared for acting many times with the same parameters."""
+
+    def mode(self, obs: Tensor, mask: Optional[Tensor], hidden: Optional[Tensor], layers) -> Tensor:
+        """The best actions [E, A, W]."""
+
+
+class Sight:
+    """All agents' observations and action masks of a Step side by side, as a joint policy takes them."""
+
+    def __init__(self, spec: EnvSpec, actors: JointPolicy):
+        self.obs = actors.blank_obs(spec.num_envs)  # [E, A, O]
+        widest = max(mask_width(space) for space in spec.actions)
+        self.mask = torch.zeros((spec.num_envs, spec.num_agents, widest), dtype=torch.bool, device=spec.device)
+
+    def __call__(self, step: Step) -> Tuple[Tensor, Optional[Tensor]]:
+        """Padded obs [E, A, O] and mask [E, A, N], valid until the next call."""
+        for i, obs in enumerate(step.obs):
+            self.obs[:, i, :obs.shape[1]] = obs
+        for i, mask in enumerate(step.action_mask or ()):
+            self.mask[:, i, :mask.shape[1]] = mask
+        return self.obs, self.mask if step.action_mask is not None else None
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""The on-policy training loop: collect, update, log, evaluate, save."""
+"""The training loop: collect, update, log, evaluate, save."""
 
 import math
 import signal
@@ -14,7 +14,6 @@ from harl_isaac.env import EnvSpec
 from harl_isaac.episodes import EpisodeStats
 from harl_isaac.evaluate import evaluate
 from harl_isaac.logger import Logger, line, read
-from harl_isaac.rollout import collect
 
 EVAL_SEED = 1_000_003  # added to the run's seed: evaluation episodes are the same at every evaluation, and unlike training's
 
@@ -47,6 +46,10 @@ class Trainer:
         self.logger = Logger(folder, cfg.log.console, cfg.log.interval, cfg.total_steps, self.iteration, self.steps)
         self.logger.say("%s, %s: %d agents, %d environments on %s; %s" % (
             cfg.task.name, cfg.algo.name, self.env.spec.num_agents, cfg.num_envs, self.env.spec.device, folder))
+        if self.learner.replay is not None:
+            self.logger.say("replay of %d transitions: up to %.2f GiB%s" % (
+                cfg.algo.buffer_size, self.learner.replay.bytes / 2 ** 30,
+                ", in every latest.pt too (algo.save_replay=false leaves it out)" if cfg.algo.save_replay else ""))
         try:
             numbers = self._loop()
             self.logger.say(self.summary(numbers))
@@ -81,13 +84,13 @@ class Trainer:
         return "\n".join(lines)
 
     def iterate(self) -> Dict[str, float]:
-        """One rollout and one update; the metrics are read from the device here, once."""
+        """What the learner collects and one update; the metrics are read from the device here, once."""
         learner = self.learner
         self.watch.start()
-        self.step = collect(self.env, learner.actors, learner.rollout, self.step, self.stats)
+        self.step, length = learner.collect(self.env, self.step, self.stats)
         self.watch.lap()
         metrics = learner.update(min(self.steps / self.cfg.total_steps, 1.0))
-        batch = learner.rollout.length * self.env.spec.num_envs
+        batch = length * self.env.spec.num_envs
         self.iteration += 1
         self.steps += batch
         numbers = read({"steps": self.steps, **self.stats.drain(), **metrics})
@@ -108,12 +111,14 @@ class Trainer:
             self.save("best")
 
     def save(self, name: str) -> None:
-        checkpoint.save(self.folder / checkpoint.FOLDER / (name + ".pt"), self.state_dict())
+        checkpoint.save(self.folder / checkpoint.FOLDER / (name + ".pt"), self.state_dict(name != "best"))
 
-    def state_dict(self) -> Dict[str, Any]:
-        """The whole training state; `load_state_dict` continues exactly from it."""
+    def state_dict(self, whole: bool = True) -> Dict[str, Any]:
+        """The training state; `load_state_dict` continues exactly from it if it is whole, with its replay."""
+        replay = self.learner.replay.state_dict() if whole and self._saves_replay() else None
         cuda = torch.cuda.get_rng_state(self.env.spec.device) if self.env.spec.device.type == "cuda" else None
-        return {"sizes": sizes(self.env.spec), "learner": self.learner.state_dict(), "env": self.env.state_dict(),
+        return {"sizes": sizes(self.env.spec), "learner": self.learner.state_dict(), "replay": replay,
+                "env": self.env.state_dict(),
                 "step": {"obs": list(self.step.obs), "state": self.step.state, "alive": self.step.alive,
                          "action_mask": None if self.step.action_mask is None else list(self.step.action_mask)},
                 "stats": self.stats.state_dict(), "random": {"torch": torch.get_rng_state(), "cuda": cuda},
@@ -124,6 +129,8 @@ class Trainer:
         check_sizes(state["sizes"], self.env.spec)
         device = self.env.spec.device
         self.learner.load_state_dict(state["learner"])
+        if state.get("replay") is not None:
+            self.learner.replay.load_state_dict(state["replay"])
         self.env.load_state_dict(state["env"])
         self.stats.load_state_dict(state["stats"])
         self.step = self.step.with_view(**state["step"])
@@ -131,6 +138,9 @@ class Trainer:
         torch.set_rng_state(state["random"]["torch"])
         if device.type == "cuda" and state["random"]["cuda"] is not None:
             torch.cuda.set_rng_state(state["random"]["cuda"], device)
+
+    def _saves_replay(self) -> bool:
+        return self.learner.replay is not None and self.cfg.algo.save_replay
 
     def _refuse_nonfinite(self, numbers: Dict[str, float]) -> None:
         bad = [name for name, value in numbers.items() if name.startswith(("actor/", "critic/"))

@@ -8,6 +8,7 @@ TASKS = {
     "MemoryGame": "harl_isaac.tasks.games.memory:MemoryGameCfg",
     "MixedGame": "harl_isaac.tasks.games.mixed:MixedGameCfg",
     "OppositesGame": "harl_isaac.tasks.games.opposites:OppositesGameCfg",
+    "SumGame": "harl_isaac.tasks.games.sum:SumGameCfg",
     "mamujoco/Ant": "harl_isaac.tasks.mamujoco.ant:AntCfg",
     "mamujoco/CoupledHalfCheetah": "harl_isaac.tasks.mamujoco.coupled_half_cheetah:CoupledHalfCheetahCfg",
     "mamujoco/HalfCheetah": "harl_isaac.tasks.mamujoco.half_cheetah:HalfCheetahCfg",

@@ -8,18 +8,24 @@ import pytest  # noqa: E402
 import torch  # noqa: E402
 from hydra import compose, initialize_config_module  # noqa: E402
 
-from harl_isaac.config import TASKS, register, to_run  # noqa: E402
+from harl_isaac.algos.on_policy import OnPolicyCfg  # noqa: E402
+from harl_isaac.config import ALGOS, TASKS, locate, register, to_run  # noqa: E402
 
+ON_POLICY = [name for name, path in ALGOS.items() if issubclass(locate(path), OnPolicyCfg)]
+OFF_POLICY = [name for name in ALGOS if name not in ON_POLICY]
 SMALL = {
     "CountingGame": ["algo.rollout_length=5", "algo.hidden=[8]"],
     "MatrixGame": ["algo.rollout_length=5", "algo.hidden=[8]"],
     "MemoryGame": ["algo.rollout_length=5", "algo.hidden=[8]"],
     "MixedGame": ["algo.rollout_length=5", "algo.hidden=[8]"],
     "OppositesGame": ["algo.rollout_length=5", "algo.hidden=[8]"],
+    "SumGame": ["algo.rollout_length=5", "algo.hidden=[8]"],
     "ShadowHandOver": ["algo.rollout_length=5", "algo.hidden=[16]", "sim=mujoco"],
 }
 SMALL.update({name: ["algo.rollout_length=5", "algo.hidden=[16]", "sim=mujoco"] for name in TASKS
               if name.startswith("mamujoco/")})
+SMALL_REPLAY = ["algo.train_interval=5", "algo.warmup_steps=60", "algo.batch_size=16", "algo.buffer_size=300",
+                "algo.save_replay=true"]
 
 
 @pytest.fixture
@@ -29,8 +35,11 @@ def settings():
     def make(task, *overrides):
         register()
         words = ["task=" + task, "num_envs=6", "device=cpu", "log.console=none", "eval.interval=0", "eval.episodes=4"]
+        words += SMALL.get(task, [])
+        if any("algo=" + name in overrides for name in OFF_POLICY):
+            words = [word for word in words if "rollout_length" not in word] + SMALL_REPLAY
         with initialize_config_module("harl_isaac.cfg", version_base="1.3"):
-            return to_run(compose("config", words + SMALL.get(task, []) + list(overrides)))
+            return to_run(compose("config", words + list(overrides)))
 
     return make
 

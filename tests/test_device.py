@@ -32,15 +32,17 @@ class NoHostReads(TorchDispatchMode):
     ("MemoryGame", ["algo.recurrent=true", "algo.chunk_length=5", "algo.minibatches=3"]),
     ("MemoryGame", ["algo=hatrpo", "algo.recurrent=true", "algo.chunk_length=5"]), ("MixedGame", ["algo=hatrpo"]),
     ("MixedGame", ["algo=ippo"]), ("MixedGame", ["algo=haa2c", "algo.action_aggregation=mean"]),
-    ("ShadowHandOver", ["algo=mappo", "algo.share_param=true"])])
+    ("ShadowHandOver", ["algo=mappo", "algo.share_param=true"]), ("SumGame", ["algo=hatd3", "algo.n_step=3"]),
+    ("MatrixGame", ["algo=hasac", "task.masks=true", "task.absences=true"]), ("MixedGame", ["algo=hasac"]),
+    ("SumGame", ["algo=maddpg", "algo.max_grad_norm=1.0"]), ("mamujoco/HalfCheetah", ["algo=haddpg", "task.episode_length=4"])])
 def test_an_iteration_reads_nothing_on_the_host(settings, task, overrides):
     cfg = settings(task, *overrides)
     env = cfg.task.make(cfg.num_envs, torch.device("cpu"), cfg.sim)
     learner, stats = cfg.algo.learner(env.spec, 0), EpisodeStats(env.spec)
-    step = collect(env, learner.actors, learner.rollout, env.reset(0), stats)
+    step, _ = learner.collect(env, env.reset(0), stats)
     learner.update(0.0)
     with NoHostReads():
-        collect(env, learner.actors, learner.rollout, step, stats)
+        learner.collect(env, step, stats)
         learner.update(0.5)
         stats.drain()
 

@@ -12,12 +12,12 @@ ROOT = Path(__file__).resolve().parent.parent
 CODE = sorted(path for folder in ("harl_isaac", "tasks", "scripts", "cfg") for path in (ROOT / folder).rglob("*.py"))
 LIBRARY = [path for path in CODE if path.parts[-2] != "scripts"]
 HOT = ("algos", "networks", "sim", "hands", "games", "mamujoco")  # folders whose code runs between actions and metrics
-HOT_FILES = ("rollout.py", "episodes.py")
+HOT_FILES = ("rollout.py", "replay.py", "episodes.py")
 FORBIDDEN = {"item", "cpu", "numpy", "nonzero", "tolist", "masked_select"}
 # Construction, and the CPU engine, whose own memory is numpy's and whose rows are chosen on the host.
 ALLOWED = {("mujoco_cpu.py", "numpy"), ("mujoco_warp.py", "numpy"), ("base.py", "cpu")}
 # A folder may import from those named after it, and from itself.
-LAYERS = {"networks": {"env"}, "algos": {"env", "networks", "rollout", "algos"}, "sim": {"env", "sim", "threads"},
+LAYERS = {"networks": {"env"}, "algos": {"env", "networks", "rollout", "replay", "algos"}, "sim": {"env", "sim", "threads"},
           "tasks": {"env", "sim", "tasks"}, "env": set()}
 
 
@@ -59,7 +59,7 @@ def is_hot(path):
     return bool(set(path.relative_to(ROOT).parts) & set(HOT)) or path.name in HOT_FILES
 
 
-@pytest.mark.parametrize("path", filter(is_hot, LIBRARY), ids=name)
+@pytest.mark.parametrize("path", list(filter(is_hot, LIBRARY)), ids=name)
 def test_the_hot_path_asks_nothing_of_the_host(path):
     found = {node.func.attr for node in ast.walk(tree(path)) if isinstance(node, ast.Call)
              and isinstance(node.func, ast.Attribute) and node.func.attr in FORBIDDEN}

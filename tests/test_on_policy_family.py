@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import reference
+from conftest import ON_POLICY
 from harl_isaac.algos import ALGOS, policy_fit
 from harl_isaac.algos.gradient import minibatches
 from harl_isaac.algos.haa2c import Haa2cCfg, haa2c_loss
@@ -278,7 +279,7 @@ def test_an_agent_absent_from_a_whole_batch_does_not_move_even_by_its_momentum()
     assert all(torch.isfinite(value) for value in metrics.values())
 
 
-@pytest.mark.parametrize("name", sorted(ALGOS))
+@pytest.mark.parametrize("name", sorted(ON_POLICY))
 @pytest.mark.parametrize("changed", [{}, {"recurrent": True, "chunk_length": 3}, {"action_aggregation": "mean"}],
                          ids=["plain", "recurrent", "mean"])
 def test_every_algorithm_trains_agents_of_all_kinds_some_of_them_absent(name, changed):
@@ -296,7 +297,7 @@ def test_every_algorithm_trains_agents_of_all_kinds_some_of_them_absent(name, ch
         assert all(moved(old, parameters(actor)) for old, actor in zip(before, learner.actors.agents))
 
 
-@pytest.mark.parametrize("name", sorted(ALGOS))
+@pytest.mark.parametrize("name", sorted(ON_POLICY))
 def test_every_algorithm_goes_on_from_its_saved_state_bitwise(name, settings, tmp_path):
     for task, words in (("MixedGame", []), ("MemoryGame", ["algo.recurrent=true", "algo.chunk_length=5"])):
         cfg = settings(task, "algo=" + name, "total_steps=120", *words)

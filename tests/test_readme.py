@@ -8,11 +8,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import OFF_POLICY
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
 TINY = ["num_envs=4", "algo.rollout_length=3", "algo.hidden=[8]", "total_steps=12", "device=cpu", "eval.episodes=2",
         "eval.interval=1"]
+TINY_REPLAY = [word for word in TINY if "rollout_length" not in word] + [
+    "algo.train_interval=2", "algo.warmup_steps=8", "algo.batch_size=4", "algo.buffer_size=100"]
 EXAMPLE_RUN = "runs/ShadowHandOver/happo/20260101-120000-seed1"
 BLOCKS = re.findall(r"```bash\n(.*?)```", README, re.S)
 COMMANDS = [line.split("  #")[0].strip() for block in BLOCKS for line in block.strip().splitlines()]
@@ -45,8 +48,9 @@ def test_a_command_runs(command, run_folder, tmp_path):
     script = words[1] if words[0] == "python" else "train.py"  # train.sh and harl-train are train.py
     given = words[2:] if words[0] == "python" else words[1:]
     if script == "train.py" and "resume" not in command:
-        named = {word.split("=")[0] for word in TINY}
-        given = [word for word in given if word.split("=")[0] not in named] + TINY
+        tiny = TINY_REPLAY if any(re.search("(=|/)%s$" % name, word) for name in OFF_POLICY for word in given) else TINY
+        named = {word.split("=")[0] for word in tiny}
+        given = [word for word in given if word.split("=")[0] not in named] + tiny
     if "scripts/benchmark.py" in command:
         given += ["num_envs=4", "repeats=1"]
     if "scripts/play.py" in command:

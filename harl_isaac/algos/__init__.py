@@ -8,4 +8,9 @@ ALGOS = {
     "mappo": "harl_isaac.algos.mappo:MappoCfg",
     "maa2c": "harl_isaac.algos.maa2c:Maa2cCfg",
     "ippo": "harl_isaac.algos.ippo:IppoCfg",
+    "haddpg": "harl_isaac.algos.haddpg:HaddpgCfg",
+    "hatd3": "harl_isaac.algos.hatd3:Hatd3Cfg",
+    "hasac": "harl_isaac.algos.hasac:HasacCfg",
+    "maddpg": "harl_isaac.algos.maddpg:MaddpgCfg",
+    "matd3": "harl_isaac.algos.matd3:Matd3Cfg",
 }

@@ -10,10 +10,10 @@ from torch import Tensor
 from harl_isaac.algos.advantage import gae
 from harl_isaac.algos.sequential import sequential_update
 from harl_isaac.algos.values import CentralCritic
-from harl_isaac.env import EnvSpec
+from harl_isaac.env import EnvSpec, MultiAgentEnv, Step
 from harl_isaac.networks.actors import StackedActors
 from harl_isaac.networks.mlp import ACTIVATIONS
-from harl_isaac.rollout import Rollout
+from harl_isaac.rollout import Rollout, collect
 
 INFINITY = float("inf")
 AGGREGATIONS = ("prod", "mean")
@@ -98,6 +98,8 @@ class OnPolicyLearner:
     """Networks, optimisers and the update. `update_agent(actor, optimiser, batch, advantage, cfg)` is the algorithm,
     `scheme` the way in which agents take turns, `critics` what estimates values."""
 
+    replay = None  # what was lived through before the last rollout is not kept
+
     def __init__(self, spec: EnvSpec, cfg: OnPolicyCfg, update_agent, seed: int = 0, scheme=sequential_update,
                  critics=CentralCritic):
         cfg.check(spec)
@@ -107,6 +109,10 @@ class OnPolicyLearner:
         self.optimisers = cfg.optimisers(self.actors)
         self.order = random.Random(seed)  # of the agents; on the host, so that drawing it reads no tensor
         self.rollout = Rollout(spec, cfg.rollout_length, self.actors, cfg.chunk_length, critics.sees_obs)
+
+    def collect(self, env: MultiAgentEnv, step: Step, observer=None) -> Tuple[Step, int]:
+        """Fill the rollout; the last Step and the number of steps of each environment."""
+        return collect(env, self.actors, self.rollout, step, observer), self.rollout.length
 
     def update(self, progress: float) -> Dict[str, Tensor]:
         """One iteration's update from `self.rollout`; `progress` is the share of training done before it.
@@ -122,7 +128,7 @@ class OnPolicyLearner:
         by_agent, factor = self._scheme(self.actors, rollout, advantage, turns, self._step_agent)
         fitted = self.critic.fit(rollout, normalized, target)
         metrics = {"critic/" + name: number for name, number in fitted.items()}
-        metrics.update(_named(by_agent, self.spec.agents))
+        metrics.update(by_name(by_agent, self.spec.agents))
         metrics.update({"agent/%s/turn" % self.spec.agents[i]: torch.full((), float(place), device=self.spec.device)
                         for place, i in enumerate(turns)})
         metrics.update({"critic/value": value.mean(), "critic/explained_variance": explained_variance(value, target),
@@ -166,7 +172,7 @@ def explained_variance(value: Tensor, target: Tensor) -> Tensor:
     return 1.0 - (target - value).var() / target.var().clamp(min=1e-8)
 
 
-def _named(by_agent: Dict[int, Dict[str, Tensor]], agents) -> Dict[str, Tensor]:
+def by_name(by_agent: Dict[int, Dict[str, Tensor]], agents) -> Dict[str, Tensor]:
     """Metrics by agent's name (never by its place in the order), and their mean."""
     names = by_agent[0].keys()
     metrics = {"actor/" + name: torch.stack([by_agent[i][name] for i in by_agent]).mean() for name in names}

@@ -75,7 +75,7 @@ class StackedActors(nn.Module):
         self.agents = nn.ModuleList([Actor(self, i, activation) for i in range(self.rows)])
         for actor in self.agents:
             initialise(actor.net, activation, head_gain)
-        self.groups = _alike(spec)
+        self.groups = alike(spec)
 
     def agent(self, i: int) -> Actor:
         """Agent i's policy: everybody's if it is shared."""
@@ -207,7 +207,7 @@ def _shared_spec(spec: EnvSpec, with_id: bool) -> EnvSpec:
     return replace(spec, obs_sizes=(width,) * spec.num_agents)
 
 
-def _alike(spec: EnvSpec):
+def alike(spec: EnvSpec):
     """Agents grouped by action space: [(members, their place in the agent axis: a slice if all, else an index)]."""
     groups = {}
     for i, space in enumerate(spec.actions):

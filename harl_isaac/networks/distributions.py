@@ -4,7 +4,7 @@
 allows choices (discrete only). Actions are float [..., W] throughout; discrete choices are whole numbers in it.
 """
 
-from typing import Optional, Tuple
+from typing import List, Optional, Tuple
 
 import math
 
@@ -70,26 +70,26 @@ class Categoricals:
 
     def sample(self, head: Tensor, log_std: Optional[Tensor], mask: Optional[Tensor]) -> Tuple[Tensor, Tensor]:
         """Action [..., W] and its log-probability [...]: the Gumbel-max trick, which needs no host and no division."""
-        logs = self._log_probs(head, mask)
+        logs = self.log_probs_of_choices(head, mask)
         gumbel = [log - torch.empty_like(log).exponential_().log() for log in logs]
         action = torch.stack([value.argmax(-1) for value in gumbel], -1)
         return action.to(head.dtype), self._gather(logs, action)
 
     def mode(self, head: Tensor, mask: Optional[Tensor]) -> Tensor:
         """The likeliest action [..., W]."""
-        return torch.stack([log.argmax(-1) for log in self._log_probs(head, mask)], -1).to(head.dtype)
+        return torch.stack([log.argmax(-1) for log in self.log_probs_of_choices(head, mask)], -1).to(head.dtype)
 
     def log_prob(self, head: Tensor, log_std: Optional[Tensor], mask: Optional[Tensor], action: Tensor) -> Tensor:
         """[...]: of all heads together."""
-        return self._gather(self._log_probs(head, mask), action.long())
+        return self._gather(self.log_probs_of_choices(head, mask), action.long())
 
     def log_probs(self, head: Tensor, log_std: Optional[Tensor], mask: Optional[Tensor], action: Tensor) -> Tensor:
         """[..., W]: of each head's choice."""
-        return self._gather_each(self._log_probs(head, mask), action.long())
+        return self._gather_each(self.log_probs_of_choices(head, mask), action.long())
 
     def entropy(self, head: Tensor, log_std: Optional[Tensor], mask: Optional[Tensor]) -> Tensor:
         """[...]: summed over heads."""
-        return -sum((log.exp() * log).sum(-1) for log in self._log_probs(head, mask))
+        return -sum((log.exp() * log).sum(-1) for log in self.log_probs_of_choices(head, mask))
 
     def kl(self, old_head: Tensor, old_log_std: Optional[Tensor], head: Tensor, log_std: Optional[Tensor],
            mask: Optional[Tensor]) -> Tensor:
@@ -98,10 +98,11 @@ class Categoricals:
         Differs from the reference implementation, whose terms are not weighted by p: what it calls a KL of 0.914 can be
         one of 0.0021. A discrete `kl_threshold` tuned for it therefore allows longer steps here.
         """
-        pairs = zip(self._log_probs(old_head, mask), self._log_probs(head, mask))
+        pairs = zip(self.log_probs_of_choices(old_head, mask), self.log_probs_of_choices(head, mask))
         return sum((old.exp() * (old - new)).sum(-1) for old, new in pairs)
 
-    def _log_probs(self, head: Tensor, mask: Optional[Tensor]):
+    def log_probs_of_choices(self, head: Tensor, mask: Optional[Tensor]) -> List[Tensor]:
+        """Of all choices, a tensor [..., n] for each head."""
         if mask is not None:
             head = torch.where(mask, head, FORBIDDEN)
         return [part.log_softmax(-1) for part in head.split(self.nvec, -1)]

@@ -1,0 +1,17 @@
+"""MATD3: MADDPG with twin critics, smoothed targets and delayed actors (Ackermann et al., 2019)."""
+
+from dataclasses import dataclass
+
+from harl_isaac.algos.hatd3 import Hatd3Cfg, SmoothedLearner
+from harl_isaac.algos.off_policy import OffPolicyLearner
+from harl_isaac.env import EnvSpec
+
+
+@dataclass
+class Matd3Cfg(Hatd3Cfg):
+    """MATD3."""
+
+    name: str = "matd3"
+
+    def learner(self, spec: EnvSpec, seed: int) -> OffPolicyLearner:
+        return SmoothedLearner(spec, self, seed, critics=2, sequential=False)

@@ -1,0 +1,196 @@
+"""What the agents lived through lately: one ring of tensors on the device, which holds each transition once.
+
+Row t E + e is step t of environment e. What a step led to is the row of the next step; only where an episode was truncated
+is it another, and that true successor lies in a smaller ring behind the first. (A terminated step's is worth nothing.)
+"""
+
+import os
+from dataclasses import dataclass
+from typing import Any, Callable, Dict, List, Optional
+
+import torch
+from torch import Tensor
+
+from harl_isaac.env import EnvSpec, MultiAgentEnv, Step, action_width, mask_width
+from harl_isaac.rollout import FEW_ROWS, to_env
+from harl_isaac.threads import one_thread
+
+GOES_ON, TERMINATED, TRUNCATED = 0, 1, 2
+DTYPES = {"float32": None, "float16": torch.float16}  # of observations and states; None: torch's default
+STATE = ("seen", "action", "reward", "outcome", "number", "mask", "alive")
+
+
+@dataclass
+class Batch:
+    """B transitions of n steps each, fewer where the episode or the replay ended before."""
+
+    obs: List[Tensor]  # A x [B, O_i]
+    state: Tensor  # [B, K S]
+    action: List[Tensor]  # A x [B, W_i] in the policies' units
+    reward: Tensor  # [B, R] sum of gamma^k r_k over the steps taken
+    discount: Tensor  # [B, 1] gamma^(steps taken), 0 where the episode terminated
+    next_obs: List[Tensor]  # A x [B, O_i] true successors of the last step taken
+    next_state: Tensor  # [B, K S]
+    known: Tensor  # [B, 1] float: 0 where a truncated step's successor is no longer there
+    alive: Tensor  # [B, A] float: 1 where the agent acted
+    next_alive: Tensor  # [B, A]
+    mask: List[Optional[Tensor]]  # A x [B, N_i] bool
+    next_mask: List[Optional[Tensor]]  # all true at the successor of a truncated step, whose mask nobody tells
+
+
+class Replay:
+    """The last `capacity` transitions (whole steps of all environments) in tensors allocated once.
+
+    Raises ValueError, before anything is allocated, where they do not fit the device. Rooms for true successors suffice for
+    episodes truncated after half of `max_episode_steps` on average; where they are more, the oldest are forgotten, and a
+    transition that needs one is not `known`.
+    """
+
+    def __init__(self, spec: EnvSpec, capacity: int, dtype: str = "float32"):
+        if capacity < spec.num_envs:
+            raise ValueError("algo.buffer_size=%d holds not one step of num_envs=%d; give more" % (capacity, spec.num_envs))
+        self.spec, self.envs, self.capacity = spec, spec.num_envs, capacity // spec.num_envs  # in steps
+        self.rows = self.capacity + 1  # one more for what is seen now: the successors of the newest transitions
+        self.ring = self.rows * self.envs
+        self.room = self.envs * min(self.capacity, 2 * (self.capacity // spec.max_episode_steps) + 2)
+        self.obs_sizes, self.widths = list(spec.obs_sizes), [action_width(space) for space in spec.actions]
+        self.choices = [mask_width(space) for space in spec.actions]
+        shapes = self._shapes(DTYPES[dtype] or torch.get_default_dtype())
+        self.bytes = sum(rows * width * torch.empty(0, dtype=kind).element_size() for rows, width, kind in shapes.values())
+        refuse_if_too_large(self.bytes, self.capacity * self.envs, spec.device)
+        for name, (rows, width, kind) in shapes.items():
+            setattr(self, name, torch.zeros(rows, width, dtype=kind, device=spec.device))
+        self.mask[self.ring:] = True
+        self.count = torch.zeros((), dtype=torch.long, device=spec.device)  # truncations so far
+        self.cursor, self.filled = 0, 0  # the row of what is seen now; steps stored
+
+    def _shapes(self, dtype: torch.dtype) -> Dict[str, Any]:
+        spec, wide = self.spec, self.ring + self.room + 1  # the last row takes what need not be kept
+        seen = sum(self.obs_sizes) + spec.state_agents * spec.state_size
+        masks = sum(self.choices) if spec.has_action_mask else 0
+        return {"seen": (wide, seen, dtype), "action": (self.ring, sum(self.widths), torch.get_default_dtype()),
+                "reward": (self.ring, spec.reward_agents, torch.get_default_dtype()),
+                "outcome": (self.ring, 1, torch.int8), "number": (self.ring, 1, torch.long),
+                "mask": (wide, masks, torch.bool), "alive": (wide, spec.num_agents if spec.has_alive else 0, torch.bool)}
+
+    def see(self, step: Step) -> None:
+        """What the agents are about to act on."""
+        now = slice(self.cursor * self.envs, (self.cursor + 1) * self.envs)
+        self.seen[now] = torch.cat((*step.obs, step.state.flatten(1)), 1)
+        if step.action_mask is not None:
+            self.mask[now] = torch.cat([mask for mask, size in zip(step.action_mask, self.choices) if size], 1)
+        if step.alive is not None:
+            self.alive[now] = step.alive
+
+    def write(self, action: Tensor, step: Step) -> None:
+        """The policies' padded actions [E, A, W] at what was seen last, and what they led to."""
+        now = slice(self.cursor * self.envs, (self.cursor + 1) * self.envs)
+        self.action[now] = torch.cat([action[:, i, :width] for i, width in enumerate(self.widths)], 1)
+        self.reward[now] = step.reward
+        self.outcome[now, 0] = step.terminated * TERMINATED + step.truncated * TRUNCATED
+        number = self.count + step.truncated.cumsum(0) - 1
+        self.number[now, 0] = number
+        place = torch.where(step.truncated, self._place(number), torch.full_like(number, self.ring + self.room))
+        self.seen[place] = torch.cat((*step.next_obs, step.next_state.flatten(1)), 1).to(self.seen.dtype)
+        self.count += step.truncated.sum()
+        self.cursor, self.filled = (self.cursor + 1) % self.rows, min(self.filled + 1, self.capacity)
+        self.see(step)
+
+    def sample(self, size: int, n_step: int, gamma: float) -> Batch:
+        """`size` transitions of up to `n_step` steps, uniformly and with replacement."""
+        drawn = torch.randint(self.filled * self.envs, (size,), device=self.spec.device)
+        return self.window(drawn // self.envs, drawn % self.envs, n_step, gamma)
+
+    def window(self, age: Tensor, env: Tensor, n_step: int, gamma: float) -> Batch:
+        """The transitions that begin `age` [B] steps before the newest (0) of the environments `env` [B]."""
+        offset = torch.arange(n_step, device=age.device)
+        first = (self.cursor - 1 - age) % self.rows
+        steps = (first[:, None] + offset) % self.rows * self.envs + env[:, None]  # [B, n]
+        stops = (self.outcome[:, 0][steps] != GOES_ON) | (offset >= age[:, None])
+        taken = torch.cat((torch.ones_like(stops[:, :1]), ~stops[:, :-1]), 1).cumprod(1)
+        last = steps.gather(1, taken.sum(1, keepdim=True) - 1)[:, 0]
+        weight = taken * torch.pow(gamma, offset.to(self.reward.dtype))
+        reward = (self.reward[steps] * weight[..., None]).sum(1)
+        outcome, number = self.outcome[last], self.number[last]
+        after = torch.where(outcome[:, 0] == TRUNCATED, self._place(number[:, 0]), (last + self.envs) % self.ring)
+        discount = torch.pow(gamma, taken.sum(1, keepdim=True).to(reward.dtype)) * (outcome != TERMINATED)
+        known = ((outcome != TRUNCATED) | (self.count - number <= self.room)).to(reward.dtype)
+        begin = steps[:, 0]
+        (*obs, state), (*next_obs, next_state) = self._seen(begin), self._seen(after)
+        alive, next_alive = self._alive(begin), self._alive(after)
+        return Batch(obs, state, list(self.action[begin].split(self.widths, 1)), reward, discount, next_obs, next_state, known,
+                     alive, next_alive, self._masks(begin), self._masks(after))
+
+    def state_dict(self) -> Dict[str, Any]:
+        """What is stored, without the rows not yet written."""
+        used = self.ring if self.filled == self.capacity else (self.cursor + 1) * self.envs
+        state = {name: getattr(self, name)[:used].clone() for name in STATE}
+        behind = {name: getattr(self, name)[self.ring:].clone() for name in ("seen", "mask", "alive")}
+        return {**state, "behind": behind, "count": self.count.clone(), "cursor": self.cursor, "filled": self.filled}
+
+    def load_state_dict(self, state: Dict[str, Any]) -> None:
+        """Of a replay of the same sizes."""
+        for name in STATE:
+            getattr(self, name)[:len(state[name])] = state[name].to(self.count.device)
+        for name, value in state["behind"].items():
+            getattr(self, name)[self.ring:] = value.to(self.count.device)
+        self.count.copy_(state["count"])
+        self.cursor, self.filled = state["cursor"], state["filled"]
+
+    def _place(self, number: Tensor) -> Tensor:
+        """The row of the successor of the truncation with this number."""
+        return self.ring + number % self.room
+
+    def _seen(self, rows: Tensor) -> List[Tensor]:
+        """A x [B, O_i], then the state [B, K S]."""
+        seen = self.seen[rows].to(self.reward.dtype)
+        return list(seen.split(self.obs_sizes + [seen.shape[1] - sum(self.obs_sizes)], 1))
+
+    def _alive(self, rows: Tensor) -> Tensor:
+        if not self.spec.has_alive:
+            return self.reward.new_ones(1, 1).expand(len(rows), self.spec.num_agents)
+        return self.alive[rows].to(self.reward.dtype)
+
+    def _masks(self, rows: Tensor) -> List[Optional[Tensor]]:
+        if not self.spec.has_action_mask:
+            return [None] * self.spec.num_agents
+        return [mask if size else None for mask, size in zip(self.mask[rows].split(self.choices, 1), self.choices)]
+
+
+@torch.no_grad()
+def explore(env: MultiAgentEnv, act: Callable[[Step], Tensor], replay: Replay, step: Step, length: int,
+            observer=None) -> Step:
+    """Store `length` steps from `step` on, with the padded actions [E, A, W] that `act` chooses; returns the last Step.
+
+    `observer` is shown every new Step: the episode statistics.
+    """
+    spec = env.spec
+    replay.see(step)
+    with one_thread(spec.device, spec.num_envs * spec.num_agents <= FEW_ROWS):
+        for _ in range(length):
+            action = act(step)
+            step = env.step(to_env(spec, action))
+            replay.write(action, step)
+            if observer is not None:
+                observer(step)
+    return step
+
+
+def refuse_if_too_large(needed: int, transitions: int, device: torch.device) -> None:
+    """Raises ValueError with the numbers where a replay does not fit the device's free memory."""
+    free = free_bytes(device)
+    if needed > free:
+        raise ValueError("a replay of %d transitions needs %.2f GiB and %s has %.2f GiB free; algo.buffer_size=%d would fit "
+                         "(algo.replay_dtype=float16 halves what is seen)" % (
+                             transitions, needed / 2 ** 30, device, free / 2 ** 30, 0.8 * free * transitions / needed))
+
+
+def free_bytes(device: torch.device) -> int:
+    """Memory that a device still has for new tensors."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    try:
+        with open("/proc/meminfo") as file:
+            return next(1024 * int(line.split()[1]) for line in file if line.startswith("MemAvailable"))
+    except (OSError, StopIteration):  # not Linux
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

@@ -1,0 +1,48 @@
+"""Slow, literal float64 versions of the off-policy algorithms, from the pseudocode of Zhong et al. (2024), Appendix G: numbers
+and loops for what is fitted to, one hand-written chain for the order in which agents are updated."""
+
+import torch
+
+import reference
+from harl_isaac.replay import explore
+
+
+def filled(learner, steps=12, seed=0):
+    """The learner's replay with noise in it, and actions drawn by its policies."""
+    env = reference.NoiseEnv(learner.spec, seed)
+    step = env.step(None)
+    explore(env, lambda step: learner.actors.explore(*learner.sight(step)), learner.replay, step, steps)
+    return learner
+
+
+def row_of(net, row, activation=lambda x: max(x, 0.0)):
+    """One row of numbers through Linear, activation, ..., Linear."""
+    for place, layer in enumerate(net.layers):
+        row = [activation(x) for x in row] if place else row
+        row = [sum(w * x for w, x in zip(weights, row)) + b for weights, b in zip(layer.weight.tolist(), layer.bias.tolist())]
+    return row
+
+
+class PlainNet(torch.nn.Module):
+    """A network with numbers of its own, started from a production one's, in the same order."""
+
+    def __init__(self, net):
+        super().__init__()
+        self.numbers = torch.nn.ParameterList([p.detach().double().clone() for p in net.parameters()])
+
+    def forward(self, x):
+        pairs = list(zip(self.numbers[::2], self.numbers[1::2]))
+        for place, (weight, bias) in enumerate(pairs):
+            x = x.clamp(min=0.0) if place else x
+            x = x @ weight.t() + bias
+        return x
+
+
+def followed(target, network, tau):
+    """The target's numbers after one move towards the network's."""
+    return [(1.0 - tau) * old + tau * new for old, new in zip(target, network)]
+
+
+def same(net, numbers, **tolerance):
+    for mine, theirs in zip(net.parameters(), numbers):
+        torch.testing.assert_close(mine, theirs, **(tolerance or dict(rtol=1e-8, atol=1e-11)))
