@@ -17,21 +17,20 @@ from torch import Tensor
 
 from harl_isaac.tasks.mamujoco.base import FREE_TRUNK
 from harl_isaac.tasks.mamujoco.factorisation import agents_joints, joints_by_distance, segments
-from harl_isaac.tasks.mamujoco.running import RunningCfg, RunningTask
+from harl_isaac.tasks.mamujoco.running import UprightCfg, UprightTask
 
 CLIP = 1.0  # [N, Nm]
 TORSO = 1  # body
 
 
 @dataclass
-class AntCfg(RunningCfg):
+class AntCfg(UprightCfg):
     """Agents: 4x2 (legs), 2x4 (front and back), 2x4d (diagonal legs), 8x1."""
 
     name: str = "mamujoco/Ant"
     agents: str = "4x2"  # NxM consecutive joints, 2x4d, or joints such as hip_1+ankle_1+hip_2+ankle_2,...
     control_cost: float = 0.5  # for each squared unit of control
     contact_cost: float = 5e-4  # for each squared N, Nm on a body after clipping
-    healthy_reward: float = 1.0  # for each step that ends healthy
     lowest: float = 0.2  # [m] healthy from here
     highest: float = 1.0  # [m] to here
 
@@ -39,7 +38,7 @@ class AntCfg(RunningCfg):
         return Ant(self, num_envs, device, sim)
 
 
-class Ant(RunningTask):
+class Ant(UprightTask):
     """Box(2) for each of four agents by default; state 105."""
 
     file = "ant.xml"
@@ -74,11 +73,7 @@ class Ant(RunningTask):
         return super().state_columns() + self.all_columns("cfrc_ext", 6)
 
     def reward(self) -> Tensor:
-        cfg = self.cfg
-        return super().reward() + self.healthy() * cfg.healthy_reward - cfg.contact_cost * self.forces().square().sum(1)
-
-    def terminated(self) -> Tensor:
-        return ~self.healthy()
+        return super().reward() - self.cfg.contact_cost * self.forces().square().sum(1)
 
     def healthy(self) -> Tensor:
         """[E] bool"""

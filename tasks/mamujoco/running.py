@@ -57,6 +57,27 @@ class RunningTask(MamujocoTask):
         torch.where(mask, self.position(), self._start_x, out=self._start_x)
 
 
+@dataclass
+class UprightCfg(RunningCfg):
+    """Settings of every running body that must not fall."""
+
+    healthy_reward: float = 1.0  # for each step that ends healthy
+
+
+class UprightTask(RunningTask):
+    """Over where the body is not `healthy` any more; each step in which it is earns something."""
+
+    def reward(self) -> Tensor:
+        return super().reward() + self.healthy() * self.cfg.healthy_reward
+
+    def terminated(self) -> Tensor:
+        return ~self.healthy()
+
+    def healthy(self) -> Tensor:
+        """[E] bool"""
+        raise NotImplementedError
+
+
 def running_reward(distance: Tensor, ctrl: Tensor, weight: float, control_cost: float) -> Tensor:
     """weight [1/m] x distance [E] m of a step - control_cost x |ctrl|^2, ctrl [E, nu] -> [E]."""
     return (distance * weight).sub_(torch.linalg.vecdot(ctrl, ctrl), alpha=control_cost)
