@@ -36,7 +36,7 @@ MISTAKES = {
     "task=ShadowhandOver": r"task ShadowhandOver is unknown; did you mean ShadowHandOver\? possible: .*MatrixGame",
     "experiment=ShadowHandOver/hapo_table25": r"experiment ShadowHandOver/hapo_table25 is unknown; did you mean "
                                               r"ShadowHandOver/happo_table25",
-    "algo=hapo": r"algo hapo is unknown; did you mean happo\? possible: haa2c, haddpg, happo, ",
+    "algo=hapo": r"algo hapo is unknown; did you mean happo\? possible: haa2c, had3qn, haddpg, happo, ",
     "task=mamujoco/HalfCheeta": r"task mamujoco/HalfCheeta is unknown; did you mean mamujoco/HalfCheetah\? possible: .*mamujoco/Ant",
     "task=mamujoco/HalfCheetah task.agents=2x4": r"agents=2x4.*2x3",
     "task=mamujoco/HalfCheetah task.agents=bthigh+bshin,bfoot": r"several values: add -m .* \"task.agents='bthigh\+bshin,bfoot'\"",
@@ -56,6 +56,7 @@ MISTAKES = {
     "task=SumGame algo=haddpg algo.warmup_steps=500": r"batch_size=1000 is larger than the algo.warmup_steps=500",
     "task=SumGame algo=matd3 algo.buffer_size=1000000000000": r"a replay of 1000000000000 transitions needs .* GiB free; "
                                                               r"algo.buffer_size=\d+ would fit",
+    "task=SumGame algo=had3qn": r"algo=had3qn needs choices \(Discrete, MultiDiscrete\); one has Box",
     "sim=bullet": r"sim=bullet is unknown; possible: auto, mujoco, mujoco_warp",
     "device=cuda:7": r"device=cuda:7: this machine shows \d+ CUDA device\(s\)",
     "device=tpu": r"device=tpu is not a device; possible: auto, cpu, cuda",

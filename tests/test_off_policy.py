@@ -24,6 +24,8 @@ from harl_isaac.trainer import Trainer
 
 THREE = reference.spec_for((Box(3), Box(1, -3.0, 1.0), Box(2, 0.0, 2.0)), (5, 7, 2))
 EACH = reference.spec_for((Box(3), Box(1), Box(2)), (5, 7, 2), reward_agents=3, state_agents=3, has_alive=True)
+CHOICES = reference.spec_for((Discrete(3), Discrete(2), Discrete(4)), (5, 7, 2))
+CONTINUOUS = [name for name in OFF_POLICY if name != "had3qn"]
 KINDS = (HaddpgCfg, Hatd3Cfg, MaddpgCfg, Matd3Cfg)
 SMALL = dict(hidden=[8, 6], buffer_size=60, warmup_steps=40, batch_size=10, train_interval=2, lr=0.01, critic_lr=0.02)
 
@@ -149,7 +151,7 @@ def test_simultaneous_agents_meet_replayed_actions(kind):
 
 @pytest.mark.parametrize("name", OFF_POLICY)
 def test_in_an_agents_turn_it_alone_moves(name):
-    learner = built(locate(ALGOS[name]))
+    learner = built(locate(ALGOS[name]), THREE if name in CONTINUOUS else CHOICES)
     batch = learner.replay.sample(10, 1, 0.9)
     actions = learner.replayed(batch)
     for i in range(3):
@@ -296,7 +298,8 @@ def flat(state, prefix=""):
 
 @pytest.mark.parametrize("name", OFF_POLICY)
 def test_a_resumed_run_equals_an_uninterrupted_one_bitwise(name, settings, tmp_path):
-    cfg = settings("SumGame", "algo=" + name, "total_steps=180", "checkpoint.keep_every=2")  # 60 of warmup, 4 iterations of 30
+    task = "SumGame" if name in CONTINUOUS else "OppositesGame"
+    cfg = settings(task, "algo=" + name, "total_steps=180", "checkpoint.keep_every=2")  # 60 of warmup, 4 iterations of 30
     whole = Trainer(cfg)
     whole.train(tmp_path)
     assert whole.iteration == 4
@@ -334,7 +337,7 @@ def test_the_best_policy_is_kept_without_its_replay_and_can_be_played(settings, 
     assert file.name == "best.pt" and 0.0 < evaluate(env, actors, 6, 0).means()["return"] <= 5.0
 
 
-@pytest.mark.parametrize("name", OFF_POLICY)
+@pytest.mark.parametrize("name", CONTINUOUS)
 def test_the_sum_game_is_learnt(name, settings, tmp_path):
     """From 2.2 (actions in the middle) to nearly the optimum of 5; agents who learn from old actions of others take longer."""
     cfg = settings("SumGame", "algo=" + name, "num_envs=16", "total_steps=12000", "algo.hidden=[32]", "algo.gamma=0.5",

@@ -167,8 +167,12 @@ class OffPolicyLearner:
         for i in order:
             metrics[i] = self.fit_actor(i, batch, actions)
             if self.sequential and i != order[-1]:
-                actions[i] = self.action(i, batch)
+                actions[i] = self.improved(i, batch, actions)
         return metrics
+
+    def improved(self, i: int, batch: Batch, actions: List[Tensor]) -> Tensor:
+        """What the agents after agent i's turn are to meet: what it would do now."""
+        return self.action(i, batch)
 
     def descend(self, i: int, batch: Batch, rows_of: Callable[..., Tensor]) -> Tuple[Tensor, Tensor]:
         """A step of agent i down the mean of column 0 of `rows_of(part)` [b, M] over rows where it was alive.

@@ -132,3 +132,52 @@ class Choices:
         """[...]: a share of the entropy of allowed choices that are all as likely, summed over heads."""
         allowed = torch.ones_like(head) if mask is None else mask.to(head.dtype)
         return self.entropy_share * sum(part.sum(-1).log() for part in allowed.split(self.nvec, -1))
+
+
+class Greedy:
+    """The choice of the highest value; the head has a value for each, of a MultiDiscrete for each combination.
+
+    Explores by choosing at random with probability `epsilon`, in each environment on its own. Critics see a choice's place.
+    """
+
+    def __init__(self, space: Space, epsilon: float):
+        self.choices, self.epsilon = Categoricals(space), epsilon
+        self.nvec, self.width = self.choices.nvec, self.choices.width
+        self.head_size = math.prod(self.nvec)
+
+    def best(self, head: Tensor, mask: Optional[Tensor] = None) -> Tensor:
+        """The place [...] of the highest value that is allowed."""
+        return (head if mask is None else torch.where(self.allowed(mask), head, -math.inf)).argmax(-1)
+
+    def mode(self, head: Tensor, mask: Optional[Tensor] = None) -> Tensor:
+        """[..., W]"""
+        place, digits = self.best(head, mask), []
+        for size in self.nvec[::-1]:
+            digits.insert(0, place % size)
+            place = torch.div(place, size, rounding_mode="floor")
+        return torch.stack(digits, -1).to(head.dtype)
+
+    def explore(self, head: Tensor, mask: Optional[Tensor] = None) -> Tensor:
+        """[..., W]"""
+        lot = torch.rand_like(head[..., :1]) < self.epsilon
+        return torch.where(lot, self.random(head, mask), self.mode(head, mask))
+
+    def random(self, head: Tensor, mask: Optional[Tensor] = None) -> Tensor:
+        """[..., W] uniform over what is allowed."""
+        blank = head.new_zeros(head.shape[:-1] + (self.choices.head_size,))
+        return self.choices.sample(blank, None, mask)[0]
+
+    def encode(self, action: Tensor) -> Tensor:
+        """The place [...] of choices [..., W]."""
+        place = 0
+        for k, size in enumerate(self.nvec):
+            place = place * size + action[..., k].long()
+        return place
+
+    def allowed(self, mask: Tensor) -> Tensor:
+        """Masks [..., all heads' choices] -> [..., H] of combinations."""
+        parts = mask.split(self.nvec, -1)
+        result = parts[0]
+        for part in parts[1:]:
+            result = (result[..., :, None] & part[..., None, :]).flatten(-2)
+        return result

@@ -1,0 +1,75 @@
+"""Networks of HAD3QN: dueling values (Wang et al., 2016), and a table of the values of all joint actions in a state."""
+
+from typing import List, Optional, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from harl_isaac.env import EnvSpec
+from harl_isaac.networks.behaviours import Greedy
+from harl_isaac.networks.plain import Layers, PlainActors, PlainMLP
+
+
+class DuelingMLP(nn.Module):
+    """Maps [..., in] to V + A - mean A [..., out]; both streams have a hidden layer as wide as the last (hardswish)."""
+
+    def __init__(self, inputs: int, hidden: Sequence[int], outputs: int, activation: str, device: torch.device):
+        super().__init__()
+        self.base = PlainMLP(inputs, hidden[:-1], hidden[-1], activation, device)
+        self.activation = self.base.activation
+        self.value, self.advantage = [nn.ModuleList([nn.Linear(hidden[-1], hidden[-1], device=device),
+                                                     nn.Linear(hidden[-1], out, device=device)]) for out in (1, outputs)]
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.activation(self.base(x))
+        value, advantage = [stream[1](F.hardswish(stream[0](x))) for stream in (self.value, self.advantage)]
+        return value + advantage - advantage.mean(-1, keepdim=True)
+
+
+class DuelingActors(PlainActors):
+    """A dueling network for each agent, one after the other."""
+
+    def __init__(self, spec: EnvSpec, hidden: Sequence[int], activation: str, kinds: Sequence[Greedy]):
+        super().__init__(spec, hidden, activation, kinds, DuelingMLP)
+
+    def folded(self) -> Layers:
+        """Nothing is prepared."""
+        return []
+
+    def heads(self, obs: Tensor, layers: Optional[Layers] = None) -> Tensor:
+        """Every agent's values, padded: [E, A, O] -> [E, A, H]."""
+        widest = max(kind.head_size for kind in self.kinds)
+        each = [actor(obs[:, i, :size]) for i, (actor, size) in enumerate(zip(self.agents, self.spec.obs_sizes))]
+        return torch.stack([F.pad(head, (0, widest - head.shape[1])) for head in each], 1)
+
+
+class JointTable(nn.Module):
+    """Q(s, a) of every joint action: an output for each member of the product of the agents' choices `sizes`."""
+
+    def __init__(self, inputs: int, hidden: Sequence[int], sizes: Sequence[int], activation: str, device: torch.device):
+        super().__init__()
+        self.sizes, self.strides = list(sizes), strides(sizes)
+        self.net = DuelingMLP(inputs, hidden, self.strides[0] * self.sizes[0], activation, device)
+
+    def forward(self, joint: Tensor) -> Tensor:
+        """States with the joint action's place beside them [B, S + 1] -> [1, B, 1]."""
+        return self.net(joint[:, :-1]).gather(1, joint[:, -1:].long())[None]
+
+    def place(self, actions: Sequence[Tensor]) -> Tensor:
+        """Of joint actions, from each agent's choice A x [B] -> [B]."""
+        return sum(action * stride for action, stride in zip(actions, self.strides))
+
+    def of_agent(self, i: int, values: Tensor, actions: Sequence[Tensor]) -> Tensor:
+        """Values [B, all] -> [B, N_i] of agent i's choices beside the other agents' `actions`."""
+        rest = self.place(actions) - actions[i] * self.strides[i]
+        own = torch.arange(self.sizes[i], device=values.device) * self.strides[i]
+        return values.gather(1, rest[:, None] + own)
+
+
+def strides(sizes: Sequence[int]) -> List[int]:
+    """How far apart neighbours of each axis lie in a flat table of these sizes; the last axis runs fastest."""
+    result = [1]
+    for size in list(sizes)[:0:-1]:
+        result.insert(0, result[0] * size)
+    return result
