@@ -351,4 +351,6 @@ def test_a_picture_can_be_made(scenario):
     """The visual model has the task's positions, a camera and a length of a step."""
     task = make(scenario)
     model = task.visual_model()
+    floor = model.geom_type == mujoco.mjtGeom.mjGEOM_PLANE
+    assert (model.geom_size[floor, :2] == 0.0).all() and not (task.model.geom_size[floor, :2] == 0.0).any()
     assert model.nq == task.physics.qpos.shape[1] and model.nmocap == 0 and 0.005 < task.control_seconds < 0.06

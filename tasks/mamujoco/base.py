@@ -88,8 +88,10 @@ class MamujocoTask(MujocoTask):
             self.physics.cfrc_ext.masked_fill_(mask[:, None, None], 0.0)
 
     def visual_model(self):
-        """The model to look at."""
-        return self.model
+        """The model to look at: on a floor without an end."""
+        from harl_isaac.tasks.mamujoco.models import on_endless_floor
+
+        return on_endless_floor(self.model)
 
     # What a task may say otherwise.
 
