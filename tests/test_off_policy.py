@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 import reference
 import reference_off_policy as literal
 from harl_isaac import checkpoint
+from harl_isaac.algos import gradient
 from harl_isaac.algos.haddpg import HaddpgCfg
 from harl_isaac.algos.hatd3 import Hatd3Cfg
 from harl_isaac.algos.maddpg import MaddpgCfg
@@ -347,3 +348,21 @@ def test_the_sum_game_is_learnt(name, settings, tmp_path):
     trainer.train(tmp_path)
     assert evaluate(SumGame(64, torch.device("cpu")), trainer.learner.actors, 64, 7).means()["return"] > (
         4.6 if name.startswith("ha") else 4.0)
+
+
+@pytest.mark.parametrize("name", OFF_POLICY)
+def test_large_batches_are_worked_through_in_parts_with_the_same_result(name, monkeypatch):
+    """On the CPU each thread takes parts of its own; chance is drawn for the whole batch before."""
+    def updated(rows_in_a_part):
+        monkeypatch.setattr(gradient, "CPU_CHUNK", rows_in_a_part)
+        learner = built(locate(ALGOS[name]), EACH if name in CONTINUOUS else CHOICES)
+        torch.manual_seed(7)
+        metrics = learner.update(0.0)
+        return [*parameters(learner.actors), *parameters(learner.critic)], metrics
+
+    with reference.double_precision():
+        (whole, first), (parts, second) = updated(2048), updated(2)
+        for one, other in zip(whole, parts):
+            torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-12)
+        for key, value in first.items():
+            torch.testing.assert_close(second[key], value, rtol=1e-7, atol=1e-9)
