@@ -252,9 +252,11 @@ def test_the_warmup_is_random_and_happens_once():
     assert learner.collect(env, step)[1] == 2
 
 
-def test_actions_reach_the_environment_in_each_agents_bounds():
+@pytest.mark.parametrize("name", CONTINUOUS)
+def test_actions_reach_the_environment_in_each_agents_bounds(name):
+    """The reference's HASAC took the upper bound for the half-range and zero for the middle."""
     env = SumGame(64, torch.device("cpu"))
-    learner = HaddpgCfg(**{**SMALL, "warmup_steps": 64, "buffer_size": 64000}).learner(env.spec, 0)
+    learner = locate(ALGOS[name])(**{**SMALL, "warmup_steps": 64, "buffer_size": 64000}).learner(env.spec, 0)
     seen, play = [], env.step
     env.step = lambda actions: seen.append(actions) or play(actions)
     step = env.reset(0)

@@ -26,7 +26,10 @@ ADAM_EPS = 1e-8
 
 @dataclass
 class OffPolicyCfg:
-    """Settings of every off-policy algorithm; defaults are the paper's Tables 5, 13 and 15."""
+    """Settings of every off-policy algorithm; defaults are the paper's Tables 5, 7, 13 and 15.
+
+    An algorithm's own `kinds(spec)` says how each agent acts (networks/behaviours.py), or refuses its actions by name.
+    """
 
     buffer_size: int = 1_000_000  # transitions in the replay
     replay_dtype: str = "float32"  # of observations and states there: float32, float16
