@@ -1,8 +1,8 @@
 """What the agents lived through lately: one ring of tensors on the device, which holds each transition once.
 
-An environment's steps lie in a row: what a step led to is the row behind it, so that n steps are read in one piece. Only where
-an episode was truncated is it another, and that true successor lies in a smaller ring at the end. (A terminated step's is worth
-nothing.)
+An environment's steps lie behind one another: what a step led to is the next row, and n steps are read in one piece. Only
+where an episode was truncated is it another, and that true successor lies in a smaller ring at the end. (A terminated
+step's is worth nothing.)
 """
 
 import os
@@ -69,9 +69,10 @@ class Replay:
         spec, wide = self.spec, self.ring + self.room + 1  # the last row takes what need not be kept
         seen = sum(self.obs_sizes) + spec.state_agents * spec.state_size
         masks = sum(self.choices) if spec.has_action_mask else 0
+        agents = spec.num_agents if spec.has_alive else 0
         return {"seen": (wide, seen, dtype), "action": (self.ring, sum(self.widths), torch.get_default_dtype()),
                 "reward": (self.ring, spec.reward_agents, torch.get_default_dtype()),
-                "outcome": (self.ring, 1, torch.long), "mask": (wide, masks, torch.bool), "alive": (wide, spec.num_agents if spec.has_alive else 0, torch.bool)}
+                "outcome": (self.ring, 1, torch.long), "mask": (wide, masks, torch.bool), "alive": (wide, agents, torch.bool)}
 
     def see(self, step: Step) -> None:
         """What the agents are about to act on."""
@@ -116,8 +117,8 @@ class Replay:
         first = steps[:, 0]
         (*obs, state), (*next_obs, next_state) = self._seen(first), self._seen(after)
         alive, next_alive = self._alive(first), self._alive(after)
-        return Batch(obs, state, list(self.action[first].split(self.widths, 1)), reward, discount, next_obs, next_state, known,
-                     alive, next_alive, self._masks(first), self._masks(after))
+        action = list(self.action[first].split(self.widths, 1))
+        return Batch(obs, state, action, reward, discount, next_obs, next_state, known, alive, next_alive, self._masks(first), self._masks(after))
 
     def state_dict(self) -> Dict[str, Any]:
         """What is stored, without the rows not yet written."""

@@ -1,5 +1,5 @@
-"""python scripts/benchmark.py [step|collect|update|train|table3|off_policy]: what collection, update and training cost beside the
-arithmetic that they cannot avoid.
+"""python scripts/benchmark.py [step|collect|update|train|table3|off_policy]: what collection, update and training cost
+beside the arithmetic that they cannot avoid.
 
     step      one environment step (actions to observation, reward, reset) beside bare engine stepping of the same model from
               the same states with the same controls
@@ -7,7 +7,7 @@ arithmetic that they cannot avoid.
     update    one learner update beside a bare forward, backward and Adam loop over networks of the same sizes
     train     whole iterations: steps/s of collection and in all, peak memory
     table3    Table 3 of the paper: time of an experiment and of the agents' updates, HAPPO and shared MAPPO
-    off_policy   sampling a full replay of a million beside one of ten thousand, updates of HADDPG, HATD3, HASAC beside bare loops
+    off_policy   sampling a replay of a million beside one of ten thousand; updates of HADDPG, HATD3, HASAC beside bare loops
 
 Both sides of a ratio are timed in turn within one run; printed are medians over repeats [lowest, highest].
 

@@ -12,7 +12,7 @@ from harl_isaac.replay import Replay
 
 AGENTS, OBS, ACTION, STATE, ENVS, BATCH, N_STEP = 2, 19, 3, 17, 10, 1000, 10
 FILLS = (10_000, 1_000_000)  # transitions
-# algorithm -> settings, (estimates of the critic, those that an actor ascends, outputs of an actor, updates for one of actors)
+# algorithm -> settings, (critic's estimates, those that an actor ascends, outputs of an actor, updates for one of actors)
 ALGORITHMS = {"haddpg": (HaddpgCfg, (1, 1, ACTION, 1)), "hatd3": (Hatd3Cfg, (2, 1, ACTION, 2)),
               "hasac": (HasacCfg, (2, 2, 2 * ACTION, 1))}
 
@@ -41,7 +41,8 @@ def sampling(device, repeats: int, clock, spread):
         for count, replay in replays.items():
             times[count].append(clock.time(replay.sample, BATCH, N_STEP, 0.99))
     little, much = [times[count][5:] for count in FILLS]
-    return {"little_seconds": spread(little), "much_seconds": spread(much), "ratio": spread([b / a for a, b in zip(little, much)])}
+    ratios = [b / a for a, b in zip(little, much)]
+    return {"little_seconds": spread(little), "much_seconds": spread(much), "ratio": spread(ratios)}
 
 
 class Bare:
@@ -96,7 +97,8 @@ def updates(name: str, device, repeats: int, clock, spread):
         ours.append(clock.time(learner.update, 0.0) / delay)
         plain.append(clock.time(bare.update) / delay)
     ours, plain = ours[2:], plain[2:]
-    return {"update_seconds": spread(ours), "bare_seconds": spread(plain), "ratio": spread([a / b for a, b in zip(ours, plain)])}
+    ratios = [a / b for a, b in zip(ours, plain)]
+    return {"update_seconds": spread(ours), "bare_seconds": spread(plain), "ratio": spread(ratios)}
 
 
 def off_policy(device, repeats: int, clock, spread):

@@ -52,8 +52,8 @@ class OffPolicyCfg:
 
     def check(self, spec: EnvSpec) -> None:
         """Refuse what cannot run. Raises ValueError with both numbers."""
-        check_ranges(self, (("warmup_steps", 1, self.buffer_size), ("batch_size", 1, INFINITY), ("train_interval", 1, INFINITY),
-                            ("n_step", 1, INFINITY), ("gamma", 0, 1), ("polyak", 0, 1), ("policy_delay", 1, INFINITY),
+        check_ranges(self, (("warmup_steps", 1, self.buffer_size), ("batch_size", 1, INFINITY), ("n_step", 1, INFINITY),
+                            ("train_interval", 1, INFINITY), ("gamma", 0, 1), ("polyak", 0, 1), ("policy_delay", 1, INFINITY),
                             ("lr", 0, INFINITY), ("critic_lr", 0, INFINITY), ("max_grad_norm", 0, INFINITY)))
         if self.batch_size > self.warmup_steps:
             raise ValueError("algo.batch_size=%d is larger than the algo.warmup_steps=%d that it is first drawn from" % (
@@ -121,7 +121,8 @@ class OffPolicyLearner:
             return self.actors.random(self.sight(step)[1])
 
         step = explore(env, by_policy if self.count else at_random, self.replay, step, missing, observer)
-        return explore(env, by_policy, self.replay, step, self.cfg.train_interval, observer), missing + self.cfg.train_interval
+        step = explore(env, by_policy, self.replay, step, self.cfg.train_interval, observer)
+        return step, missing + self.cfg.train_interval
 
     def update(self, progress: float) -> Dict[str, Tensor]:
         """One iteration's updates; `progress` is the share of training done before it."""
