@@ -13,6 +13,7 @@ from torch import Tensor
 from harl_isaac.checkpoint import write_atomically
 
 SHOWN = (("return", "episode/return", "%.2f"), ("success", "episode/success", "%.1f%%"),
+         ("speed", "episode/speed", "%.2f"), ("distance", "episode/distance", "%.3f"),
          ("length", "episode/length", "%.1f"), ("kl", "actor/kl", "%.4f"), ("entropy", "actor/entropy", "%.2f"),
          ("expl.var", "critic/explained_variance", "%.2f"), ("q", "critic/q", "%.2f"),
          ("alpha", "actor/alpha", "%.4f"),

@@ -122,21 +122,17 @@ def block_seconds(clock, env, twin, env_first: bool):
 def collect_ratio(make, algo, num_envs: int, device, sim, repeats: int):
     """Seconds of collecting, and of the engine alone from the same states with the controls that were chosen."""
     clock, env, twin = Clock(device), make(num_envs, device, sim), make(num_envs, device, sim).physics
-    learner = replace(algo, rollout_length=BLOCK, minibatches=1, critic_minibatches=1).learner(env.spec, 0)
+    learner = replace(algo, rollout_length=STEPS, critic_minibatches=1).learner(env.spec, 0)
     stats, ours, bare, step = EpisodeStats(env.spec), [], [], env.reset(0)
     for _ in range(repeats + 1):  # the first warms up
-        mine = engine = 0.0
-        for _ in range(STEPS // BLOCK):
-            twin.load_state_dict(env.physics.state_dict())
-            begin = clock.now()
-            step = collect(env, learner.actors, learner.rollout, step, stats)
-            mine += clock.now() - begin
-            saved = env.state_dict()
-            controls = list(controls_of(env, [to_env(env.spec, action) for action in learner.rollout.action]))
-            env.load_state_dict(saved)
-            engine += engine_seconds(clock, twin, controls)
-        ours.append(mine)
-        bare.append(engine)
+        twin.load_state_dict(env.physics.state_dict())
+        begin = clock.now()
+        step = collect(env, learner.actors, learner.rollout, step, stats)
+        ours.append(clock.now() - begin)
+        saved = env.state_dict()
+        controls = list(controls_of(env, [to_env(env.spec, action) for action in learner.rollout.action]))
+        env.load_state_dict(saved)
+        bare.append(engine_seconds(clock, twin, controls))
     rows = num_envs * STEPS
     return {"collect_steps_per_second": spread([rows / t for t in ours[1:]]),
             "engine_steps_per_second": spread([rows / t for t in bare[1:]]),

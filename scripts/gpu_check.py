@@ -11,17 +11,20 @@ from pathlib import Path
 
 import torch
 
-from harl_isaac.config import choose_device
+from harl_isaac.algos.happo import HappoCfg
+from harl_isaac.config import ALGOS, TASKS, choose_device, locate
 from harl_isaac.episodes import EpisodeStats
 from harl_isaac.evaluate import evaluate
 from harl_isaac.playback import read_arguments, run_script
 from harl_isaac.rollout import collect
 from harl_isaac.runs import versions
 from harl_isaac.tasks.hands.over import ShadowHandOverCfg
-from harl_isaac.algos.happo import HappoCfg
 
 DEFAULTS = {"minutes": 5.0, "num_envs": "256,1024,2048,4096,8192", "train_envs": 2048, "out": "gpu_check",
             "device": "cuda"}
+CASES = (("ShadowHandOver", "happo", {}), ("ShadowHandOver", "hatrpo", {}), ("ShadowHandOver", "ippo", {}),
+         ("ShadowHandOver", "happo", {"recurrent": True, "chunk_length": 5}),
+         ("mamujoco/HalfCheetah", "mappo", {"share_param": True}), ("mamujoco/Ant", "haa2c", {}))
 AGREEMENT_STEPS, AGREEMENT = 25, 1e-3  # control steps; largest difference of positions [m, rad] allowed
 
 
@@ -42,9 +45,18 @@ def engines_agree(device):
 
 
 def no_host_sync(device):
+    """The first case of CASES in which the host waits for the device, if there is one."""
+    for task, algo, changed in CASES:
+        result = iterates_alone(locate(TASKS[task])(), locate(ALGOS[algo])(**changed), device)
+        if not result["passed"]:
+            return {"task": task, "algo": algo, **changed, **result}
+    return {"passed": True, "cases": len(CASES)}
+
+
+def iterates_alone(task, algo, device):
     """One whole iteration under torch's sync debug mode, which raises where the host waits for the device."""
-    env = ShadowHandOverCfg().make(64, device, "mujoco_warp")
-    learner, stats = HappoCfg().learner(env.spec, 0), EpisodeStats(env.spec)
+    env = task.make(64, device, "mujoco_warp")
+    learner, stats = algo.learner(env.spec, 0), EpisodeStats(env.spec)
     step = collect(env, learner.actors, learner.rollout, env.reset(0), stats)
     learner.update(0.0)
     torch.cuda.set_sync_debug_mode("error")

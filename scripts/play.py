@@ -57,7 +57,8 @@ def write_video(env, actors, args, out: Path) -> None:
         recording = Path(folder) / "recording.npz"
         save_recording(recording, env.visual_model(), qpos, mocap_pos, mocap_quat, args["speed"] / env.control_seconds)
         render(recording, out)
-    print("%s: %d episodes, %d frames, %d of them with success" % (out, len(chosen), len(qpos), success[chosen].sum()))
+    successes = ", %d of them with success" % success[chosen].sum() if "success" in env.spec.metrics else ""
+    print("%s: %d episodes%s, %d frames" % (out, len(chosen), successes, len(qpos)))
 
 
 def watch(env, actors, args) -> None:

@@ -26,7 +26,9 @@ class NoHostReads(TorchDispatchMode):
 @pytest.mark.parametrize("task, overrides", [
     ("ShadowHandOver", []), ("ShadowHandOver", ["task.agents=fingers", "algo.minibatches=3"]),
     ("MixedGame", ["algo.critic_minibatches=2"]), ("MatrixGame", ["task.masks=true", "task.absences=true"]),
-    ("mamujoco/HalfCheetah", ["task.episode_length=4"]), ("mamujoco/Ant", ["task.obs=local", "task.episode_length=3"]),
+    ("mamujoco/HalfCheetah", ["task.episode_length=3", "task.obs=local"]), ("mamujoco/Pusher", ["task.episode_length=3"]),
+    ("mamujoco/Ant", ["task.episode_length=3"]), ("mamujoco/Reacher", ["task.episode_length=3"]),
+    ("mamujoco/CoupledHalfCheetah", ["task.episode_length=3"]), ("mamujoco/HumanoidStandup", ["task.episode_length=3"]),
     ("MemoryGame", ["algo.recurrent=true", "algo.chunk_length=5", "algo.minibatches=3"]),
     ("MemoryGame", ["algo=hatrpo", "algo.recurrent=true", "algo.chunk_length=5"]), ("MixedGame", ["algo=hatrpo"]),
     ("MixedGame", ["algo=ippo"]), ("MixedGame", ["algo=haa2c", "algo.action_aggregation=mean"]),

@@ -74,7 +74,9 @@ def test_each_agent_gets_its_normalised_advantage_times_all_earlier_ratios(spec,
         after = [reference.PlainActor(actor) for actor in actors.agents]
         batches, columns = batches_of(rollout), reference.normalized_columns(advantage, rollout.alive)
         ratio, factor = ratios(before, after, batches), torch.ones(ROWS)
+        given = {}
         for i in order:
+            given[i] = factor
             torch.testing.assert_close(seen[i], factor * torch.tensor(columns[i]))
             factor = factor * ratio[i]
         assert (ratio[order[0]] - 1.0).abs().max() > 0.05
@@ -85,6 +87,7 @@ def test_each_agent_gets_its_normalised_advantage_times_all_earlier_ratios(spec,
             torch.testing.assert_close(metrics[i]["kl"], kl)
             torch.testing.assert_close(metrics[i]["ratio"], (ratio[i] * alive).sum() / alive.sum())
             assert metrics[i]["mark"] == i
+            torch.testing.assert_close(metrics[i]["factor"], (given[i] * alive).sum() / alive.sum())
 
 
 def literal_and_library(spec, cfg, monkeypatch, order=(2, 0, 1), iterations=2):
@@ -183,8 +186,9 @@ def test_every_agent_has_one_turn_in_random_order():
 def test_metrics_carry_the_agents_name_and_not_its_place_in_the_order():
     orders, metrics = orders_drawn(seed=1, count=9)
     assert len(set(orders)) > 1
-    for values in metrics:
+    for turns, values in zip(orders, metrics):
         assert [values["agent/%s/agent" % name].item() for name in "abc"] == [0.0, 1.0, 2.0]
+        assert [values["agent/%s/turn" % name].item() for name in "abc"] == [turns.index(i) for i in range(3)]
         assert values["actor/agent"].item() == 1.0
         assert values["agent/a/ratio"].item() == pytest.approx(1.0, abs=1e-5)
         assert values["factor/mean"].item() == pytest.approx(1.0, abs=1e-5)

@@ -124,10 +124,13 @@ class OnPolicyLearner:
         normalized, value, next_value = self.critic.estimate(rollout)
         advantage, target = gae(rollout.reward, value, next_value, rollout.terminated, rollout.truncated, cfg.gamma,
                                 cfg.gae_lambda)
-        by_agent, factor = self._scheme(self.actors, rollout, advantage, self._turns(), self._step_agent)
+        turns = self._turns()
+        by_agent, factor = self._scheme(self.actors, rollout, advantage, turns, self._step_agent)
         fitted = self.critic.fit(rollout, normalized, target)
         metrics = {"critic/" + name: number for name, number in fitted.items()}
         metrics.update(by_name(by_agent, self.spec.agents))
+        metrics.update({"agent/%s/turn" % self.spec.agents[i]: torch.full((), float(place), device=self.spec.device)
+                        for place, i in enumerate(turns)})
         metrics.update({"critic/value": value.mean(), "critic/explained_variance": explained_variance(value, target),
                         "factor/mean": factor.mean(), "factor/std": factor.std()})
         return metrics

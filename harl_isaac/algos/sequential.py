@@ -33,7 +33,7 @@ def sequential_update(actors: StackedActors, rollout: Rollout, advantage: Tensor
         batch = rollout.agent(i)
         metrics[i] = update_agent(i, batch, factor * own[i])
         ratio = ratio_now(actors.agent(i), batch)
-        metrics[i].update(_trust_metrics(ratio, batch.alive))
+        metrics[i].update(_trust_metrics(ratio, batch.alive), factor=alive_mean(factor, batch.alive))
         factor = factor * ratio
     return metrics, factor
 

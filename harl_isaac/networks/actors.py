@@ -146,9 +146,11 @@ class StackedActors(nn.Module):
         return after
 
     def _act(self, heads, mask, choose) -> Tuple[Tensor, Tensor]:
+        log_stds = self.log_std.expand(self.spec.num_agents, -1)
+        if len(self.groups) == 1:  # nothing to put together
+            return choose(self.distributions[0], heads, log_stds, mask)
         action = heads.new_zeros(heads.shape[:2] + (self.action_width,))
         log_prob = heads.new_zeros(action.shape if self.per_dimension else heads.shape[:2])
-        log_stds = self.log_std.expand(self.spec.num_agents, -1)
         for members, places in self.groups:
             kind, space = self.distributions[members[0]], self.spec.actions[members[0]]
             head = heads[:, places, :kind.head_size]

@@ -97,8 +97,6 @@ class MujocoPhysics:
         torch.from_numpy(self.batch.state).copy_(state["integration"])
         for name in self._visible:
             getattr(self, name).copy_(state[name])
-        for name in self._visible[len(STATE_FIELDS):]:
-            self._rows[name].copy_(state[name])
         for name in state:
             if name.startswith("model."):
                 self.param(name[6:]).copy_(state[name])
@@ -123,7 +121,7 @@ class MujocoPhysics:
         return state[:, first:first + self.model.nq + self.model.nv]
 
     def _output(self, name: str) -> torch.Tensor:
-        """The engine's array of a derived field. Torch warns about read-only arrays; nobody but a loaded state writes."""
+        """The engine's array of a derived field. Torch warns about read-only arrays; nobody writes to this one."""
         if name not in DATA_FIELDS:
             raise ValueError("%s is no field of MuJoCo's data; possible: %s" % (name, ", ".join(sorted(DATA_FIELDS))))
         array = self.batch.bind(name)

@@ -13,7 +13,8 @@ class Physics(Protocol):
     """State of E environments as float32 tensors on the training device; addresses never change.
 
     Derived values that a task asks for by MuJoCo's name (`make_physics(..., fields=("cinert", "xpos"))`) are attributes too,
-    [E, ...], as old as the sensors. With the RK4 integrator both engines leave those of the last substep's last stage.
+    [E, ...], as old as the sensors. With the RK4 integrator they are those of the last substep's last stage, but for sensors
+    and cfrc_ext (computed only for a force, torque or accelerometer sensor): those are of its first stage.
     """
 
     name: str

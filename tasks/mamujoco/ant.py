@@ -1,10 +1,11 @@
 """Ant and ManySegmentAnt: four legs, or a chain of pairs of legs, run without falling or flipping up high.
 
 Forces on bodies (cfrc_ext) are seen clipped to +-1 and cost a little. They are those at the start of the control step's last
-substep, where gymnasium has those of the Runge-Kutta integrator's last stage; as there, they are zero where an episode begins.
+substep, where gymnasium has those of the Runge-Kutta integrator's last stage; as there, they are zero where an episode
+begins. MuJoCo Warp turns a contact's friction pyramid otherwise where a capsule stands within 30 degrees of upright.
 
-mamujoco_v1's ManySegmentAnt shows an agent other numbers than its joints' (of n segments, segment s shows the joints of
-segment n - 2 - s, or the trunk's position) and turns hips where the other hip is meant. Here joints are what they are called.
+mamujoco_v1's ManySegmentAnt shows an agent other positions than its joints', but for the last segment's, and moves one hip
+where the other is meant. Here joints are what they are called.
 """
 
 import re
@@ -16,21 +17,20 @@ from torch import Tensor
 
 from harl_isaac.tasks.mamujoco.base import FREE_TRUNK
 from harl_isaac.tasks.mamujoco.factorisation import agents_joints, joints_by_distance, segments
-from harl_isaac.tasks.mamujoco.running import RunningCfg, RunningTask
+from harl_isaac.tasks.mamujoco.running import UprightCfg, UprightTask
 
 CLIP = 1.0  # [N, Nm]
 TORSO = 1  # body
 
 
 @dataclass
-class AntCfg(RunningCfg):
+class AntCfg(UprightCfg):
     """Agents: 4x2 (legs), 2x4 (front and back), 2x4d (diagonal legs), 8x1."""
 
     name: str = "mamujoco/Ant"
     agents: str = "4x2"  # NxM consecutive joints, 2x4d, or joints such as hip_1+ankle_1+hip_2+ankle_2,...
     control_cost: float = 0.5  # for each squared unit of control
     contact_cost: float = 5e-4  # for each squared N, Nm on a body after clipping
-    healthy_reward: float = 1.0  # for each step that ends healthy
     lowest: float = 0.2  # [m] healthy from here
     highest: float = 1.0  # [m] to here
 
@@ -38,7 +38,7 @@ class AntCfg(RunningCfg):
         return Ant(self, num_envs, device, sim)
 
 
-class Ant(RunningTask):
+class Ant(UprightTask):
     """Box(2) for each of four agents by default; state 105."""
 
     file = "ant.xml"
@@ -73,11 +73,7 @@ class Ant(RunningTask):
         return super().state_columns() + self.all_columns("cfrc_ext", 6)
 
     def reward(self) -> Tensor:
-        cfg = self.cfg
-        return super().reward() + self.healthy() * cfg.healthy_reward - cfg.contact_cost * self.forces().square().sum(1)
-
-    def terminated(self) -> Tensor:
-        return ~self.healthy()
+        return super().reward() - self.cfg.contact_cost * self.forces().square().sum(1)
 
     def healthy(self) -> Tensor:
         """[E] bool"""

@@ -53,7 +53,7 @@ class MamujocoTask(MujocoTask):
         if cfg.obs not in ("full", "local") or cfg.obsk < 0:
             raise ValueError("obs=%s obsk=%d; possible: obs=full, obs=local with obsk=0, 1, 2, ..." % (cfg.obs, cfg.obsk))
         self.cfg = cfg
-        self._load()
+        self.load()
         physics = make_physics(sim, self.model, num_envs, self.substeps, device, self.fields, dtype)
         self.control_seconds = self.model.opt.timestep * self.substeps
         self.physics, groups = physics, self.groups()
@@ -70,8 +70,8 @@ class MamujocoTask(MujocoTask):
         """State [E, 1, S] as gymnasium's observation; A x [E, O_i]."""
         seen = self.features() + self._bits
         table = torch.cat((self.physics.motion,) + seen, 1) if seen else self.physics.motion
-        *obs, state = table.index_select(1, self._columns).split(self._widths, 1)
-        return tuple(obs), state[:, None]
+        parts = torch.split_with_sizes(table.index_select(1, self._columns), self._widths, 1)
+        return tuple(parts[:-1]), parts[-1].unsqueeze(1)
 
     def terminated(self) -> Tensor:
         return self._none
@@ -88,8 +88,10 @@ class MamujocoTask(MujocoTask):
             self.physics.cfrc_ext.masked_fill_(mask[:, None, None], 0.0)
 
     def visual_model(self):
-        """The model to look at."""
-        return self.model
+        """The model to look at: on a floor without an end."""
+        from harl_isaac.tasks.mamujoco.models import on_endless_floor
+
+        return on_endless_floor(self.model)
 
     # What a task may say otherwise.
 
@@ -98,6 +100,19 @@ class MamujocoTask(MujocoTask):
         from harl_isaac.tasks.mamujoco.models import gymnasium_model
 
         return gymnasium_model(self.file)
+
+    def load(self) -> None:
+        """Read the model. Raises ValueError where MuJoCo is missing."""
+        try:
+            from harl_isaac.tasks.mamujoco import models
+        except ImportError as error:
+            raise ValueError("%s needs MuJoCo (%s): pip install mujoco gymnasium-robotics, on Python 3.11 or newer" % (
+                type(self).__name__, error)) from None
+        spec = self.scene()
+        if "cfrc_ext" in self.fields:
+            models.measure_external_forces(spec)
+        self.model = models.compiled(spec)
+        self._actuated = models.actuated_joints(self.model)
 
     def groups(self) -> List[Group]:
         """Each agent's joints in the order of its actions."""
@@ -145,22 +160,10 @@ class MamujocoTask(MujocoTask):
         """Where a feature's numbers stand, from its `first` on."""
         return list(range(self._starts[name] + first, self._starts[name] + self._sizes[name]))
 
-    def _load(self) -> None:
-        try:
-            from harl_isaac.tasks.mamujoco import models
-        except ImportError as error:
-            raise ValueError("%s needs MuJoCo (%s): pip install mujoco gymnasium-robotics, on Python 3.11 or newer" % (
-                type(self).__name__, error)) from None
-        spec = self.scene()
-        if "cfrc_ext" in self.fields:
-            models.measure_external_forces(spec)
-        self.model = models.compiled(spec)
-        self._actuated = models.actuated_joints(self.model)
-
     def _index_observation(self, groups, device: torch.device) -> None:
         """Columns of the features in a row that make all agents' observations and the state, one after another."""
         full, model, rows = self.cfg.obs == "full", self.model, self.physics.num_envs
-        bits = torch.tensor([0.0, 1.0], dtype=self.physics.qpos.dtype, device=device).expand(rows, 2)
+        bits = torch.tensor([0.0, 1.0], dtype=self.physics.qpos.dtype, device=device).repeat(rows, 1)
         self._bits = (bits,) if full else ()
         self._sizes = {"qpos": model.nq, "qvel": model.nv}
         self._sizes.update(zip(self.extras + ("one-hot",), [part.shape[1] for part in self.features() + self._bits]))

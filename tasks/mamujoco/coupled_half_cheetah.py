@@ -1,8 +1,8 @@
 """CoupledHalfCheetah: two half cheetahs run side by side, an elastic tendon between their trunks.
 
 mamujoco_v1's own fails from MuJoCo 3.6 on. Compared with it on MuJoCo 3.5.0, over episodes of random actions: state, reward
-and local observations (obsk 0, 1, 2) are equal within 1e-10 for 20 control steps, then rounding grows. One defect is repaired:
-it shows both agents the second cheetah's joints, here each sees its own.
+and local observations (obsk 0, 1, 2) are equal within 1e-10 for 20 control steps, then rounding grows. One defect is
+repaired: it shows both agents the second cheetah's joints, here each sees its own.
 """
 
 from dataclasses import dataclass
@@ -43,13 +43,17 @@ class CoupledHalfCheetah(RunningTask):
 
         return mamujoco_model("coupled_half_cheetah.xml")
 
+    def load(self) -> None:
+        super().load()
+        self._torsos = [self.model.body(name).id for name in ("torso0", "torso1")]
+
     def features(self) -> Tuple[Tensor, ...]:
         return self.jacobian(), self.physics.ten_length, self.physics.ten_velocity
 
     def jacobian(self) -> Tensor:
         """[E, 4] how the tendon's length changes with x and z of the first trunk, x and z of the second."""
-        torsos = self.model.body("torso1").id, self.model.body("torso0").id
-        along = (self.physics.xpos[:, torsos[0], ::2] - self.physics.xpos[:, torsos[1], ::2]) / self.physics.ten_length
+        first, second = (self.physics.xpos[:, torso, ::2] for torso in self._torsos)
+        along = (second - first) / self.physics.ten_length
         return torch.cat((-along, along), 1)
 
     def joint_columns(self, joint: str, name: str) -> List[int]:

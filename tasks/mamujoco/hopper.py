@@ -6,20 +6,19 @@ from typing import Tuple
 import torch
 from torch import Tensor
 
-from harl_isaac.tasks.mamujoco.running import RunningCfg, RunningTask, within
+from harl_isaac.tasks.mamujoco.running import UprightCfg, UprightTask, within
 
 CLIP = 10.0  # [m/s, rad/s]
 
 
 @dataclass
-class HopperCfg(RunningCfg):
+class HopperCfg(UprightCfg):
     """Agents: 3x1 (thigh, leg, foot)."""
 
     name: str = "mamujoco/Hopper"
     agents: str = "3x1"  # NxM consecutive joints, or joints such as thigh_joint+leg_joint,foot_joint
     control_cost: float = 1e-3  # for each squared unit of control
     reset_noise: float = 5e-3  # [m, rad, m/s, rad/s] around the rest pose
-    healthy_reward: float = 1.0  # for each step that ends healthy
     lowest: float = 0.7  # [m] healthy above
     largest_tilt: float = 0.2  # [rad] healthy below
     largest_state: float = 100.0  # healthy while every other position and velocity is below
@@ -28,7 +27,7 @@ class HopperCfg(RunningCfg):
         return Hopper(self, num_envs, device, sim)
 
 
-class Hopper(RunningTask):
+class Hopper(UprightTask):
     """Box(1) for each of three agents; state 11."""
 
     file = "hopper.xml"
@@ -39,12 +38,6 @@ class Hopper(RunningTask):
 
     def features(self) -> Tuple[Tensor, ...]:
         return (self.physics.qvel.clamp(-CLIP, CLIP),)
-
-    def reward(self) -> Tensor:
-        return super().reward() + self.healthy() * self.cfg.healthy_reward
-
-    def terminated(self) -> Tensor:
-        return ~self.healthy()
 
     def healthy(self) -> Tensor:
         """[E] bool"""

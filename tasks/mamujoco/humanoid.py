@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from harl_isaac.tasks.mamujoco.base import BODY_WIDTHS, FREE_TRUNK, MamujocoCfg, MamujocoTask
-from harl_isaac.tasks.mamujoco.running import RunningCfg, RunningTask, within
+from harl_isaac.tasks.mamujoco.running import UprightCfg, UprightTask, within
 
 # Bodies of which an agent sees inertia, velocity and forces, by the beginning of its joint's name ("side" is either).
 BODIES = {"abdomen_x": ("pelvis", "right_thigh", "left_thigh"), "abdomen": ("torso", "lwaist", "pelvis"),
@@ -61,7 +61,7 @@ class HumanoidBody(MamujocoTask):
 
 
 @dataclass
-class HumanoidCfg(RunningCfg):
+class HumanoidCfg(UprightCfg):
     """Agents: 17x1, 9|8 (upper body, lower body)."""
 
     name: str = "mamujoco/Humanoid"
@@ -78,7 +78,7 @@ class HumanoidCfg(RunningCfg):
         return Humanoid(self, num_envs, device, sim)
 
 
-class Humanoid(HumanoidBody, RunningTask):
+class Humanoid(HumanoidBody, UprightTask):
     """Box(1) within +-0.4 for each of 17 agents by default; state 348."""
 
     file = "humanoid.xml"
@@ -94,10 +94,7 @@ class Humanoid(HumanoidBody, RunningTask):
         return torch.mv(self.physics.xipos[:, :, 0], self._mass_share)
 
     def reward(self) -> Tensor:
-        return super().reward() + self.healthy() * self.cfg.healthy_reward - self.impact()
-
-    def terminated(self) -> Tensor:
-        return ~self.healthy()
+        return super().reward() - self.impact()
 
     def healthy(self) -> Tensor:
         """[E] bool"""

@@ -1,5 +1,6 @@
 """gymnasium's models as MjSpec, read from the installed package without importing it (which is slow and prints)."""
 
+import copy
 import os
 from importlib.util import find_spec
 from typing import Dict, FrozenSet, List
@@ -80,3 +81,10 @@ def joint_edges(model: "mujoco.MjModel") -> List[FrozenSet[str]]:
     for name in actuated_joints(model):
         joints_of.setdefault(str(model.joint(name).bodyid[0]), []).append(name)
     return tree_edges(parents, joints_of)
+
+
+def on_endless_floor(model: "mujoco.MjModel") -> "mujoco.MjModel":
+    """A copy whose planes are drawn as far as they reach in the simulation, which is everywhere."""
+    model = copy.copy(model)
+    model.geom_size[model.geom_type == mujoco.mjtGeom.mjGEOM_PLANE, :2] = 0.0
+    return model

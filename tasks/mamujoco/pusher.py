@@ -15,7 +15,7 @@ from harl_isaac.tasks.mamujoco.base import MamujocoCfg, MamujocoTask
 ARM = 7  # joints
 SEEN = ("tips_arm", "object", "goal")  # bodies whose places all agents see
 VELOCITY_NOISE = 0.005  # [rad/s] reset
-START_LOW, START_SIZE = (-0.3, -0.2), (0.3, 0.4)  # [m] reset: the cylinder's place beside the goal
+START_X, START_Y = (-0.3, 0.0), (-0.2, 0.2)  # [m] reset: the cylinder's place beside the goal
 NEAREST = 0.17  # [m] from the goal
 DRAWS = 32  # of which one is far enough, but for 1 in 10^13
 
@@ -48,33 +48,38 @@ class Pusher(MamujocoTask):
     trunk = (("places", tuple(range(3 * len(SEEN)))),)
     metrics = ("distance",)
 
-    def features(self) -> Tuple[Tensor, ...]:
-        return (torch.cat([self.place(name) for name in SEEN], 1),)
+    def load(self) -> None:
+        super().load()
+        self._bodies = [self.model.body(name).id for name in SEEN]
 
-    def place(self, body: str) -> Tensor:
-        """[E, 3] m"""
-        return self.physics.xpos[:, self.model.body(body).id]
+    def features(self) -> Tuple[Tensor, ...]:
+        return (torch.cat(self.places(), 1),)
+
+    def places(self) -> List[Tensor]:
+        """3 x [E, 3] m: fingertips, cylinder, goal."""
+        return [self.physics.xpos[:, body] for body in self._bodies]
 
     def state_columns(self) -> List[int]:
         return [self.column(name, i) for name in ("qpos", "qvel") for i in range(ARM)] + self.all_columns("places")
 
     def reward(self) -> Tensor:
         cfg, ctrl = self.cfg, self.physics.ctrl
-        near = (self.place("object") - self.place("tips_arm")).norm(dim=1)
+        fingertips, cylinder, _ = self.places()
+        near = (cylinder - fingertips).norm(dim=1)
         return -(near * cfg.near_cost + self.distance() * cfg.distance_cost
                  + torch.linalg.vecdot(ctrl, ctrl) * cfg.control_cost)
 
     def distance(self) -> Tensor:
         """[E] m from the cylinder to the goal."""
-        return (self.place("object") - self.place("goal")).norm(dim=1)
+        _, cylinder, goal = self.places()
+        return (cylinder - goal).norm(dim=1)
 
     def measure(self, diverged: Tensor) -> Dict[str, Tensor]:
         return {"distance": self.distance().float()}
 
     def reset_rows(self, mask: Tensor) -> None:
         count, device = self.spec.num_envs, self.spec.device
-        draws = self.uniform(0.0, 1.0, 2 * DRAWS).view(count, DRAWS, 2)
-        draws = draws * torch.tensor(START_SIZE, device=device) + torch.tensor(START_LOW, device=device)
+        draws = torch.stack((self.uniform(*START_X, DRAWS), self.uniform(*START_Y, DRAWS)), 2)
         first = (draws.norm(dim=2) > NEAREST).float().argmax(1)
         start = draws.gather(1, first[:, None, None].expand(-1, 1, 2))[:, 0]
         rate = self.uniform(-VELOCITY_NOISE, VELOCITY_NOISE, ARM)

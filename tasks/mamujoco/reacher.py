@@ -43,14 +43,17 @@ class Reacher(MamujocoTask):
     trunk = (("qpos", (2, 3)),)
     metrics = ("distance",)
 
+    def load(self) -> None:
+        super().load()
+        self._fingertip, self._target = (self.model.body(name).id for name in ("fingertip", "target"))
+
     def features(self) -> Tuple[Tensor, ...]:
         angles = self.physics.qpos[:, :ARM]
         return angles.sin(), angles.cos(), self.reach()
 
     def reach(self) -> Tensor:
         """[E, 3] m from the target to the fingertip."""
-        xpos = self.physics.xpos
-        return xpos[:, self.model.body("fingertip").id] - xpos[:, self.model.body("target").id]
+        return self.physics.xpos[:, self._fingertip] - self.physics.xpos[:, self._target]
 
     def joint_columns(self, joint: str, name: str) -> List[int]:
         number = self._actuated.index(joint)

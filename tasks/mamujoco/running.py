@@ -27,7 +27,8 @@ class RunningTask(MamujocoTask):
 
     def __init__(self, cfg, num_envs: int, device: torch.device, sim: str = "auto", dtype: torch.dtype = torch.float32):
         super().__init__(cfg, num_envs, device, sim, dtype)
-        self._start_x = torch.zeros_like(self.physics.qpos[:, 0])  # [E] m
+        self._x = self.physics.qpos[:, 0]  # [E] m, a view
+        self._start_x = torch.zeros_like(self._x)  # [E] m
         self._before_x = torch.zeros_like(self._start_x)  # [E] m, before this step
 
     def buffers(self) -> Dict[str, Tensor]:
@@ -35,7 +36,7 @@ class RunningTask(MamujocoTask):
 
     def position(self) -> Tensor:
         """[E] m, how far forward the body is."""
-        return self.physics.qpos[:, 0]
+        return self._x
 
     def act(self, action: Tensor) -> None:
         super().act(action)
@@ -54,6 +55,27 @@ class RunningTask(MamujocoTask):
     def started(self, mask: Tensor) -> None:
         super().started(mask)
         torch.where(mask, self.position(), self._start_x, out=self._start_x)
+
+
+@dataclass
+class UprightCfg(RunningCfg):
+    """Settings of every running body that must not fall."""
+
+    healthy_reward: float = 1.0  # for each step that ends healthy
+
+
+class UprightTask(RunningTask):
+    """Over where the body is not `healthy` any more; each step in which it is earns something."""
+
+    def reward(self) -> Tensor:
+        return super().reward() + self.healthy() * self.cfg.healthy_reward
+
+    def terminated(self) -> Tensor:
+        return ~self.healthy()
+
+    def healthy(self) -> Tensor:
+        """[E] bool"""
+        raise NotImplementedError
 
 
 def running_reward(distance: Tensor, ctrl: Tensor, weight: float, control_cost: float) -> Tensor:

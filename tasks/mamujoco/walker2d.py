@@ -6,20 +6,19 @@ from typing import Tuple
 import torch
 from torch import Tensor
 
-from harl_isaac.tasks.mamujoco.running import RunningCfg, RunningTask, within
+from harl_isaac.tasks.mamujoco.running import UprightCfg, UprightTask, within
 
 CLIP = 10.0  # [m/s, rad/s]
 
 
 @dataclass
-class Walker2dCfg(RunningCfg):
+class Walker2dCfg(UprightCfg):
     """Agents: 2x3 (right leg, left leg, each from the foot up as in mamujoco_v1), 3x2, 6x1."""
 
     name: str = "mamujoco/Walker2d"
     agents: str = "2x3"  # NxM consecutive joints, or joints such as thigh_joint+leg_joint+foot_joint,...
     control_cost: float = 1e-3  # for each squared unit of control
     reset_noise: float = 5e-3  # [m, rad, m/s, rad/s] around the rest pose
-    healthy_reward: float = 1.0  # for each step that ends healthy
     lowest: float = 0.8  # [m] healthy above
     highest: float = 2.0  # [m] healthy below
     largest_tilt: float = 1.0  # [rad] healthy below
@@ -28,7 +27,7 @@ class Walker2dCfg(RunningCfg):
         return Walker2d(self, num_envs, device, sim)
 
 
-class Walker2d(RunningTask):
+class Walker2d(UprightTask):
     """Box(3) for each of two agents by default; state 17."""
 
     file = "walker2d_v5.xml"
@@ -39,12 +38,6 @@ class Walker2d(RunningTask):
 
     def features(self) -> Tuple[Tensor, ...]:
         return (self.physics.qvel.clamp(-CLIP, CLIP),)
-
-    def reward(self) -> Tensor:
-        return super().reward() + self.healthy() * self.cfg.healthy_reward
-
-    def terminated(self) -> Tensor:
-        return ~self.healthy()
 
     def healthy(self) -> Tensor:
         """[E] bool"""
