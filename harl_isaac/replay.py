@@ -1,7 +1,8 @@
 """What the agents lived through lately: one ring of tensors on the device, which holds each transition once.
 
-Row t E + e is step t of environment e. What a step led to is the row of the next step; only where an episode was truncated
-is it another, and that true successor lies in a smaller ring behind the first. (A terminated step's is worth nothing.)
+An environment's steps lie behind one another: what a step led to is the next row, and n steps are read in one piece. Only
+where an episode was truncated is it another, and that true successor lies in a smaller ring at the end. (A terminated
+step's is worth nothing.)
 """
 
 import os
@@ -15,9 +16,9 @@ from harl_isaac.env import EnvSpec, MultiAgentEnv, Step, action_width, mask_widt
 from harl_isaac.rollout import FEW_ROWS, to_env
 from harl_isaac.threads import one_thread
 
-GOES_ON, TERMINATED, TRUNCATED = 0, 1, 2
+GOES_ON, TERMINATED = 0, -1  # outcomes of a step; a truncated one's is the number of the truncation, from 1 on
 DTYPES = {"float32": None, "float16": torch.float16}  # of observations and states; None: torch's default
-STATE = ("seen", "action", "reward", "outcome", "number", "mask", "alive")
+KEPT = ("seen", "action", "reward", "outcome", "mask", "alive")
 
 
 @dataclass
@@ -68,28 +69,25 @@ class Replay:
         spec, wide = self.spec, self.ring + self.room + 1  # the last row takes what need not be kept
         seen = sum(self.obs_sizes) + spec.state_agents * spec.state_size
         masks = sum(self.choices) if spec.has_action_mask else 0
+        agents = spec.num_agents if spec.has_alive else 0
         return {"seen": (wide, seen, dtype), "action": (self.ring, sum(self.widths), torch.get_default_dtype()),
                 "reward": (self.ring, spec.reward_agents, torch.get_default_dtype()),
-                "outcome": (self.ring, 1, torch.int8), "number": (self.ring, 1, torch.long),
-                "mask": (wide, masks, torch.bool), "alive": (wide, spec.num_agents if spec.has_alive else 0, torch.bool)}
+                "outcome": (self.ring, 1, torch.long), "mask": (wide, masks, torch.bool), "alive": (wide, agents, torch.bool)}
 
     def see(self, step: Step) -> None:
         """What the agents are about to act on."""
-        now = slice(self.cursor * self.envs, (self.cursor + 1) * self.envs)
-        self.seen[now] = torch.cat((*step.obs, step.state.flatten(1)), 1)
+        self._now("seen").copy_(torch.cat((*step.obs, step.state.flatten(1)), 1))
         if step.action_mask is not None:
-            self.mask[now] = torch.cat([mask for mask, size in zip(step.action_mask, self.choices) if size], 1)
+            self._now("mask").copy_(torch.cat([mask for mask, size in zip(step.action_mask, self.choices) if size], 1))
         if step.alive is not None:
-            self.alive[now] = step.alive
+            self._now("alive").copy_(step.alive)
 
     def write(self, action: Tensor, step: Step) -> None:
         """The policies' padded actions [E, A, W] at what was seen last, and what they led to."""
-        now = slice(self.cursor * self.envs, (self.cursor + 1) * self.envs)
-        self.action[now] = torch.cat([action[:, i, :width] for i, width in enumerate(self.widths)], 1)
-        self.reward[now] = step.reward
-        self.outcome[now, 0] = step.terminated * TERMINATED + step.truncated * TRUNCATED
-        number = self.count + step.truncated.cumsum(0) - 1
-        self.number[now, 0] = number
+        self._now("action").copy_(torch.cat([action[:, i, :width] for i, width in enumerate(self.widths)], 1))
+        self._now("reward").copy_(step.reward)
+        number = self.count + step.truncated.cumsum(0)
+        self._now("outcome")[:, 0] = step.terminated * TERMINATED + step.truncated * number
         place = torch.where(step.truncated, self._place(number), torch.full_like(number, self.ring + self.room))
         self.seen[place] = torch.cat((*step.next_obs, step.next_state.flatten(1)), 1).to(self.seen.dtype)
         self.count += step.truncated.sum()
@@ -104,38 +102,48 @@ class Replay:
     def window(self, age: Tensor, env: Tensor, n_step: int, gamma: float) -> Batch:
         """The transitions that begin `age` [B] steps before the newest (0) of the environments `env` [B]."""
         offset = torch.arange(n_step, device=age.device)
-        first = (self.cursor - 1 - age) % self.rows
-        steps = (first[:, None] + offset) % self.rows * self.envs + env[:, None]  # [B, n]
+        begin = env * self.rows
+        steps = begin[:, None] + ((self.cursor - 1 - age)[:, None] + offset) % self.rows  # [B, n]
         stops = (self.outcome[:, 0][steps] != GOES_ON) | (offset >= age[:, None])
         taken = torch.cat((torch.ones_like(stops[:, :1]), ~stops[:, :-1]), 1).cumprod(1)
         last = steps.gather(1, taken.sum(1, keepdim=True) - 1)[:, 0]
         weight = taken * torch.pow(gamma, offset.to(self.reward.dtype))
         reward = (self.reward[steps] * weight[..., None]).sum(1)
-        outcome, number = self.outcome[last], self.number[last]
-        after = torch.where(outcome[:, 0] == TRUNCATED, self._place(number[:, 0]), (last + self.envs) % self.ring)
+        outcome = self.outcome[last]
+        behind = begin + (last - begin + 1) % self.rows
+        after = torch.where(outcome[:, 0] > 0, self._place(outcome[:, 0]), behind)
         discount = torch.pow(gamma, taken.sum(1, keepdim=True).to(reward.dtype)) * (outcome != TERMINATED)
-        known = ((outcome != TRUNCATED) | (self.count - number <= self.room)).to(reward.dtype)
-        begin = steps[:, 0]
-        (*obs, state), (*next_obs, next_state) = self._seen(begin), self._seen(after)
-        alive, next_alive = self._alive(begin), self._alive(after)
-        return Batch(obs, state, list(self.action[begin].split(self.widths, 1)), reward, discount, next_obs, next_state, known,
-                     alive, next_alive, self._masks(begin), self._masks(after))
+        known = ((outcome <= 0) | (self.count - outcome < self.room)).to(reward.dtype)
+        first = steps[:, 0]
+        (*obs, state), (*next_obs, next_state) = self._seen(first), self._seen(after)
+        alive, next_alive = self._alive(first), self._alive(after)
+        action = list(self.action[first].split(self.widths, 1))
+        return Batch(obs, state, action, reward, discount, next_obs, next_state, known, alive, next_alive, self._masks(first), self._masks(after))
 
     def state_dict(self) -> Dict[str, Any]:
         """What is stored, without the rows not yet written."""
-        used = self.ring if self.filled == self.capacity else (self.cursor + 1) * self.envs
-        state = {name: getattr(self, name)[:used].clone() for name in STATE}
+        used = self.rows if self.filled == self.capacity else self.cursor + 1
+        state = {name: self._by_env(name)[:, :used].clone() for name in KEPT}
         behind = {name: getattr(self, name)[self.ring:].clone() for name in ("seen", "mask", "alive")}
         return {**state, "behind": behind, "count": self.count.clone(), "cursor": self.cursor, "filled": self.filled}
 
     def load_state_dict(self, state: Dict[str, Any]) -> None:
         """Of a replay of the same sizes."""
-        for name in STATE:
-            getattr(self, name)[:len(state[name])] = state[name].to(self.count.device)
+        for name in KEPT:
+            self._by_env(name)[:, :state[name].shape[1]] = state[name].to(self.count.device)
         for name, value in state["behind"].items():
             getattr(self, name)[self.ring:] = value.to(self.count.device)
         self.count.copy_(state["count"])
         self.cursor, self.filled = state["cursor"], state["filled"]
+
+    def _by_env(self, name: str) -> Tensor:
+        """[E, rows, .]"""
+        tensor = getattr(self, name)
+        return tensor[:self.ring].view(self.envs, self.rows, tensor.shape[1])
+
+    def _now(self, name: str) -> Tensor:
+        """[E, .] at the cursor."""
+        return self._by_env(name)[:, self.cursor]
 
     def _place(self, number: Tensor) -> Tensor:
         """The row of the successor of the truncation with this number."""

@@ -1,5 +1,5 @@
-"""python scripts/benchmark.py [step|collect|update|train|table3]: what collection, update and training cost beside the
-arithmetic that they cannot avoid.
+"""python scripts/benchmark.py [step|collect|update|train|table3|off_policy]: what collection, update and training cost
+beside the arithmetic that they cannot avoid.
 
     step      one environment step (actions to observation, reward, reset) beside bare engine stepping of the same model from
               the same states with the same controls
@@ -7,10 +7,11 @@ arithmetic that they cannot avoid.
     update    one learner update beside a bare forward, backward and Adam loop over networks of the same sizes
     train     whole iterations: steps/s of collection and in all, peak memory
     table3    Table 3 of the paper: time of an experiment and of the agents' updates, HAPPO and shared MAPPO
+    off_policy   sampling a replay of a million beside one of ten thousand; updates of HADDPG, HATD3, HASAC beside bare loops
 
 Both sides of a ratio are timed in turn within one run; printed are medians over repeats [lowest, highest].
 
-Keys: what=all (all but table3), experiment (task, algorithm and numbers of an experiment, such as
+Keys: what=all (the first four), experiment (task, algorithm and numbers of an experiment, such as
 mamujoco/HalfCheetah-2x3/happo), or task=ShadowHandOver, algo=happo, rollout_length=75; num_envs=256,1024, repeats=5,
 device=auto, sim=auto, json (a file for the figures).
 """
@@ -34,6 +35,7 @@ from harl_isaac.episodes import EpisodeStats  # noqa: E402
 from harl_isaac.playback import read_arguments, run_script  # noqa: E402
 from harl_isaac.rollout import collect, to_env  # noqa: E402
 from harl_isaac.runs import versions  # noqa: E402
+from off_policy import off_policy  # noqa: E402
 from table3 import table3  # noqa: E402
 
 DEFAULTS = {"what": "all", "experiment": None, "task": "ShadowHandOver", "algo": "happo", "num_envs": None,
@@ -241,7 +243,7 @@ def measure(args, device):
              "update": lambda n: update_ratio(make, algo, n, device, sim, repeats),
              "train": lambda n: training_speed(make, algo, n, device, sim, repeats)}
     if args["what"] not in ("all", *kinds):
-        raise ValueError("what=%s; possible: all, %s, table3" % (args["what"], ", ".join(kinds)))
+        raise ValueError("what=%s; possible: all, %s, table3, off_policy" % (args["what"], ", ".join(kinds)))
     numbers = args["num_envs"] or (str(run.num_envs) if args["experiment"] else "256,1024")
     for name in kinds if args["what"] == "all" else [args["what"]]:
         for num_envs in (int(word) for word in numbers.split(",")):
@@ -255,6 +257,8 @@ def main() -> None:
     device = choose_device(args["device"])
     if args["what"] == "table3":
         results = list(table3(device, args["sim"], args["repeats"], Clock(device), spread))
+    elif args["what"] == "off_policy":
+        results = list(off_policy(device, args["repeats"], Clock(device), spread))
     else:
         results = list(measure(args, device))
     if args["json"]:

@@ -1,5 +1,5 @@
-"""Slow, literal float64 versions of the off-policy algorithms, from the pseudocode of Zhong et al. (2024), Appendix G: numbers
-and loops for what is fitted to, one hand-written chain for the order in which agents are updated."""
+"""Slow, literal versions of the off-policy algorithms in float64, from the pseudocode of Zhong et al. (2024), Appendix G:
+numbers and loops for what is fitted to, one hand-written chain for the order in which agents are updated."""
 
 import torch
 
@@ -19,7 +19,8 @@ def row_of(net, row, activation=lambda x: max(x, 0.0)):
     """One row of numbers through Linear, activation, ..., Linear."""
     for place, layer in enumerate(net.layers):
         row = [activation(x) for x in row] if place else row
-        row = [sum(w * x for w, x in zip(weights, row)) + b for weights, b in zip(layer.weight.tolist(), layer.bias.tolist())]
+        weights, biases = layer.weight.tolist(), layer.bias.tolist()
+        row = [sum(w * x for w, x in zip(each, row)) + b for each, b in zip(weights, biases)]
     return row
 
 

@@ -136,13 +136,27 @@ def test_evaluating_and_playing_a_run(finished):
     assert result.returncode == 0 and (cwd / "strip.png").stat().st_size > 10000, result.stderr
 
 
+def test_an_off_policy_run_can_be_resumed_and_evaluated(tmp_path):
+    words = [word for word in TINY if "rollout_length" not in word and "total_steps" not in word]
+    words += ["algo.train_interval=3", "algo.warmup_steps=12", "algo.batch_size=4", "algo.buffer_size=100"]
+    result = run("task=SumGame", "algo=hatd3", "total_steps=36", *words, cwd=tmp_path)
+    assert result.returncode == 0 and "finished after 2 iterations, 36 steps" in result.stdout, result.stderr
+    assert "replay of 100 transitions: up to 0.00 GiB, in every latest.pt too (algo.save_replay=false" in result.stdout
+    folder = next(tmp_path.glob("runs/SumGame/hatd3/*"))
+    result = run("resume=%s" % folder, "total_steps=60", cwd=tmp_path)
+    assert result.returncode == 0 and "finished after 4 iterations, 60 steps" in result.stdout, result.stderr
+    result = run("run=%s" % folder, "episodes=4", "num_envs=2", cwd=tmp_path, script="scripts/evaluate.py")
+    assert result.returncode == 0 and "4 episodes" in result.stdout and re.search(r"return +\d", result.stdout)
+
+
 @pytest.mark.parametrize("script, words, message", [
     ("scripts/evaluate.py", ["run=nowhere"], "no run folder or checkpoint at nowhere"),
     ("scripts/evaluate.py", ["episode=3"], "episode=3 is unknown; possible: run=..., episodes=..."),
     ("scripts/evaluate.py", ["episodes=many"], "episodes=many is not a int"),
     ("scripts/evaluate.py", [], "give run=<run folder>"),
     ("scripts/play.py", ["run=nowhere"], "no run folder or checkpoint at nowhere"),
-    ("scripts/benchmark.py", ["what=nothing"], "what=nothing; possible: all, step, collect, update, train, table3")])
+    ("scripts/benchmark.py", ["what=nothing"],
+     "what=nothing; possible: all, step, collect, update, train, table3, off_policy")])
 def test_scripts_name_mistakes_too(script, words, message, tmp_path):
     result = run(*words, cwd=tmp_path, script=script)
     assert result.returncode == 2 and message in result.stderr and result.stderr.count("\n") == 1

@@ -34,7 +34,8 @@ class NoHostReads(TorchDispatchMode):
     ("MixedGame", ["algo=ippo"]), ("MixedGame", ["algo=haa2c", "algo.action_aggregation=mean"]),
     ("ShadowHandOver", ["algo=mappo", "algo.share_param=true"]), ("SumGame", ["algo=hatd3", "algo.n_step=3"]),
     ("MatrixGame", ["algo=hasac", "task.masks=true", "task.absences=true"]), ("MixedGame", ["algo=hasac"]),
-    ("MatrixGame", ["algo=had3qn", "task.masks=true", "task.absences=true"]), ("SumGame", ["algo=maddpg", "algo.max_grad_norm=1.0"]), ("mamujoco/HalfCheetah", ["algo=haddpg", "task.episode_length=4"])])
+    ("MatrixGame", ["algo=had3qn", "task.masks=true", "task.absences=true"]), ("SumGame", ["algo=maddpg", "algo.max_grad_norm=1.0"]),
+    ("mamujoco/HalfCheetah", ["algo=haddpg", "task.episode_length=4"])])
 def test_an_iteration_reads_nothing_on_the_host(settings, task, overrides):
     cfg = settings(task, *overrides)
     env = cfg.task.make(cfg.num_envs, torch.device("cpu"), cfg.sim)

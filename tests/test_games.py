@@ -5,8 +5,10 @@ import itertools
 import pytest
 import torch
 
+from harl_isaac.env import Box, action_width
 from harl_isaac.tasks.games.memory import CUES, MemoryGameCfg
 from harl_isaac.tasks.games.opposites import OppositesGameCfg
+from harl_isaac.tasks.games.sum import SumGame, SumGameCfg
 from test_device import NoHostReads
 
 CPU = torch.device("cpu")
@@ -92,10 +94,35 @@ def test_the_cue_is_shown_once_and_the_state_knows_it():
     assert [set(each) for each in cues] == [{0, 1}, {0, 1, 2}]
 
 
-@pytest.mark.parametrize("cfg", [OppositesGameCfg(players=4), MemoryGameCfg()])
+def test_the_sum_games_optimum_is_five_and_either_agent_can_reach_it():
+    for share in (0.0, 0.5, 1.0):  # of the work, done by the first
+        env = SumGame(50, CPU)
+        step, total, successes = env.reset(1), torch.zeros(50), 0.0
+        for _ in range(10):
+            goal = step.obs[0]
+            one = (share * goal).clamp(-3.0, 1.0)
+            rest = goal - one
+            step = env.step((one, torch.cat((rest.clamp(min=0.0), (-rest).clamp(min=0.0)), 1)))
+            total, successes = total + step.reward[:, 0], successes + step.metrics["success"].sum()
+            assert not step.terminated.any()
+        assert step.truncated.all() and successes == 100.0
+        torch.testing.assert_close(total, torch.full((50,), 10.0))
+
+
+def test_the_sum_game_pays_for_distance_alone():
+    env = SumGame(4, CPU)
+    goal = env.reset(2).obs[0]
+    step = env.step((torch.full((4, 1), -1.0), torch.tensor([[2.0, 0.5]]).expand(4, 2)))
+    torch.testing.assert_close(step.reward, torch.exp(-(0.5 - goal).abs()))
+    assert torch.equal(step.obs[1], torch.cat((step.obs[0], 1.0 - step.obs[0]), 1))
+    assert torch.equal(step.state[:, 0], step.obs[0]) and not torch.equal(step.obs[0], goal)
+
+
+@pytest.mark.parametrize("cfg", [OppositesGameCfg(players=4), MemoryGameCfg(), SumGameCfg()])
 def test_a_step_reads_nothing_on_the_host(cfg):
     env = cfg.make(6, CPU, "auto")
-    actions = tuple(torch.zeros(6, 1, dtype=torch.long) for _ in env.spec.agents)
+    actions = tuple(torch.zeros(6, action_width(space), dtype=torch.float if isinstance(space, Box) else torch.long)
+                    for space in env.spec.actions)
     with NoHostReads():
         env.reset(0)
         for _ in range(8):

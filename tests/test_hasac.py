@@ -1,4 +1,4 @@
-"""HASAC: densities, straight-through samples, target entropies and temperatures against their definitions; a whole update."""
+"""HASAC: densities, straight-through samples, target entropies and temperatures against their definitions; an update."""
 
 import copy
 import math

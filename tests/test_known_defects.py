@@ -1,4 +1,6 @@
-"""Defects of the reference implementation (PKU-MARL/HARL at d539bad) that must not be here: a test for each."""
+"""Defects of the reference implementation (PKU-MARL/HARL at d539bad) that must not be here: a test for each.
+
+Those of its off-policy side: tests/test_replay.py, test_off_policy.py, test_hasac.py and test_had3qn.py."""
 
 import pytest
 import torch

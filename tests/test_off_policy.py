@@ -1,5 +1,6 @@
 """The off-policy scheme, HADDPG, HATD3, MADDPG and MATD3: against literal versions, who moves when, what is refused."""
 
+import math
 from dataclasses import replace
 from itertools import permutations
 
@@ -11,6 +12,7 @@ from omegaconf import OmegaConf
 import reference
 import reference_off_policy as literal
 from harl_isaac import checkpoint
+from harl_isaac.algos import gradient
 from harl_isaac.algos.haddpg import HaddpgCfg
 from harl_isaac.algos.hatd3 import Hatd3Cfg
 from harl_isaac.algos.maddpg import MaddpgCfg
@@ -62,7 +64,8 @@ def test_targets_equal_a_literal_loop(kind, spec, monkeypatch):
         for b in range(6):
             actions = []
             for i in range(3):
-                own = torch.tensor(literal.row_of(learner.target_actors.agent(i), batch.next_obs[i][b].tolist())).tanh().tolist()
+                own = literal.row_of(learner.target_actors.agent(i), batch.next_obs[i][b].tolist())
+                own = [math.tanh(x) for x in own]
                 if drawn:
                     own = [min(max(a + min(max(0.7 * z, -0.5), 0.5), -1.0), 1.0) for a, z in zip(own, drawn[i][b].tolist())]
                 actions += own
@@ -168,10 +171,10 @@ def test_actors_and_targets_wait_for_the_policy_delay():
     learner = built(Hatd3Cfg, policy_delay=3, train_interval=1)
     history = []
     for _ in range(7):
-        before = [parameters(module) for module in (learner.actors, learner.target_actors, learner.target_critic, learner.critic)]
+        modules = (learner.actors, learner.target_actors, learner.target_critic, learner.critic)
+        before = [parameters(module) for module in modules]
         learner.update(0.0)
-        history.append([moved(old, module) for old, module in zip(before, (
-            learner.actors, learner.target_actors, learner.target_critic, learner.critic))])
+        history.append([moved(old, module) for old, module in zip(before, modules)])
     assert history == [[k % 3 == 0] * 3 + [True] for k in range(7)]
 
 
@@ -251,9 +254,11 @@ def test_the_warmup_is_random_and_happens_once():
     assert learner.collect(env, step)[1] == 2
 
 
-def test_actions_reach_the_environment_in_each_agents_bounds():
+@pytest.mark.parametrize("name", CONTINUOUS)
+def test_actions_reach_the_environment_in_each_agents_bounds(name):
+    """The reference's HASAC took the upper bound for the half-range and zero for the middle."""
     env = SumGame(64, torch.device("cpu"))
-    learner = HaddpgCfg(**{**SMALL, "warmup_steps": 64, "buffer_size": 64000}).learner(env.spec, 0)
+    learner = locate(ALGOS[name])(**{**SMALL, "warmup_steps": 64, "buffer_size": 64000}).learner(env.spec, 0)
     seen, play = [], env.step
     env.step = lambda actions: seen.append(actions) or play(actions)
     step = env.reset(0)
@@ -271,7 +276,8 @@ def test_actions_reach_the_environment_in_each_agents_bounds():
     (dict(batch_size=50), "batch_size=50 is larger than the algo.warmup_steps=40"),
     (dict(warmup_steps=100), "warmup_steps=100 must be within 1 and 60"),
     (dict(train_interval=1, update_per_train=0.5), "update_per_train=0.5 of algo.train_interval=1 is less than one update"),
-    (dict(replay_dtype="int8"), "replay_dtype=int8; possible: float32, float16"), (dict(hidden=[]), "give at least one layer"),
+    (dict(replay_dtype="int8"), "replay_dtype=int8; possible: float32, float16"),
+    (dict(hidden=[]), "give at least one layer"),
     (dict(buffer_size=3, warmup_steps=2, batch_size=2), "buffer_size=3 holds not one step of num_envs=4"),
     (dict(n_step=0), "n_step=0 must be at least 1"), (dict(polyak=2.0), "polyak=2 must be within 0 and 1")])
 def test_settings_that_cannot_run_are_refused(changed, message):
@@ -339,7 +345,7 @@ def test_the_best_policy_is_kept_without_its_replay_and_can_be_played(settings, 
 
 @pytest.mark.parametrize("name", CONTINUOUS)
 def test_the_sum_game_is_learnt(name, settings, tmp_path):
-    """From 2.2 (actions in the middle) to nearly the optimum of 5; agents who learn from old actions of others take longer."""
+    """From 2.2 (actions in the middle) to nearly the optimum of 5; learning from others' old actions takes longer."""
     cfg = settings("SumGame", "algo=" + name, "num_envs=16", "total_steps=12000", "algo.hidden=[32]", "algo.gamma=0.5",
                    "algo.warmup_steps=1000", "algo.batch_size=128", "algo.buffer_size=20000", "algo.lr=0.001",
                    *(["algo.alpha=0.02", "algo.auto_alpha=false"] if name == "hasac" else []))
@@ -347,3 +353,21 @@ def test_the_sum_game_is_learnt(name, settings, tmp_path):
     trainer.train(tmp_path)
     assert evaluate(SumGame(64, torch.device("cpu")), trainer.learner.actors, 64, 7).means()["return"] > (
         4.6 if name.startswith("ha") else 4.0)
+
+
+@pytest.mark.parametrize("name", OFF_POLICY)
+def test_large_batches_are_worked_through_in_parts_with_the_same_result(name, monkeypatch):
+    """On the CPU each thread takes parts of its own; chance is drawn for the whole batch before."""
+    def updated(rows_in_a_part):
+        monkeypatch.setattr(gradient, "CPU_CHUNK", rows_in_a_part)
+        learner = built(locate(ALGOS[name]), EACH if name in CONTINUOUS else CHOICES)
+        torch.manual_seed(7)
+        metrics = learner.update(0.0)
+        return [*parameters(learner.actors), *parameters(learner.critic)], metrics
+
+    with reference.double_precision():
+        (whole, first), (parts, second) = updated(2048), updated(2)
+        for one, other in zip(whole, parts):
+            torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-12)
+        for key, value in first.items():
+            torch.testing.assert_close(second[key], value, rtol=1e-7, atol=1e-9)

@@ -1,8 +1,8 @@
 """HAD3QN: a value-based approximation to HADDPG for choices (Zhong et al., 2024, Appendix I, Algorithm 8).
 
-A central dueling critic has a value for every joint action; each agent's own dueling network learns what the critic says of its
-choices beside the newest choices of those before it and the greedy ones of those after it. The agents' targets choose what
-comes next, the critic's target values it (double Q-learning). All allowed choices of an agent are learnt from a transition;
+A central dueling critic has a value for every joint action; each agent's own dueling network learns what the critic says
+of its choices beside the newest choices of those before it and the greedy ones of those after it. The agents' targets choose
+what comes next, the critic's target values it (double Q-learning). All allowed choices of an agent are learnt from a transition;
 in the reference implementation it is one.
 """
 

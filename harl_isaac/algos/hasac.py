@@ -2,7 +2,8 @@
 Learning"), with a temperature for each agent (Haarnoja et al., 2018).
 
 The value of what follows carries every agent's entropy at its own temperature; the reference implementation has one more
-temperature for that, fitted to the sum of the agents' target entropies. As there, only the entropy at the end of n steps counts.
+temperature for that, fitted to the sum of the agents' target entropies. As there, only the entropy at the end of n steps
+counts.
 """
 
 import math
@@ -35,7 +36,8 @@ class HasacCfg(OffPolicyCfg):
         check_ranges(self, (("alpha", 1e-8, INFINITY), ("alpha_lr", 0, INFINITY), ("choice_entropy", 0, 1)))
 
     def kinds(self, spec: EnvSpec) -> List:
-        return [SquashedNormal(space) if isinstance(space, Box) else Choices(space, self.choice_entropy) for space in spec.actions]
+        return [SquashedNormal(space) if isinstance(space, Box) else Choices(space, self.choice_entropy)
+                for space in spec.actions]
 
     def learner(self, spec: EnvSpec, seed: int) -> OffPolicyLearner:
         return SoftLearner(spec, self, seed, critics=2)

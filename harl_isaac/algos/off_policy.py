@@ -26,7 +26,10 @@ ADAM_EPS = 1e-8
 
 @dataclass
 class OffPolicyCfg:
-    """Settings of every off-policy algorithm; defaults are the paper's Tables 5, 13 and 15."""
+    """Settings of every off-policy algorithm; defaults are the paper's Tables 5, 7, 13 and 15.
+
+    An algorithm's own `kinds(spec)` says how each agent acts (networks/behaviours.py), or refuses its actions by name.
+    """
 
     buffer_size: int = 1_000_000  # transitions in the replay
     replay_dtype: str = "float32"  # of observations and states there: float32, float16
@@ -49,8 +52,8 @@ class OffPolicyCfg:
 
     def check(self, spec: EnvSpec) -> None:
         """Refuse what cannot run. Raises ValueError with both numbers."""
-        check_ranges(self, (("warmup_steps", 1, self.buffer_size), ("batch_size", 1, INFINITY), ("train_interval", 1, INFINITY),
-                            ("n_step", 1, INFINITY), ("gamma", 0, 1), ("polyak", 0, 1), ("policy_delay", 1, INFINITY),
+        check_ranges(self, (("warmup_steps", 1, self.buffer_size), ("batch_size", 1, INFINITY), ("n_step", 1, INFINITY),
+                            ("train_interval", 1, INFINITY), ("gamma", 0, 1), ("polyak", 0, 1), ("policy_delay", 1, INFINITY),
                             ("lr", 0, INFINITY), ("critic_lr", 0, INFINITY), ("max_grad_norm", 0, INFINITY)))
         if self.batch_size > self.warmup_steps:
             raise ValueError("algo.batch_size=%d is larger than the algo.warmup_steps=%d that it is first drawn from" % (
@@ -118,7 +121,8 @@ class OffPolicyLearner:
             return self.actors.random(self.sight(step)[1])
 
         step = explore(env, by_policy if self.count else at_random, self.replay, step, missing, observer)
-        return explore(env, by_policy, self.replay, step, self.cfg.train_interval, observer), missing + self.cfg.train_interval
+        step = explore(env, by_policy, self.replay, step, self.cfg.train_interval, observer)
+        return step, missing + self.cfg.train_interval
 
     def update(self, progress: float) -> Dict[str, Tensor]:
         """One iteration's updates; `progress` is the share of training done before it."""

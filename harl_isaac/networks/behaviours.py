@@ -42,7 +42,7 @@ class Deterministic:
 
 
 class SquashedNormal:
-    """tanh of a normal for a Box; the head is mean and log sigma. Densities are in units in which the bounds are -1 and 1."""
+    """tanh of a normal for a Box; the head is mean and log sigma. Densities are in units of [-1, 1]."""
 
     def __init__(self, space: Box):
         self.width = self.features = space.size

@@ -58,7 +58,8 @@ class PlainActors(nn.Module):
         result = []
         for each in zip(*[actor.layers for actor in self.agents]):
             width, out = [max(size) for size in zip(*[(layer.in_features, layer.out_features) for layer in each])]
-            weights = [F.pad(layer.weight.t(), (0, out - layer.out_features, 0, width - layer.in_features)) for layer in each]
+            weights = [F.pad(layer.weight.t(), (0, out - layer.out_features, 0, width - layer.in_features))
+                       for layer in each]
             biases = [F.pad(layer.bias, (0, out - layer.out_features)) for layer in each]
             result.append((torch.stack(weights), torch.stack(biases)[:, None]))
         return result
