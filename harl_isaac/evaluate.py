@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from harl_isaac.env import EnvSpec, MultiAgentEnv, Step
-from harl_isaac.rollout import JointPolicy, Sight, to_env
+from harl_isaac.rollout import FEW_ROWS, JointPolicy, Sight, to_env
+from harl_isaac.threads import one_thread
 
 CHECK_EVERY = 25  # steps between looks at whether all episodes have ended: the only host reads here
 
@@ -57,16 +58,17 @@ def evaluate(env: MultiAgentEnv, actors: JointPolicy, episodes: int, seed: int) 
     record = torch.zeros((each + 1, spec.num_envs, 2 + len(spec.metrics)), device=spec.device)  # last row: surplus
     running = torch.zeros((spec.num_envs, 2), device=spec.device)
     episode = torch.zeros(spec.num_envs, dtype=torch.long, device=spec.device)
-    for t in range(each * spec.max_episode_steps):
-        step = env.step(player.act(step))
-        running += torch.stack((step.reward.mean(1), torch.ones_like(running[:, 0])), 1)
-        values = torch.cat((running, *[step.metrics[name][:, None] for name in spec.metrics]), 1)
-        row = torch.where(step.done, episode.clamp(max=each), torch.full_like(episode, each))
-        record.scatter_(0, row[None, :, None].expand(1, -1, values.shape[1]), values[None])
-        running.masked_fill_(step.done[:, None], 0.0)
-        episode += step.done
-        if t % CHECK_EVERY == CHECK_EVERY - 1 and bool((episode >= each).all()):
-            break
+    with one_thread(spec.device, spec.num_envs * spec.num_agents <= FEW_ROWS):
+        for t in range(each * spec.max_episode_steps):
+            step = env.step(player.act(step))
+            running += torch.stack((step.reward.mean(1), torch.ones_like(running[:, 0])), 1)
+            values = torch.cat((running, *[step.metrics[name][:, None] for name in spec.metrics]), 1)
+            row = torch.where(step.done, episode.clamp(max=each), torch.full_like(episode, each))
+            record.scatter_(0, row[None, :, None].expand(1, -1, values.shape[1]), values[None])
+            running.masked_fill_(step.done[:, None], 0.0)
+            episode += step.done
+            if t % CHECK_EVERY == CHECK_EVERY - 1 and bool((episode >= each).all()):
+                break
     flat = record[:each].flatten(0, 1).cpu()
     return Evaluation({name: flat[:, i] for i, name in enumerate(("return", "length") + tuple(spec.metrics))})
 
