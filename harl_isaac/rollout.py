@@ -1,7 +1,7 @@
 """What the agents lived through in one iteration: storage allocated once, filled by `collect`."""
 
 from dataclasses import dataclass
-from typing import List, Optional, Protocol, Tuple
+from typing import List, Optional, Protocol, Sequence, Tuple
 
 import torch
 from torch import Tensor
@@ -100,14 +100,12 @@ class Rollout:
 
     def write_before(self, t: int, step: Step) -> None:
         """What the agents see at step t."""
-        for i, obs in enumerate(step.obs):
-            self.obs[t, :, i, :obs.shape[1]] = obs
+        write_side_by_side(self.obs[t], step.obs)
         self.state[t] = step.state
         if step.alive is not None:
             self.alive[t] = step.alive
         if self.mask is not None:
-            for i, mask in enumerate(step.action_mask):
-                self.mask[t, :, i, :mask.shape[1]] = mask
+            write_side_by_side(self.mask[t], step.action_mask)
         if self.recurrent and t % self.chunk_length == 0:
             self.start_hidden[t // self.chunk_length] = self.hidden
 
@@ -118,10 +116,15 @@ class Rollout:
         self.terminated[t, :, 0] = step.terminated
         self.truncated[t, :, 0] = step.truncated
         if self.next_obs is not None:
-            for i, obs in enumerate(step.next_obs):
-                self.next_obs[t, :, i, :obs.shape[1]] = obs
+            write_side_by_side(self.next_obs[t], step.next_obs)
         if self.recurrent:
             self.hidden.masked_fill_(step.done[:, None, None], 0.0)
+
+
+def write_side_by_side(room: Tensor, parts: Sequence[Tensor]) -> None:
+    """Agents' tensors A x [E, W_i] into padded room [E, A, W]; what lies beyond an agent's width is left as it is."""
+    for i, part in enumerate(parts):
+        room[:, i, :part.shape[1]] = part
 
 
 class JointPolicy(Protocol):
@@ -149,10 +152,8 @@ class Sight:
 
     def __call__(self, step: Step) -> Tuple[Tensor, Optional[Tensor]]:
         """Padded obs [E, A, O] and mask [E, A, N], valid until the next call."""
-        for i, obs in enumerate(step.obs):
-            self.obs[:, i, :obs.shape[1]] = obs
-        for i, mask in enumerate(step.action_mask or ()):
-            self.mask[:, i, :mask.shape[1]] = mask
+        write_side_by_side(self.obs, step.obs)
+        write_side_by_side(self.mask, step.action_mask or ())
         return self.obs, self.mask if step.action_mask is not None else None
 
 

@@ -1,17 +1,15 @@
 """The networks of the off-policy algorithms: Linear and activation, as PyTorch initialises them, no normalisation (HARL's
 reference implementation); all agents' policies at play, and critics of joint actions."""
 
-from typing import List, Optional, Sequence, Tuple
+from typing import Optional, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from harl_isaac.env import EnvSpec, mask_width
-from harl_isaac.networks.actors import alike
+from harl_isaac.networks.actors import Layers, alike
 from harl_isaac.networks.mlp import ACTIVATIONS
-
-Layers = List[Tuple[Tensor, Tensor]]  # see PlainActors.folded
 
 
 class PlainMLP(nn.Module):
