@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from harl_isaac.algos.gradient import adam, chunks, gradient_step, only_if
-from harl_isaac.algos.on_policy import INFINITY, by_name, check_ranges
+from harl_isaac.algos.on_policy import INFINITY, by_name, check_choices, check_hidden, check_ranges, turns
 from harl_isaac.env import EnvSpec, MultiAgentEnv, Step
 from harl_isaac.networks.mlp import ACTIVATIONS
 from harl_isaac.networks.plain import JointCritics, PlainActors
@@ -61,11 +61,8 @@ class OffPolicyCfg:
         if self.updates < 1:
             raise ValueError("algo.update_per_train=%g of algo.train_interval=%d is less than one update an iteration" % (
                 self.update_per_train, self.train_interval))
-        for name, possible in (("activation", ACTIVATIONS), ("replay_dtype", DTYPES)):
-            if getattr(self, name) not in possible:
-                raise ValueError("algo.%s=%s; possible: %s" % (name, getattr(self, name), ", ".join(possible)))
-        if not self.hidden or min(self.hidden) < 1:
-            raise ValueError("algo.hidden=%s: give at least one layer of at least one unit, such as [256,256]" % self.hidden)
+        check_choices(self, (("activation", ACTIVATIONS), ("replay_dtype", DTYPES)))
+        check_hidden(self)
         self.kinds(spec)
 
     @property
@@ -227,8 +224,7 @@ class OffPolicyLearner:
         return [*self.optimisers, self.critic_optimiser]
 
     def _turns(self) -> List[int]:
-        agents = range(self.spec.num_agents)
-        return list(agents) if self.cfg.fixed_order else self.order.sample(agents, len(agents))
+        return turns(self.order, self.spec.num_agents, self.cfg.fixed_order)
 
     @torch.no_grad()
     def _move_targets(self) -> None:

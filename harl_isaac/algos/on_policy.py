@@ -59,12 +59,8 @@ class OnPolicyCfg:
             raise ValueError("algo.chunk_length=%d does not divide algo.rollout_length=%d" % (
                 self.chunk_length, self.rollout_length))
         check_split(self, spec, "critic_minibatches")
-        for name, value, possible in (("activation", self.activation, ACTIVATIONS),
-                                      ("action_aggregation", self.action_aggregation, AGGREGATIONS)):
-            if value not in possible:
-                raise ValueError("algo.%s=%s; possible: %s" % (name, value, ", ".join(possible)))
-        if not self.hidden or min(self.hidden) < 1:
-            raise ValueError("algo.hidden=%s: give at least one layer of at least one unit, such as [256,256]" % self.hidden)
+        check_choices(self, (("activation", ACTIVATIONS), ("action_aggregation", AGGREGATIONS)))
+        check_hidden(self)
 
     def actors(self, spec: EnvSpec) -> StackedActors:
         """New policies for an environment."""
@@ -76,7 +72,20 @@ class OnPolicyCfg:
         return []
 
 
-def check_ranges(cfg: OnPolicyCfg, ranges: Iterable[Tuple[str, float, float]]) -> None:
+def check_choices(cfg, choices: Iterable[Tuple[str, Iterable[str]]]) -> None:
+    """Raises ValueError where a setting (name, possible values) is none of those possible."""
+    for name, possible in choices:
+        if getattr(cfg, name) not in possible:
+            raise ValueError("algo.%s=%s; possible: %s" % (name, getattr(cfg, name), ", ".join(possible)))
+
+
+def check_hidden(cfg) -> None:
+    """Raises ValueError for networks without a hidden layer."""
+    if not cfg.hidden or min(cfg.hidden) < 1:
+        raise ValueError("algo.hidden=%s: give at least one layer of at least one unit, such as [256,256]" % cfg.hidden)
+
+
+def check_ranges(cfg, ranges: Iterable[Tuple[str, float, float]]) -> None:
     """Raises ValueError where a setting (name, lowest, highest) lies outside."""
     for name, low, high in ranges:
         if not low <= getattr(cfg, name) <= high:
@@ -124,13 +133,13 @@ class OnPolicyLearner:
         normalized, value, next_value = self.critic.estimate(rollout)
         advantage, target = gae(rollout.reward, value, next_value, rollout.terminated, rollout.truncated, cfg.gamma,
                                 cfg.gae_lambda)
-        turns = self._turns()
-        by_agent, factor = self._scheme(self.actors, rollout, advantage, turns, self._step_agent)
+        order = self._turns()
+        by_agent, factor = self._scheme(self.actors, rollout, advantage, order, self._step_agent)
         fitted = self.critic.fit(rollout, normalized, target)
         metrics = {"critic/" + name: number for name, number in fitted.items()}
         metrics.update(by_name(by_agent, self.spec.agents))
         metrics.update({"agent/%s/turn" % self.spec.agents[i]: torch.full((), float(place), device=self.spec.device)
-                        for place, i in enumerate(turns)})
+                        for place, i in enumerate(order)})
         metrics.update({"critic/value": value.mean(), "critic/explained_variance": explained_variance(value, target),
                         "factor/mean": factor.mean(), "factor/std": factor.std()})
         return metrics
@@ -151,8 +160,7 @@ class OnPolicyLearner:
             self.rollout.hidden.copy_(state["hidden"])
 
     def _turns(self) -> List[int]:
-        agents = range(self.spec.num_agents)
-        return list(agents) if self.cfg.fixed_order else self.order.sample(agents, len(agents))
+        return turns(self.order, self.spec.num_agents, self.cfg.fixed_order)
 
     def _step_agent(self, i: int, batch, advantage: Tensor) -> Dict[str, Tensor]:
         place = 0 if self.actors.shared else i
@@ -165,6 +173,11 @@ class OnPolicyLearner:
             optimiser.param_groups[0]["lr"] = optimiser.defaults["lr"] * share
         for function in self.critic.functions:
             function.set_learning_rate(self.cfg.critic_lr * share)
+
+
+def turns(order: random.Random, agents: int, fixed: bool) -> List[int]:
+    """The agents 0, 1, ... in the order of one update."""
+    return list(range(agents)) if fixed else order.sample(range(agents), agents)
 
 
 def explained_variance(value: Tensor, target: Tensor) -> Tensor:
