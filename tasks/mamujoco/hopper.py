@@ -1,14 +1,11 @@
 """Hopper: a planar leg hops without falling. Velocities are seen clipped to +-10, by agents and critic alike."""
 
 from dataclasses import dataclass
-from typing import Tuple
 
 import torch
 from torch import Tensor
 
-from harl_isaac.tasks.mamujoco.running import UprightCfg, UprightTask, within
-
-CLIP = 10.0  # [m/s, rad/s]
+from harl_isaac.tasks.mamujoco.running import ClippedTask, UprightCfg, within
 
 
 @dataclass
@@ -27,17 +24,12 @@ class HopperCfg(UprightCfg):
         return Hopper(self, num_envs, device, sim)
 
 
-class Hopper(UprightTask):
+class Hopper(ClippedTask):
     """Box(1) for each of three agents; state 11."""
 
     file = "hopper.xml"
     substeps = 4
-    extras = ("clipped qvel",)
     velocity = "clipped qvel"
-    state_velocity = "clipped qvel"
-
-    def features(self) -> Tuple[Tensor, ...]:
-        return (self.physics.qvel.clamp(-CLIP, CLIP),)
 
     def healthy(self) -> Tensor:
         """[E] bool"""

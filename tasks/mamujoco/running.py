@@ -1,12 +1,14 @@
 """What the bodies that run forward share: speed, effort, noise around the rest pose."""
 
 from dataclasses import dataclass
-from typing import Dict
+from typing import Dict, Tuple
 
 import torch
 from torch import Tensor
 
 from harl_isaac.tasks.mamujoco.base import MamujocoCfg, MamujocoTask
+
+VELOCITY_CLIP = 10.0  # [m/s, rad/s]
 
 
 @dataclass
@@ -76,6 +78,16 @@ class UprightTask(RunningTask):
     def healthy(self) -> Tensor:
         """[E] bool"""
         raise NotImplementedError
+
+
+class ClippedTask(UprightTask):
+    """The critic sees velocities clipped to +-VELOCITY_CLIP."""
+
+    extras = ("clipped qvel",)
+    state_velocity = "clipped qvel"
+
+    def features(self) -> Tuple[Tensor, ...]:
+        return (self.physics.qvel.clamp(-VELOCITY_CLIP, VELOCITY_CLIP),)
 
 
 def running_reward(distance: Tensor, ctrl: Tensor, weight: float, control_cost: float) -> Tensor:

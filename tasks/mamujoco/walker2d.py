@@ -1,14 +1,11 @@
 """Walker2d: planar legs walk without falling. The state's velocities are clipped to +-10, local observations' are not."""
 
 from dataclasses import dataclass
-from typing import Tuple
 
 import torch
 from torch import Tensor
 
-from harl_isaac.tasks.mamujoco.running import UprightCfg, UprightTask, within
-
-CLIP = 10.0  # [m/s, rad/s]
+from harl_isaac.tasks.mamujoco.running import ClippedTask, UprightCfg, within
 
 
 @dataclass
@@ -27,17 +24,12 @@ class Walker2dCfg(UprightCfg):
         return Walker2d(self, num_envs, device, sim)
 
 
-class Walker2d(UprightTask):
+class Walker2d(ClippedTask):
     """Box(3) for each of two agents by default; state 17."""
 
     file = "walker2d_v5.xml"
     substeps = 4
-    extras = ("clipped qvel",)
-    state_velocity = "clipped qvel"
     named = {"2x3": "foot_joint+leg_joint+thigh_joint,foot_left_joint+leg_left_joint+thigh_left_joint"}
-
-    def features(self) -> Tuple[Tensor, ...]:
-        return (self.physics.qvel.clamp(-CLIP, CLIP),)
 
     def healthy(self) -> Tensor:
         """[E] bool"""
