@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf  # noqa: E402
 from harl_isaac import checkpoint  # noqa: E402
 from harl_isaac.command_line import CONFIG, check_command_line, overrides_in  # noqa: E402
 from harl_isaac.config import differences, register, to_run  # noqa: E402
+from harl_isaac.env import SimulatorError  # noqa: E402
 from harl_isaac.runs import new_run, read_overrides, saved_config  # noqa: E402
 from harl_isaac.trainer import Trainer  # noqa: E402
 
@@ -41,6 +42,8 @@ def job(cfg: DictConfig) -> None:
         if os.environ.get("HARL_FULL_ERROR"):
             raise
         fail(error)
+    except SimulatorError as error:  # its message is long: the simulator's own traceback
+        fail(error, 1)
 
 
 def train(cfg: DictConfig) -> None:

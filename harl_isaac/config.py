@@ -1,6 +1,6 @@
 """A run's settings, their registration with hydra, and the checks that need several of them."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import Any, Dict, List, Optional
 
@@ -64,14 +64,19 @@ def locate(path: str) -> Any:
     return getattr(import_module(module), name)
 
 
+def settings(registry: Dict[str, str], name: str) -> Any:
+    """The default settings of a task or algorithm, which know the name that they were chosen by."""
+    return replace(locate(registry[name])(), name=name)
+
+
 def register() -> None:
     """Tell hydra the schema, the tasks and the algorithms."""
     store = ConfigStore.instance()
     store.store(name="run_schema", node=RunCfg)
     for group, registry in (("task", TASKS), ("algo", ALGOS)):
-        for name, path in registry.items():
+        for name in registry:
             folder, _, leaf = name.rpartition("/")  # a family's tasks are chosen as task=family/Name
-            store.store(group=group + "/" + folder if folder else group, name=leaf, node=locate(path), package=group)
+            store.store(group=group + "/" + folder if folder else group, name=leaf, node=settings(registry, name), package=group)
 
 
 def to_run(cfg: DictConfig) -> RunCfg:

@@ -11,6 +11,14 @@ import torch
 from torch import Tensor
 
 
+class MissingSimulator(ValueError):
+    """A task's simulator is not installed here; the message says what to install."""
+
+
+class SimulatorError(RuntimeError):
+    """A simulator died or raised in the middle of a run; the message holds its own account."""
+
+
 @dataclass(frozen=True)
 class Box:
     """`size` real numbers within [low, high]; actions arrive as float32 [E, size] within the bounds."""
@@ -118,13 +126,20 @@ class MultiAgentEnv(Protocol):
         """Start E new episodes; with a seed, all that follows repeats. The Step's reward is zero, nothing ended."""
 
     def step(self, actions: Tuple[Tensor, ...]) -> Step:
-        """Advance by one step; actions: A x [E, action_width_i], see Box, Discrete, MultiDiscrete."""
+        """Advance by one step; actions: A x [E, action_width_i], see Box, Discrete, MultiDiscrete.
+
+        Raises SimulatorError where a simulator outside of this process failed.
+        """
 
     def state_dict(self) -> Dict[str, Any]:
         """Everything needed to continue exactly from here."""
 
-    def load_state_dict(self, state: Dict[str, Any]) -> None:
-        """Continue from a `state_dict` of an environment with the same spec."""
+    def load_state_dict(self, state: Dict[str, Any]) -> Optional[Step]:
+        """Continue from a `state_dict` of an environment with the same spec.
+
+        Returns None where it goes on exactly. A simulator that cannot be saved begins new episodes instead, and returns the
+        Step that they begin with.
+        """
 
     def close(self) -> None:
         """Release what the environment holds."""

@@ -38,6 +38,10 @@ class EpisodeStats:
         names = ["return", "length", *self.names]
         return {"episode/count": count, **{"episode/" + name: value for name, value in zip(names, means)}}
 
+    def forget(self) -> None:
+        """The running episodes were lost."""
+        self.running.zero_()
+
     def state_dict(self) -> Dict[str, Tensor]:
         return {"running": self.running.clone(), "sums": self.sums.clone()}
 

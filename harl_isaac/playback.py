@@ -7,7 +7,7 @@ from typing import Any, Callable, Dict, Optional, Tuple
 from omegaconf import OmegaConf
 
 from harl_isaac import checkpoint
-from harl_isaac.config import ALGOS, TASKS, choose_device, locate
+from harl_isaac.config import ALGOS, TASKS, choose_device, settings
 from harl_isaac.env import MultiAgentEnv
 from harl_isaac.rollout import JointPolicy
 from harl_isaac.runs import saved_config
@@ -34,7 +34,7 @@ def load_policy(run: str, num_envs: int, device: str, sim: str) -> Tuple[MultiAg
 
 
 def _settings(registry: Dict[str, str], values: Dict[str, Any]) -> Any:
-    schema = OmegaConf.structured(locate(registry[values["name"]]))
+    schema = OmegaConf.structured(settings(registry, values["name"]))
     return OmegaConf.to_object(OmegaConf.merge(schema, values))
 
 

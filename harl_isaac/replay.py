@@ -88,11 +88,19 @@ class Replay:
         self._now("reward").copy_(step.reward)
         number = self.count + step.truncated.cumsum(0)
         self._now("outcome")[:, 0] = step.terminated * TERMINATED + step.truncated * number
-        place = torch.where(step.truncated, self._place(number), torch.full_like(number, self.ring + self.room))
-        self.seen[place] = torch.cat((*step.next_obs, step.next_state.flatten(1)), 1).to(self.seen.dtype)
+        self._succeed(step.truncated, number, torch.cat((*step.next_obs, step.next_state.flatten(1)), 1))
         self.count += step.truncated.sum()
         self.cursor, self.filled = (self.cursor + 1) % self.rows, min(self.filled + 1, self.capacity)
         self.see(step)
+
+    def cut(self) -> None:
+        """The running episodes end with what is seen now, as if a time limit had struck."""
+        latest = self._by_env("outcome")[:, (self.cursor - 1) % self.rows, 0]
+        running = latest == GOES_ON if self.filled else torch.zeros_like(latest, dtype=torch.bool)
+        number = self.count + running.cumsum(0)
+        self._succeed(running, number, self._now("seen"))
+        latest.copy_(torch.where(running, number, latest))
+        self.count += running.sum()
 
     def sample(self, size: int, n_step: int, gamma: float) -> Batch:
         """`size` transitions of up to `n_step` steps, uniformly and with replacement."""
@@ -144,6 +152,11 @@ class Replay:
     def _now(self, name: str) -> Tensor:
         """[E, .] at the cursor."""
         return self._by_env(name)[:, self.cursor]
+
+    def _succeed(self, truncated: Tensor, number: Tensor, seen: Tensor) -> None:
+        """Keep the true successors of those truncated steps [E], by their numbers."""
+        place = torch.where(truncated, self._place(number), torch.full_like(number, self.ring + self.room))
+        self.seen[place] = seen.to(self.seen.dtype)
 
     def _place(self, number: Tensor) -> Tensor:
         """The row of the successor of the truncation with this number."""

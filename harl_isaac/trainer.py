@@ -10,7 +10,7 @@ import torch
 
 from harl_isaac import checkpoint
 from harl_isaac.config import RunCfg, choose_device, refuse_engine
-from harl_isaac.env import EnvSpec
+from harl_isaac.env import EnvSpec, SimulatorError
 from harl_isaac.episodes import EpisodeStats
 from harl_isaac.evaluate import evaluate
 from harl_isaac.logger import Logger, line, read
@@ -61,7 +61,11 @@ class Trainer:
         cfg, numbers = self.cfg, {}  # type: RunCfg, Dict[str, float]
         with StopSignal() as stop:
             while self.steps < cfg.total_steps and not stop.asked:
-                numbers = self.iterate()
+                try:
+                    numbers = self.iterate()
+                except SimulatorError:
+                    self.save("latest")  # as after the iteration before
+                    raise
                 self.logger.iteration(self.iteration, self.steps, numbers)
                 if _due(self.iteration, cfg.eval.interval):
                     self.evaluate()
@@ -131,9 +135,14 @@ class Trainer:
         self.learner.load_state_dict(state["learner"])
         if state.get("replay") is not None:
             self.learner.replay.load_state_dict(state["replay"])
-        self.env.load_state_dict(state["env"])
         self.stats.load_state_dict(state["stats"])
-        self.step = self.step.with_view(**state["step"])
+        begun = self.env.load_state_dict(state["env"])
+        if begun is None:
+            self.step = self.step.with_view(**state["step"])
+        else:  # this simulator cannot be saved: its episodes ended with the run
+            self.step = begun
+            self.stats.forget()
+            self.learner.forget()
         self.iteration, self.steps, self.best = (state["counters"][name] for name in ("iteration", "steps", "best"))
         torch.set_rng_state(state["random"]["torch"])
         if device.type == "cuda" and state["random"]["cuda"] is not None:

@@ -4,7 +4,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from harl_isaac.config import TASKS, locate
+from harl_isaac.config import TASKS, settings
 from harl_isaac.env import Box, Discrete
 
 
@@ -28,9 +28,9 @@ def main() -> None:
     table = Table("task", "agents", "observations", "actions", "state", "episode", "engines", box=None)
     for column in table.columns:
         column.no_wrap = True
-    for name, path in sorted(TASKS.items()):
+    for name in sorted(TASKS):
         try:
-            env = locate(path)().make(1, torch.device("cpu"), "auto")
+            env = settings(TASKS, name).make(1, torch.device("cpu"), "auto")
         except (ImportError, ValueError) as error:
             table.add_row(name, "not available here: %s" % error)
             continue

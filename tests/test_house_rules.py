@@ -18,7 +18,7 @@ FORBIDDEN = {"item", "cpu", "numpy", "nonzero", "tolist", "masked_select"}
 ALLOWED = {("mujoco_cpu.py", "numpy"), ("mujoco_warp.py", "numpy"), ("base.py", "cpu")}
 # A folder may import from those named after it, and from itself.
 LAYERS = {"networks": {"env"}, "algos": {"env", "networks", "rollout", "replay", "algos"}, "sim": {"env", "sim", "threads"},
-          "tasks": {"env", "sim", "tasks"}, "env": set()}
+          "tasks": {"env", "sim", "tasks"}, "adapters": {"env"}, "env": set()}
 
 
 def tree(path):

@@ -43,6 +43,11 @@ def everything(replay, n_step=1, gamma=0.9):
     return replay.window(age, torch.arange(replay.envs).repeat(replay.filled), n_step, gamma)
 
 
+def flat(batch):
+    values = [batch.state, batch.reward, batch.discount, batch.next_state, batch.known, batch.alive, batch.next_alive]
+    return values + [*batch.obs, *batch.action, *batch.next_obs, *batch.mask[1:], *batch.next_mask[1:]]
+
+
 @pytest.mark.parametrize("steps", [7, 20, 73])
 def test_a_transition_never_joins_two_episodes_and_has_its_true_successor(steps):
     """Before the ring is full, when it just is, and after three times round."""
@@ -196,3 +201,33 @@ def test_a_replay_that_does_not_fit_is_refused_before_anything_is_allocated(monk
 def test_a_replay_of_less_than_a_step_is_refused():
     with pytest.raises(ValueError, match="buffer_size=3 holds not one step of num_envs=5"):
         Replay(SPEC, 3)
+
+
+@pytest.mark.parametrize("length", [3, 5, 9])
+def test_a_cut_ends_running_episodes_like_a_time_limit(length):
+    """The same steps, truncated by the environment or cut afterwards, give the same transitions."""
+    env = reference.NoiseEnv(MIXED)
+    cut, limited, step = Replay(MIXED, 4 * 6), Replay(MIXED, 4 * 6), env.step(None)
+    for replay in (cut, limited):
+        replay.see(step)
+    for t in range(length):
+        action, step = torch.randn(4, 3, 3), env.step(None)
+        step.next_obs, step.next_state = tuple(x.clone() for x in step.obs), step.state.clone()
+        step.terminated[:], step.truncated[:] = False, False
+        step.terminated[0], step.truncated[1] = t == length - 1, t % 2 == 0
+        cut.write(action, step)
+        step.truncated |= (t == length - 1) & ~step.terminated
+        limited.write(action, step)
+    cut.cut()
+    step = env.step(None)
+    for replay in (cut, limited):
+        replay.see(step)
+        replay.write(torch.zeros(4, 3, 3), step)
+    for one, other in zip(flat(everything(cut, 3)), flat(everything(limited, 3))):
+        assert torch.equal(one, other)
+
+
+def test_an_empty_replay_may_be_cut():
+    replay = Replay(MIXED, 40)
+    replay.cut()
+    assert int(replay.count) == 0 and (replay.outcome == 0).all()

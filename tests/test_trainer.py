@@ -9,6 +9,7 @@ import torch
 
 from harl_isaac import checkpoint
 from harl_isaac.config import differences
+from harl_isaac.env import SimulatorError
 from harl_isaac.trainer import Trainer
 
 
@@ -104,6 +105,49 @@ def test_a_loss_that_is_not_finite_stops_the_run_before_it_is_saved(settings, tm
     with pytest.raises(FloatingPointError, match="actor/loss is not finite at iteration 4"):
         trainer.train(tmp_path)
     assert checkpoint.load(tmp_path / "checkpoints" / "latest.pt")["counters"]["iteration"] == 3
+
+
+def unsaved(trainer):
+    """A trainer whose environment cannot be saved: it begins new episodes where another would go on."""
+    trainer.env.load_state_dict = lambda state: trainer.env.reset(77)
+    return trainer
+
+
+@pytest.mark.parametrize("algo", ["algo.recurrent=true", "algo=hasac"])
+def test_where_a_simulator_cannot_be_saved_new_episodes_begin(settings, tmp_path, algo):
+    task, chunk = ("CountingGame", []) if "hasac" in algo else ("MemoryGame", ["algo.chunk_length=5"])
+    cfg = settings(task, "total_steps=90", algo, *chunk)
+    first = Trainer(cfg)
+    first.train(tmp_path)
+    saved = checkpoint.load(tmp_path / "checkpoints" / "latest.pt")
+    second = unsaved(Trainer(cfg))
+    second.load_state_dict(saved)
+    begun = second.env.reset(77)
+    assert torch.equal(second.step.state, begun.state) and not second.stats.running.any()
+    if second.learner.replay is None:
+        assert not second.learner.rollout.hidden.any()
+        return
+    replay = second.learner.replay
+    ages, envs = torch.zeros(6, dtype=torch.long), torch.arange(6)
+    batch = replay.window(ages, envs, 1, 0.9)
+    second.iterate()
+    after = replay.window(ages + 5, envs, 1, 0.9)  # the same transitions, with the new episodes behind them
+    assert torch.equal(batch.next_state, after.next_state) and torch.equal(batch.discount, after.discount)
+
+
+def test_a_simulator_that_fails_leaves_a_checkpoint(settings, tmp_path):
+    trainer = Trainer(settings("MatrixGame", "total_steps=1000"))
+    iterate = trainer.iterate
+
+    def failing():
+        if trainer.iteration == 2:
+            raise SimulatorError("the game fell over")
+        return iterate()
+
+    trainer.iterate = failing
+    with pytest.raises(SimulatorError, match="fell over"):
+        trainer.train(tmp_path)
+    assert checkpoint.load(tmp_path / "checkpoints" / "latest.pt")["counters"]["iteration"] == 2
 
 
 def test_the_matrix_game_and_the_mixed_game_are_learnt(settings, tmp_path):

@@ -202,6 +202,10 @@ class OffPolicyLearner:
         """All agents' encoded actions as they were taken, A x [B, F_i]."""
         return [kind.encode(action) for kind, action in zip(self.actors.kinds, batch.action)]
 
+    def forget(self) -> None:
+        """The running episodes were lost: new ones begin."""
+        self.replay.cut()
+
     def state_dict(self) -> Dict[str, Any]:
         return {"actors": self.actors.state_dict(), "critic": self.critic.state_dict(),
                 "followers": [network.state_dict() for network, _ in self.followers],

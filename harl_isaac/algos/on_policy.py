@@ -144,6 +144,11 @@ class OnPolicyLearner:
                         "factor/mean": factor.mean(), "factor/std": factor.std()})
         return metrics
 
+    def forget(self) -> None:
+        """The running episodes were lost: new ones begin."""
+        if self.rollout.recurrent:
+            self.rollout.hidden.zero_()
+
     def state_dict(self) -> Dict[str, Any]:
         return {"actors": self.actors.state_dict(), "critics": [each.state_dict() for each in self.critic.functions],
                 "optimisers": [optimiser.state_dict() for optimiser in self.optimisers], "order": self.order.getstate(),

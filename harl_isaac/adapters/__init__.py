@@ -1,0 +1,1 @@
+"""Other people's simulators behind the contract of `harl_isaac.env`."""

@@ -1,0 +1,75 @@
+"""One game of a simulator that runs on the CPU, one environment at a time, as a worker process plays it.
+
+An adapter of such a simulator is a Game; `WorkerEnv` (workers.py) makes a batch of them over shared memory. Games are made
+in the worker, by name, so that nothing of a simulator needs to be pickled.
+"""
+
+from dataclasses import dataclass
+from typing import Dict, List, Optional, Protocol, Sequence, Tuple
+
+import numpy as np
+
+from harl_isaac.env import Space
+
+
+@dataclass(frozen=True)
+class GameSpec:
+    """As EnvSpec, of one environment and without a device."""
+
+    agents: Tuple[str, ...]  # A names
+    obs_sizes: Tuple[int, ...]
+    actions: Tuple[Space, ...]
+    state_size: int
+    max_episode_steps: int
+    state_agents: int = 1  # K
+    reward_agents: int = 1  # R
+    metrics: Tuple[str, ...] = ()
+    has_action_mask: bool = False
+    has_alive: bool = False
+
+
+@dataclass
+class View:
+    """What the agents see: arrays of the shared memory, to be written in place."""
+
+    obs: List[np.ndarray]  # A x [O_i] float32
+    state: np.ndarray  # [K, S] float32
+    action_mask: Optional[List[np.ndarray]]  # A x [mask_width_i] bool, None without has_action_mask
+    alive: Optional[np.ndarray]  # [A] bool, None without has_alive
+
+
+@dataclass
+class Outcome:
+    """What a step brought, apart from what is seen then."""
+
+    reward: Sequence[float]  # [R]
+    terminated: bool
+    truncated: bool  # never both
+    metrics: Dict[str, float]  # by the spec's names: the running episode's values so far
+
+
+class Game(Protocol):
+    """One environment. After an episode's end its `look` still shows the true last view, until `reset`.
+
+    Whatever a method raises ends the worker's game: the traceback is shown to the user.
+    """
+
+    spec: GameSpec
+
+    def reset(self, seed: int) -> None:
+        """Begin an episode; equal seeds [0, 2^31) begin and go on equally."""
+
+    def step(self, actions: List[np.ndarray]) -> Outcome:
+        """Advance by one step; actions: A x [action_width_i], float32 within a Box's bounds, int64 otherwise."""
+
+    def look(self, view: View) -> None:
+        """Write what the agents see now. Views hold what was written last."""
+
+    def save(self) -> Optional[bytes]:
+        """Everything needed to go on exactly, or None where the simulator cannot tell it."""
+
+    def restore(self, saved: bytes) -> None:
+        """Go on from a `save` of a game with the same settings."""
+
+    def close(self) -> None:
+        """Release what the game holds, its own processes above all."""
