@@ -1,6 +1,8 @@
 """Slow, literal versions of the off-policy algorithms in float64, from the pseudocode of Zhong et al. (2024), Appendix G:
 numbers and loops for what is fitted to, one hand-written chain for the order in which agents are updated."""
 
+import math
+
 import torch
 
 import reference
@@ -16,12 +18,20 @@ def filled(learner, steps=12, seed=0):
 
 
 def row_of(net, row, activation=lambda x: max(x, 0.0)):
-    """One row of numbers through Linear, activation, ..., Linear."""
-    for place, layer in enumerate(net.layers):
+    """One row of numbers through (LayerNorm,) Linear, activation, ..., Linear."""
+    for place, (norm, layer) in enumerate(zip(net.norms, net.layers)):
         row = [activation(x) for x in row] if place else row
+        row = standardised(row, norm) if isinstance(norm, torch.nn.LayerNorm) else row
         weights, biases = layer.weight.tolist(), layer.bias.tolist()
         row = [sum(w * x for w, x in zip(each, row)) + b for each, b in zip(weights, biases)]
     return row
+
+
+def standardised(row, norm):
+    """Scale and shift of a row with mean 0 and variance 1."""
+    mean = sum(row) / len(row)
+    deviation = math.sqrt(sum((x - mean) ** 2 for x in row) / len(row) + 1e-5)
+    return [scale * (x - mean) / deviation + shift for x, scale, shift in zip(row, norm.weight.tolist(), norm.bias.tolist())]
 
 
 class PlainNet(torch.nn.Module):

@@ -74,7 +74,7 @@ def test_dueling_values_and_the_table_equal_loops():
             for i, size in enumerate(SIZES):
                 beside = [expected[joint_place(own[:i] + [k] + own[i + 1:])] for k in range(size)]
                 assert learner.critic.of_agent(i, table, actions)[b].tolist() == pytest.approx(beside)
-        net = DuelingMLP(3, [4], 5, "relu", torch.device("cpu"))
+        net = DuelingMLP(3, [4], 5, "relu", False, torch.device("cpu"))
         mean, (first, second) = net(torch.ones(1, 3)).mean(), net.value
         assert mean.item() == pytest.approx(second(torch.nn.functional.hardswish(first(net.activation(net.base(
             torch.ones(1, 3)))))).item())

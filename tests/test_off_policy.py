@@ -219,8 +219,19 @@ def test_gradients_are_clipped_if_wanted_and_learning_rates_decay():
 # Collecting.
 
 
-def test_a_stack_acts_as_its_agents_do():
-    learner = built(HaddpgCfg)
+@pytest.mark.parametrize("layer_norm", [False, True])
+def test_networks_equal_a_literal_row(layer_norm):
+    with reference.double_precision():
+        learner = built(Hatd3Cfg, layer_norm=layer_norm)
+        for net, width in ((learner.actors.agent(1), 7), (learner.critic.nets[1], 12)):  # state 6 and actions 6
+            rows = torch.randn(3, width)
+            for row, found in zip(rows, net(rows)):
+                assert found.tolist() == pytest.approx(literal.row_of(net, row.tolist()), rel=1e-10)
+
+
+@pytest.mark.parametrize("layer_norm", [False, True])
+def test_a_stack_acts_as_its_agents_do(layer_norm):
+    learner = built(HaddpgCfg, layer_norm=layer_norm)
     obs = torch.randn(4, 3, 7)
     for i, size in enumerate(THREE.obs_sizes):
         obs[:, i, size:] = 0.0

@@ -18,7 +18,8 @@ from harl_isaac.algos.off_policy import OffPolicyCfg, OffPolicyLearner
 from harl_isaac.algos.on_policy import check_ranges
 from harl_isaac.env import Box, EnvSpec
 from harl_isaac.networks.behaviours import Greedy
-from harl_isaac.networks.dueling import DuelingActors, JointTable
+from harl_isaac.networks.dueling import DuelingMLP, JointTable
+from harl_isaac.networks.plain import PlainActors
 from harl_isaac.replay import Batch
 
 MOST = 2 ** 20  # joint actions: their places are exact in float32 up to 2^24
@@ -47,8 +48,8 @@ class Had3qnCfg(OffPolicyCfg):
                 self.name, " x ".join(str(kind.head_size) for kind in kinds), MOST))
         return kinds
 
-    def actors(self, spec: EnvSpec) -> DuelingActors:
-        return DuelingActors(spec, self.hidden, self.activation, self.kinds(spec))
+    def actors(self, spec: EnvSpec) -> PlainActors:
+        return PlainActors(spec, self.hidden, self.activation, self.layer_norm, self.kinds(spec), DuelingMLP)
 
     def learner(self, spec: EnvSpec, seed: int) -> OffPolicyLearner:
         return DuelingLearner(spec, self, seed)
@@ -65,7 +66,7 @@ class DuelingLearner(OffPolicyLearner):
     def new_critic(self, count: int) -> nn.Module:
         spec, cfg = self.spec, self.cfg
         sizes = [kind.head_size for kind in self.actors.kinds]
-        return JointTable(spec.state_agents * spec.state_size, cfg.hidden, sizes, cfg.activation, spec.device)
+        return JointTable(spec.state_agents * spec.state_size, cfg.hidden, sizes, cfg.activation, cfg.layer_norm, spec.device)
 
     def joint(self, state: Tensor, actions: List[Tensor]) -> Tensor:
         """States with the joint action's place beside them, [B, S + 1]."""

@@ -44,6 +44,7 @@ class OffPolicyCfg:
     policy_delay: int = 1  # updates of the critic for one of actors and targets
     hidden: List[int] = field(default_factory=lambda: [256, 256])  # actors and critics
     activation: str = "relu"  # relu, tanh, elu, selu
+    layer_norm: bool = False  # in front of each Linear, the input's included
     lr: float = 5e-4
     critic_lr: float = 1e-3
     lr_decay: bool = False  # linear, to zero at total_steps
@@ -72,7 +73,7 @@ class OffPolicyCfg:
 
     def actors(self, spec: EnvSpec) -> PlainActors:
         """New policies for an environment."""
-        return PlainActors(spec, self.hidden, self.activation, self.kinds(spec))
+        return PlainActors(spec, self.hidden, self.activation, self.layer_norm, self.kinds(spec))
 
 
 class OffPolicyLearner:
@@ -100,7 +101,7 @@ class OffPolicyLearner:
         """`count` estimates of the value of joint actions, [B, S + all actions] -> [count, B, R]."""
         spec, cfg = self.spec, self.cfg
         inputs = spec.state_agents * spec.state_size + sum(kind.features for kind in self.actors.kinds)
-        return JointCritics(inputs, cfg.hidden, spec.reward_agents, cfg.activation, spec.device, count)
+        return JointCritics(inputs, cfg.hidden, spec.reward_agents, cfg.activation, cfg.layer_norm, spec.device, count)
 
     def collect(self, env: MultiAgentEnv, step: Step, observer=None) -> Tuple[Step, int]:
         """Store an iteration's steps, and before the first update those of the warmup; the last Step and their number.

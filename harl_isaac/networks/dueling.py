@@ -1,22 +1,21 @@
 """Networks of HAD3QN: dueling values (Wang et al., 2016), and a table of the values of all joint actions in a state."""
 
-from typing import List, Optional, Sequence
+from typing import List, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from harl_isaac.env import EnvSpec
-from harl_isaac.networks.behaviours import Greedy
-from harl_isaac.networks.plain import Layers, PlainActors, PlainMLP
+from harl_isaac.networks.plain import PlainMLP
 
 
 class DuelingMLP(nn.Module):
     """Maps [..., in] to V + A - mean A [..., out]; both streams have a hidden layer as wide as the last (hardswish)."""
 
-    def __init__(self, inputs: int, hidden: Sequence[int], outputs: int, activation: str, device: torch.device):
+    def __init__(self, inputs: int, hidden: Sequence[int], outputs: int, activation: str, layer_norm: bool,
+                 device: torch.device):
         super().__init__()
-        self.base = PlainMLP(inputs, hidden[:-1], hidden[-1], activation, device)
+        self.base = PlainMLP(inputs, hidden[:-1], hidden[-1], activation, layer_norm, device)
         self.activation = self.base.activation
         self.value, self.advantage = [nn.ModuleList([nn.Linear(hidden[-1], hidden[-1], device=device),
                                                      nn.Linear(hidden[-1], out, device=device)]) for out in (1, outputs)]
@@ -27,30 +26,14 @@ class DuelingMLP(nn.Module):
         return value + advantage - advantage.mean(-1, keepdim=True)
 
 
-class DuelingActors(PlainActors):
-    """A dueling network for each agent, one after the other."""
-
-    def __init__(self, spec: EnvSpec, hidden: Sequence[int], activation: str, kinds: Sequence[Greedy]):
-        super().__init__(spec, hidden, activation, kinds, DuelingMLP)
-
-    def folded(self) -> Layers:
-        """Nothing is prepared."""
-        return []
-
-    def heads(self, obs: Tensor, layers: Optional[Layers] = None) -> Tensor:
-        """Every agent's values, padded: [E, A, O] -> [E, A, H]."""
-        widest = max(kind.head_size for kind in self.kinds)
-        each = [actor(obs[:, i, :size]) for i, (actor, size) in enumerate(zip(self.agents, self.spec.obs_sizes))]
-        return torch.stack([F.pad(head, (0, widest - head.shape[1])) for head in each], 1)
-
-
 class JointTable(nn.Module):
     """Q(s, a) of every joint action: an output for each member of the product of the agents' choices `sizes`."""
 
-    def __init__(self, inputs: int, hidden: Sequence[int], sizes: Sequence[int], activation: str, device: torch.device):
+    def __init__(self, inputs: int, hidden: Sequence[int], sizes: Sequence[int], activation: str, layer_norm: bool,
+                 device: torch.device):
         super().__init__()
         self.sizes, self.strides = list(sizes), strides(sizes)
-        self.net = DuelingMLP(inputs, hidden, self.strides[0] * self.sizes[0], activation, device)
+        self.net = DuelingMLP(inputs, hidden, self.strides[0] * self.sizes[0], activation, layer_norm, device)
 
     def forward(self, joint: Tensor) -> Tensor:
         """States with the joint action's place beside them [B, S + 1] -> [1, B, 1]."""
