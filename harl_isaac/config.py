@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass, field, replace
 from importlib import import_module
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, Iterable, List, Optional
 
 import torch
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 
 from harl_isaac.algos import ALGOS
-from harl_isaac.tasks import TASKS
+from harl_isaac.tasks import FAMILIES, TASKS
 
 
 @dataclass
@@ -67,6 +67,14 @@ def locate(path: str) -> Any:
 def settings(registry: Dict[str, str], name: str) -> Any:
     """The default settings of a task or algorithm, which know the name that they were chosen by."""
     return replace(locate(registry[name])(), name=name)
+
+
+def admit(names: Iterable[str]) -> None:
+    """Any name in a family of another install's tasks becomes a task; whether there is one shows when it is made."""
+    for name in names:
+        family, _, task = name.partition("/")
+        if task and family in FAMILIES:
+            TASKS.setdefault(name, FAMILIES[family])
 
 
 def register() -> None:

@@ -22,3 +22,16 @@ TASKS = {
     "mamujoco/Swimmer": "harl_isaac.tasks.mamujoco.swimmer:SwimmerCfg",
     "mamujoco/Walker2d": "harl_isaac.tasks.mamujoco.walker2d:Walker2dCfg",
 }
+
+# Families whose tasks are other installs': any name of theirs is a task, those that come with them are listed.
+FAMILIES = {"isaacgym": "harl_isaac.adapters.isaacgym:IsaacGymCfg", "isaaclab": "harl_isaac.adapters.isaaclab:IsaacLabCfg"}
+KNOWN = {
+    "isaacgym": (
+        "ShadowHandBlockStack", "ShadowHandBottleCap", "ShadowHandCatchAbreast", "ShadowHandCatchOver2Underarm",
+        "ShadowHandCatchUnderarm", "ShadowHandDoorCloseInward", "ShadowHandDoorCloseOutward", "ShadowHandDoorOpenInward",
+        "ShadowHandDoorOpenOutward", "ShadowHandGraspAndPlace", "ShadowHandKettle", "ShadowHandLiftUnderarm", "ShadowHandOver",
+        "ShadowHandPen", "ShadowHandPushBlock", "ShadowHandReOrientation", "ShadowHandScissors", "ShadowHandSwingCup",
+        "ShadowHandSwitch", "ShadowHandTwoCatchUnderarm"),
+    "isaaclab": ("Isaac-Cart-Double-Pendulum-Direct-v0", "Isaac-Shadow-Hand-Over-Direct-v0"),
+}
+TASKS.update({"%s/%s" % (family, name): FAMILIES[family] for family, names in KNOWN.items() for name in names})
