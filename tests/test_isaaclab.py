@@ -1,11 +1,10 @@
 """The Isaac Lab adapter against a fake that resets within the step, returns its own buffers and has spaces of all kinds; and,
 where it can be downloaded, against Isaac Lab's own base classes with everything beneath them faked."""
 
-import importlib.util
-import subprocess
 import sys
 from pathlib import Path
 
+import nvidia
 import pytest
 import torch
 
@@ -131,7 +130,10 @@ def test_rewards_are_the_team_s_mean_or_each_agent_s():
 
 def test_an_episode_goes_on_until_all_its_agents_ended():
     """Isaac Lab resets where all terminated; one agent alone that did ends nothing."""
-    env = made(options={"only_near_falls": True})
+    check_a_lonely_end(made(options={"only_near_falls": True}))
+
+
+def check_a_lonely_end(env):
     env.reset(0)
     counts = []
     for t in range(13):
@@ -244,3 +246,28 @@ def test_training_evaluates_on_its_own_simulation_and_resumes_with_new_episodes(
     again.load_state_dict(torch.load(tmp_path / "checkpoints" / "latest.pt", weights_only=True))
     assert not again.step.obs[0][:, 2].any() and again.steps == trainer.steps
     again.iterate()
+
+
+@pytest.fixture(scope="module")
+def envs(tmp_path_factory):
+    return nvidia.downloaded(tmp_path_factory.mktemp("isaaclab"))
+
+
+@pytest.mark.parametrize("settings", [{}, {"options": {"state_space": 4}}, {"options": {"state_space": -1}}, {"name": ALONE},
+                                      {"name": ALONE, "options": {"state_space": 4}}, {"options": {"only_near_falls": True}}])
+def test_steps_of_isaac_lab_s_own_classes_equal_counting(envs, monkeypatch, settings):
+    """Their reset, step, state and spaces; the fake of this folder is what stands in for a simulator."""
+    import isaaclab.app
+
+    monkeypatch.setattr(isaaclab.app, "STARTED", [{}])
+    many, one = nvidia.classes(monkeypatch, envs)
+    monkeypatch.setattr(sys.modules["isaaclab.envs"], "FakeDirectMARLEnv", many, raising=False)
+    monkeypatch.setattr(sys.modules["isaaclab.envs"], "FakeDirectRLEnv", one, raising=False)
+    import isaaclab_tasks.utils
+
+    assert issubclass(isaaclab_tasks.FakeManyEnv, many) and issubclass(isaaclab_tasks.FakeOneEnv, one)
+    parse = isaaclab_tasks.utils.parse_env_cfg
+    monkeypatch.setattr(isaaclab_tasks.utils, "parse_env_cfg", lambda *args, **words: nvidia.complete(parse(*args, **words)))
+    if "only_near_falls" in settings.get("options", {}):
+        return check_a_lonely_end(made(**settings))
+    check_against_counting(made(**settings))
