@@ -53,7 +53,7 @@ def literal(env, steps, limit=6):
     for _ in range(steps):
         progress += 1
         late = progress >= limit
-        fell = episode % 2 == 0 and progress >= 2 + env % 4
+        fell = episode % 2 == 0 and progress >= 2 + env % 5
         yield episode, progress, fell and not late, late
         episode, progress = (episode + 1, 0) if fell or late else (episode, progress)
 
@@ -143,15 +143,19 @@ def test_own_random_numbers_go_on_where_they_stopped():
     assert torch.equal(torch.cat((first, second)), torch.rand(6))
 
 
-def test_a_simulation_that_blows_up_ends_its_episode_and_begins_another():
+@pytest.mark.parametrize("when", [2, 6])
+def test_a_simulation_that_blows_up_ends_its_episode_and_begins_another(when):
+    """As a failure, also in the step in which its time is over."""
     env = made()
     env.reset(0)
     actions = (torch.zeros(ENVS, 20), torch.zeros(ENVS, 20))
-    env.step(actions)
+    for _ in range(when - 1):
+        env.step(actions)
     env.task.blow_up[2] = True
     step = env.step(actions)
     env.task.blow_up[2] = False
     assert step.terminated.tolist() == [False, False, True, False, False] == [bool(x) for x in step.metrics["diverged"]]
+    assert step.truncated.tolist() == [when == 6, when == 6, False, when == 6, when == 6]
     assert torch.isfinite(step.next_state).all() and not step.next_state[2].any() and step.reward[2] == 0.0
     assert row(env.step(actions).next_state[2, 0]) == [2, 2, 1]
 

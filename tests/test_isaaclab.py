@@ -42,7 +42,7 @@ def literal(env, steps, limit=6):
     episode, count = 1, 0
     for _ in range(steps):
         count += 1
-        fell, late = episode % 2 == 0 and count >= 2 + env % 4, count >= limit
+        fell, late = episode % 2 == 0 and count >= 2 + env % 5, count >= limit
         yield episode, count, fell, late and not fell
         episode, count = (episode + 1, 0) if fell or late else (episode, count)
 

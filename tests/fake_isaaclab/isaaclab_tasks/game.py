@@ -1,5 +1,5 @@
 """A game that counts, as the methods that a direct environment's task has. What is seen: env, episode, step of the episode and
-a position that actions move. In every second episode it falls after 2 + env % 4 steps; the time limit is 6."""
+a position that actions move. In every second episode it falls after 2 + env % 5 steps; the time limit is 6."""
 
 import torch
 
@@ -28,7 +28,7 @@ class CountingTask:
         return self.live
 
     def _ends(self):
-        fallen = (self.episode % 2 == 0) & (self.episode_length_buf >= 2 + self.row % 4)
+        fallen = (self.episode % 2 == 0) & (self.episode_length_buf >= 2 + self.row % 5)
         return fallen, self.episode_length_buf >= self.max_episode_length - 1
 
     def _reset_idx(self, env_ids):

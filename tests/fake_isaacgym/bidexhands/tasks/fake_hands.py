@@ -1,5 +1,5 @@
 """A game that counts, behind the buffers of a hand task. What is seen: [env, episode, progress] / 100 and a position that the
-actions move, in each hand's block and in the tail. In every second episode the object falls after 2 + env % 4 steps."""
+actions move, in each hand's block and in the tail. In every second episode the object falls after 2 + env % 5 steps."""
 
 import os
 
@@ -49,7 +49,7 @@ class FakeHands(BaseTask):
         self.obs_buf[self.blow_up] = float("nan")
         self.rew_buf[:] = self.progress_buf + self.position
         self.successes[:] = torch.where(self.progress_buf >= 4, torch.ones_like(self.successes), self.successes)
-        fallen = (self.episode % 2 == 0) & (self.progress_buf >= 2 + row % 4)
+        fallen = (self.episode % 2 == 0) & (self.progress_buf >= 2 + row % 5)
         self.reset_buf[:] = (fallen | (self.progress_buf >= self.max_episode_length)).long()
         ended = self.reset_buf.float()
         self.consecutive_successes[:] = torch.where(ended > 0, self.successes, self.consecutive_successes).mean()
