@@ -5,8 +5,10 @@ observations and rewards these are (Lowe et al., 2017; Mordatch and Abbeel, 2018
 velocity after the push instead of before, continuous pushes point the other way, a disc of simple_spread always collides
 with itself. Only where two discs lie at exactly the same place, which would be NaN there, do they not push each other here.
 
-A world is a row of one table [E, W]: positions of agents and landmarks, velocities of those agents that move, words spoken,
-colours and places of the goals, a zero. Every observation is a difference of two columns of it.
+The worlds are the columns of one table [W, E]: positions of agents and landmarks, velocities of those agents that move, words
+spoken, colours and places of the goals, a zero. Every number seen is a difference of two of its rows. Environments lie side by
+side in memory, so that an operation on few numbers of many worlds is one on long vectors; views of the table have the usual
+axes [E, ...].
 """
 
 from dataclasses import dataclass
@@ -27,7 +29,7 @@ CONTACT_MARGIN = 1e-3  # [m] over which a contact sets in
 MOVES = 5  # stay, left, right, down, up
 TINY = 1e-12  # [m]
 REACHED = 0.1  # [m] mpe2's distance within which a landmark counts as covered
-Sight = Tuple[str, int, str, int]  # of two columns: group and place, less group and place
+Sight = Tuple[str, int, str, int]  # of two rows: group and place, less group and place
 
 
 @dataclass
@@ -82,10 +84,7 @@ class ParticleTask:
 
     def step(self, actions: Tuple[Tensor, ...]) -> Step:
         """Act, move, observe, reward, reset, observe again."""
-        moves, words = self._meaning(actions)
-        self._move(moves)
-        if words is not None:
-            self.speech.copy_(words)
+        self._act(actions)
         self.progress.add_(1)
         truncated = self.progress >= self.spec.max_episode_steps
         next_obs, next_state = self.observe()
@@ -98,8 +97,8 @@ class ParticleTask:
 
     def observe(self) -> Tuple[Tuple[Tensor, ...], Tensor]:
         """Observations A x [E, O_i] and the state [E, 1, S], which is all of them in a row, as new tensors."""
-        pairs = self.table.index_select(1, self._columns)
-        seen = torch.sub(*pairs.split(pairs.shape[1] // 2, 1))
+        pairs = self.table.index_select(0, self._rows)
+        seen = torch.sub(*pairs.chunk(2)).t()
         return seen.split(self._widths, 1), seen[:, None]
 
     def state_dict(self) -> Dict[str, Any]:
@@ -133,28 +132,33 @@ class ParticleTask:
     # The world.
 
     def _lay_out(self, num_envs: int, device: torch.device) -> None:
-        """The table and views of its groups of columns."""
+        """The table, views of its groups of rows, and room for worlds to come."""
         agents, movers = len(self.names), len(self.movers)
         sizes = {"agent": 2 * agents, "landmark": 2 * self.landmarks, "velocity": 2 * movers,
                  "speech": self.words * len(self.speakers), "colour": 3 * self.goals, "goal": 2 * self.goals, "zero": 1}
         self._starts = dict(zip(sizes, [0, *accumulate(sizes.values())]))
-        self.table = torch.zeros(num_envs, sum(sizes.values()), dtype=self.dtype, device=device)
-        parts = dict(zip(sizes, self.table.split(list(sizes.values()), 1)))
-        self.agent = parts["agent"].view(num_envs, agents, 2)  # [E, A, 2] m
-        self.landmark = parts["landmark"].view(num_envs, self.landmarks, 2)  # [E, L, 2] m
-        self.velocity = parts["velocity"].view(num_envs, movers, 2)  # [E, M, 2] m/s
-        self.speech = parts["speech"]  # [E, speakers x words]
-        self.goal_colour = parts["colour"].view(num_envs, self.goals, 3)
-        self.goal = parts["goal"].view(num_envs, self.goals, 2)  # [E, G, 2] m, places of landmarks
+        self.table = torch.zeros(sum(sizes.values()), num_envs, dtype=self.dtype, device=device)
+        parts = dict(zip(sizes, self.table.split(list(sizes.values()))))
+        self.agent = points(parts["agent"])  # [E, A, 2] m
+        self.landmark = points(parts["landmark"])  # [E, L, 2] m
+        self.place = points(self.table[:2 * (agents + self.landmarks)])  # [E, A + L, 2] m, both
+        self.velocity = points(parts["velocity"])  # [E, M, 2] m/s
+        self.speech = parts["speech"].t()  # [E, speakers x words]
+        self.goal_colour = parts["colour"].t()  # [E, 3G]
+        self.goal = points(parts["goal"])  # [E, G, 2] m, places of landmarks
         self._moving = self.agent[:, agents - movers:]  # [E, M, 2] m
-        self._resting = self.table.new_zeros(num_envs, sizes["velocity"] + sizes["speech"])
+        self._next = torch.zeros_like(self.table)  # worlds to come: drawn places and goals, the rest zero
+        fresh = dict(zip(sizes, self._next.split(list(sizes.values()))))
+        self._next_places = self._next[:2 * (agents + self.landmarks)]
+        self._next_landmark, self._next_goal = points(fresh["landmark"]), points(fresh["goal"])
+        self._next_colour = fresh["colour"].t()
 
     def _index_sights(self, device: torch.device) -> None:
         sights = self.sights()
         self._widths = [len(part) for part in sights]
         row = [sight for part in sights for sight in part]
-        columns = [self._starts[a] + i for a, i, _, _ in row] + [self._starts[b] + j for _, _, b, j in row]
-        self._columns = torch.tensor(columns, device=device)
+        rows = [self._starts[a] + i for a, i, _, _ in row] + [self._starts[b] + j for _, _, b, j in row]
+        self._rows = torch.tensor(rows, device=device)
 
     def _spaces(self) -> Tuple:
         spaces = []
@@ -198,47 +202,46 @@ class ParticleTask:
                 rows[choice, 2 * len(self.movers) + self.words * self.speakers.index(agent) + word] = 1.0
         return rows
 
-    def _meaning(self, actions: Tuple[Tensor, ...]) -> Tuple[Tensor, Optional[Tensor]]:
-        """Pushes [E, 2M] within [-1, 1], and words [E, speakers x words] where anybody speaks."""
+    def _act(self, actions: Tuple[Tensor, ...]) -> None:
+        """Move as the actions push, and say what they say."""
         action, pushes = torch.cat(actions, 1), 2 * len(self.movers)
         if self.cfg.continuous:
-            taken = action.index_select(1, self._action_columns)
+            taken = action.t().index_select(0, self._action_columns).t()
             moves, words = taken[:, :pushes] - taken[:, pushes:2 * pushes], taken[:, 2 * pushes:]
         else:
             rows = self._action_rows.index_select(0, (action + self._row_starts).flatten())
             taken = rows.view(action.shape[0], len(self.names), -1).sum(1)
             moves, words = taken[:, :pushes], taken[:, pushes:]
-        return moves, words if self.speakers else None
+        self._move(moves.unflatten(1, (-1, 2)))
+        if self.speakers:
+            self.speech.copy_(words)
 
     def _move(self, moves: Tensor) -> None:
-        """A step of SECONDS with pushes [E, 2M]."""
-        change = moves.view(self.velocity.shape).to(self.dtype) * (PUSH * SECONDS)
-        if self.collide:
-            change = change + contact_forces(self.agent, 2.0 * self.radius) * SECONDS
+        """A step of SECONDS with pushes [E, M, 2] within [-1, 1]."""
+        depths = penetrations(self.agent, 2.0 * self.radius) if self.collide else None
         if self.cfg.version == "v3":
             self._moving.add_(self.velocity, alpha=SECONDS)
-        self.velocity.mul_(1.0 - DAMPING).add_(change)
+        self.velocity.mul_(1.0 - DAMPING).add_(moves, alpha=PUSH * SECONDS)
+        if self.collide:
+            self.velocity.add_(depths, alpha=CONTACT_FORCE * SECONDS)
         if self.cfg.version == "v2":
             self._moving.add_(self.velocity, alpha=SECONDS)
 
     def _start_episodes(self, mask: Tensor) -> None:
         """Where mask [E]: all places and goals are drawn anew, in every environment on its own."""
-        shape = (mask.shape[0], len(self.names) + self.landmarks, 2)
-        draw = torch.rand(shape, generator=self.random, device=mask.device, dtype=self.dtype).mul_(2.0).sub_(1.0)
-        parts = [draw.flatten(1), self._resting]
+        self._next_places.uniform_(-1.0, 1.0, generator=self.random)
         if self.goals:
-            parts += self._draw_goals(draw[:, len(self.names):])
-        parts.append(self.table[:, -1:])
-        torch.where(mask[:, None], torch.cat(parts, 1), self.table, out=self.table)
+            self._draw_goals()
+        torch.where(mask, self._next, self.table, out=self.table)
         self.progress.masked_fill_(mask, 0)
         self.started(mask)
 
-    def _draw_goals(self, landmark: Tensor) -> List[Tensor]:
-        """Colours [E, 3G] and places [E, 2G] of goals among landmarks [E, L, 2]."""
-        envs = landmark.shape[0]
-        index = torch.randint(self.landmarks, (envs, self.goals), generator=self.random, device=landmark.device)
-        colours = self._colours.index_select(0, index.flatten()).view(envs, -1)
-        return [colours, landmark.gather(1, index[..., None].expand(-1, -1, 2)).flatten(1)]
+    def _draw_goals(self) -> None:
+        """Colours and places of goals among the landmarks of the worlds to come."""
+        envs = self._next.shape[1]
+        index = torch.randint(self.landmarks, (envs, self.goals), generator=self.random, device=self._next.device)
+        self._next_colour.copy_(self._colours.index_select(0, index.flatten()).view(envs, -1))
+        self._next_goal.copy_(self._next_landmark.gather(1, index[..., None].expand(-1, -1, 2)))
 
 
 def check(cfg: ParticleCfg) -> None:
@@ -256,17 +259,22 @@ def check_ratio(local_ratio: float) -> None:
         raise ValueError("task.local_ratio=%g must lie within [0, 1]: the share of an agent's own reward" % local_ratio)
 
 
+def points(rows: Tensor) -> Tensor:
+    """Rows [2n, E] of a table, seen as [E, n, 2]."""
+    return rows.unflatten(0, (-1, 2)).permute(2, 0, 1)
+
+
 def distance(one: Tensor, other: Tensor) -> Tensor:
     """[...] m between points [..., 2]."""
     return torch.hypot(*(one - other).unbind(-1))
 
 
-def contact_forces(place: Tensor, touching: float) -> Tensor:
-    """[E, A, 2] N that discs at [E, A, 2] feel from all others closer than `touching` m, or little farther."""
+def penetrations(place: Tensor, touching: float) -> Tensor:
+    """[E, A, 2] m of penetration that discs at [E, A, 2] feel from all others closer than `touching` m, or little farther."""
     away = place[:, :, None] - place[:, None]  # [E, A, A, 2]
     apart = torch.hypot(*away.unbind(-1))
     penetration = F.softplus(touching - apart, beta=1.0 / CONTACT_MARGIN)
-    return (away * (penetration / apart.clamp_min(TINY) * CONTACT_FORCE)[..., None]).sum(2)
+    return (away * penetration.div_(apart.clamp_min_(TINY))[..., None]).sum(2)
 
 
 def landmark_sights(agent: int, landmarks: int) -> List[Sight]:

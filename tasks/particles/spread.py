@@ -45,6 +45,10 @@ class SimpleSpread(ParticleTask):
         self.movers, self.landmarks = tuple(range(cfg.agents)), cfg.landmarks
         super().__init__(cfg, num_envs, device, dtype)
         self.collisions = torch.zeros(num_envs, device=device)  # [E] colliding pairs, summed over the episode's steps
+        self._touching = torch.full((cfg.agents, cfg.agents), 2.0 * self.radius, dtype=dtype, device=device)  # [m]
+        self._self_hits = cfg.agents if cfg.version == "v2" else 0
+        if cfg.version == "v3":
+            self._touching.fill_diagonal_(0.0)  # never, not even of itself
 
     def sights(self) -> List[List[Sight]]:
         """Own velocity and place, landmarks and the other agents from there, and what these say: never anything."""
@@ -53,16 +57,14 @@ class SimpleSpread(ParticleTask):
                 + [("zero", 0, "zero", 0)] * (2 * (len(self.movers) - 1)) for i in self.movers]
 
     def score(self, ended: Tensor) -> Tuple[Tensor, Dict[str, Tensor]]:
-        nearest = distance(self.agent[:, :, None], self.landmark[:, None]).amin(1)  # [E, L]
-        touching = distance(self.agent[:, :, None], self.agent[:, None]) < 2.0 * self.radius  # [E, A, A]
-        hits = touching.sum(2, dtype=self.dtype)  # [E, A], itself included
-        local = self.cfg.local_ratio
-        rewards = hits * -local - nearest.sum(1, keepdim=True) * (1.0 - local)
-        if self.cfg.version == "v3":
-            rewards = rewards + local
-        pairs = (hits.sum(1) - len(self.movers)).float() * 0.5
+        agents, local = len(self.movers), self.cfg.local_ratio
+        apart = distance(self.agent[:, :, None], self.place[:, None])  # [E, A, A + L]
+        nearest = apart[:, :, agents:].amin(1)  # [E, L]
+        hits = (apart[:, :, :agents] < self._touching).sum(2, dtype=self.dtype)  # [E, A]
+        rewards = (hits * -local).sub_(nearest.sum(1, keepdim=True), alpha=1.0 - local)
+        pairs = (hits.sum(1) - self._self_hits).float() * 0.5
         self.collisions += pairs
-        success = (nearest < REACHED).all(1) & (pairs == 0.0) & ended
+        success = (nearest.amax(1) < REACHED) & (pairs == 0.0) & ended
         return rewards, {"success": success.float(), "distance": nearest.mean(1).float(),
                          "collisions": self.collisions.clone()}
 
