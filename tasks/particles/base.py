@@ -19,14 +19,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from harl_isaac.env import Box, Discrete, EnvSpec, Step
+from harl_isaac.env import EnvSpec, Step
+from harl_isaac.tasks.particles.actions import ActionReader
 
 SECONDS = 0.1  # [s] of a step
 DAMPING = 0.25  # share of the velocity that a step takes away
 PUSH = 5.0  # [N] of a whole action; every disc weighs 1 kg
 CONTACT_FORCE = 100.0  # [N/m] of penetration
 CONTACT_MARGIN = 1e-3  # [m] over which a contact sets in
-MOVES = 5  # stay, left, right, down, up
+GREY, BLUE = (0.25, 0.25, 0.25), (0.35, 0.35, 0.85)  # mpe2's
 TINY = 1e-12  # [m]
 REACHED = 0.1  # [m] mpe2's distance within which a landmark counts as covered
 Sight = Tuple[str, int, str, int]  # of two rows: group and place, less group and place
@@ -56,6 +57,7 @@ class ParticleTask:
     landmark_radius: float  # [m]
     collide = False  # agents push each other
     metrics = ("success", "distance")
+    control_seconds = SECONDS
 
     def __init__(self, cfg: ParticleCfg, num_envs: int, device: torch.device, dtype: torch.dtype = torch.float32):
         check(cfg)
@@ -63,13 +65,14 @@ class ParticleTask:
         self.random = torch.Generator(device=device)
         self._lay_out(num_envs, device)
         self._index_sights(device)
-        self._index_actions(device)
+        self._read = ActionReader(len(self.names), self.movers, self.speakers, self.words, cfg.continuous,
+                                  cfg.version == "v2", device)
         self.progress = torch.zeros(num_envs, dtype=torch.int32, device=device)  # [E] steps in this episode
         self._colours = torch.tensor(self.palette, dtype=dtype, device=device)  # [L, 3]
         self._all = torch.ones(num_envs, dtype=torch.bool, device=device)
         self._none = ~self._all
         self.spec = EnvSpec(
-            num_envs=num_envs, agents=self.names, obs_sizes=tuple(self._widths), actions=self._spaces(),
+            num_envs=num_envs, agents=self.names, obs_sizes=tuple(self._widths), actions=self._read.spaces,
             state_size=sum(self._widths), max_episode_steps=cfg.episode_length, device=device,
             reward_agents=1 if cfg.reward == "team" else len(self.names), metrics=self.metrics)
 
@@ -84,7 +87,10 @@ class ParticleTask:
 
     def step(self, actions: Tuple[Tensor, ...]) -> Step:
         """Act, move, observe, reward, reset, observe again."""
-        self._act(actions)
+        pushes, words = self._read(actions)
+        self._move(pushes)
+        if words is not None:
+            self.speech.copy_(words)
         self.progress.add_(1)
         truncated = self.progress >= self.spec.max_episode_steps
         next_obs, next_state = self.observe()
@@ -112,6 +118,17 @@ class ParticleTask:
     def close(self) -> None:
         """Nothing to release."""
 
+    def discs(self) -> Tuple[Tensor, Tensor, Tensor]:
+        """What a picture shows: centres [E, n, 2] m, colours [E, n, 3], landmarks before agents; words [E, speakers, words]."""
+        envs, marks = self.spec.num_envs, self._colours if self.palette else self.table.new_tensor(GREY)
+        colours = torch.cat((marks.expand(envs, self.landmarks, 3), self.agent_colours()), 1)
+        words = self.speech.reshape(envs, len(self.speakers), self.words)
+        return torch.cat((self.landmark, self.agent), 1), colours, words
+
+    def radii(self) -> List[float]:
+        """[n] m of the discs."""
+        return [self.landmark_radius] * self.landmarks + [self.radius] * len(self.names)
+
     # What a scenario says, beside its attributes.
 
     def sights(self) -> List[List[Sight]]:
@@ -121,6 +138,10 @@ class ParticleTask:
     def score(self, ended: Tensor) -> Tuple[Tensor, Dict[str, Tensor]]:
         """Rewards [E, A] and metrics of the running episodes, of which those with ended [E] are over now."""
         raise NotImplementedError
+
+    def agent_colours(self) -> Tensor:
+        """[E, A, 3] as pictures show them."""
+        return self.table.new_tensor(BLUE).expand(self.spec.num_envs, len(self.names), 3)
 
     def buffers(self) -> Dict[str, Tensor]:
         """Tensors [E, ...] that a checkpoint must hold."""
@@ -160,68 +181,12 @@ class ParticleTask:
         rows = [self._starts[a] + i for a, i, _, _ in row] + [self._starts[b] + j for _, _, b, j in row]
         self._rows = torch.tensor(rows, device=device)
 
-    def _spaces(self) -> Tuple:
-        spaces = []
-        for i in range(len(self.names)):
-            moves, words = MOVES if i in self.movers else 0, self.words if i in self.speakers else 0
-            spaces.append(Box(moves + words, 0.0, 1.0) if self.cfg.continuous else Discrete((moves or 1) * (words or 1)))
-        return tuple(spaces)
-
-    def _index_actions(self, device: torch.device) -> None:
-        """Of numbers: the columns that push ahead, those that push back, the words. Of choices: what each of them means."""
-        ahead, back, words, rows, start = [], [], [], [], 0
-        width = 2 * len(self.movers) + self.words * len(self.speakers)
-        for i, space in enumerate(self._spaces()):
-            if isinstance(space, Discrete):
-                rows.append(self._choices(i, space.n, width))
-                continue
-            if i in self.movers:
-                ahead += [start + 2, start + 4]
-                back += [start + 1, start + 3]
-            if i in self.speakers:
-                words += range(start + space.size - self.words, start + space.size)
-            start += space.size
-        if self.cfg.version == "v2":
-            ahead, back = back, ahead
-        self._action_columns = torch.tensor(ahead + back + words, device=device)
-        if rows:
-            self._action_rows = torch.cat(rows).to(device)  # [sum of choices, width]
-            starts = [0, *accumulate(len(part) for part in rows)][:-1]
-            self._row_starts = torch.tensor(starts, device=device)
-
-    def _choices(self, agent: int, count: int, width: int) -> Tensor:
-        """[count, width] pushes and words of one agent's choices: a word for each move, all moves for a word in turn."""
-        rows = torch.zeros(count, width, dtype=self.dtype)
-        moves = MOVES if agent in self.movers else 1
-        for choice in range(count):
-            move, word = choice % moves, choice // moves
-            if move:
-                axis = 2 * self.movers.index(agent) + (move - 1) // 2
-                rows[choice, axis] = 1.0 if move % 2 == 0 else -1.0
-            if agent in self.speakers:
-                rows[choice, 2 * len(self.movers) + self.words * self.speakers.index(agent) + word] = 1.0
-        return rows
-
-    def _act(self, actions: Tuple[Tensor, ...]) -> None:
-        """Move as the actions push, and say what they say."""
-        action, pushes = torch.cat(actions, 1), 2 * len(self.movers)
-        if self.cfg.continuous:
-            taken = action.t().index_select(0, self._action_columns).t()
-            moves, words = taken[:, :pushes] - taken[:, pushes:2 * pushes], taken[:, 2 * pushes:]
-        else:
-            rows = self._action_rows.index_select(0, (action + self._row_starts).flatten())
-            taken = rows.view(action.shape[0], len(self.names), -1).sum(1)
-            moves, words = taken[:, :pushes], taken[:, pushes:]
-        self._move(moves.unflatten(1, (-1, 2)))
-        if self.speakers:
-            self.speech.copy_(words)
-
-    def _move(self, moves: Tensor) -> None:
+    def _move(self, pushes: Tensor) -> None:
         """A step of SECONDS with pushes [E, M, 2] within [-1, 1]."""
         depths = penetrations(self.agent, 2.0 * self.radius) if self.collide else None
         if self.cfg.version == "v3":
             self._moving.add_(self.velocity, alpha=SECONDS)
-        self.velocity.mul_(1.0 - DAMPING).add_(moves, alpha=PUSH * SECONDS)
+        self.velocity.mul_(1.0 - DAMPING).add_(pushes, alpha=PUSH * SECONDS)
         if self.collide:
             self.velocity.add_(depths, alpha=CONTACT_FORCE * SECONDS)
         if self.cfg.version == "v2":

@@ -52,3 +52,7 @@ class SimpleReference(ParticleTask):
         success = (left < REACHED).all(1) & ended
         rewards = left * -self.cfg.local_ratio - mean * (1.0 - self.cfg.local_ratio)
         return rewards, {"success": success.float(), "distance": mean[:, 0].float()}
+
+    def agent_colours(self) -> Tensor:
+        """Of the landmark that an agent is to go to."""
+        return self.goal_colour.unflatten(1, (-1, 3)).flip(1)

@@ -45,3 +45,8 @@ class SimpleSpeakerListener(ParticleTask):
         left = distance(self.agent[:, 1:], self.goal)  # [E, 1]
         success = (left[:, 0] < REACHED) & ended
         return left.square().neg().expand(-1, 2), {"success": success.float(), "distance": left[:, 0].float()}
+
+    def agent_colours(self) -> Tensor:
+        """The listener's is that of the landmark that it is to go to, a shade lighter."""
+        listener = self.goal_colour[:, None] + 0.3
+        return torch.cat((torch.full_like(listener, 0.25), listener), 1)
