@@ -103,8 +103,8 @@ class ParticleTask:
 
     def observe(self) -> Tuple[Tuple[Tensor, ...], Tensor]:
         """Observations A x [E, O_i] and the state [E, 1, S], which is all of them in a row, as new tensors."""
-        pairs = self.table.index_select(0, self._rows)
-        seen = torch.sub(*pairs.chunk(2)).t()
+        torch.index_select(self.table, 0, self._rows, out=self._pairs)
+        seen = torch.sub(*self._pairs.chunk(2)).t()
         return seen.split(self._widths, 1), seen[:, None]
 
     def state_dict(self) -> Dict[str, Any]:
@@ -180,6 +180,7 @@ class ParticleTask:
         row = [sight for part in sights for sight in part]
         rows = [self._starts[a] + i for a, i, _, _ in row] + [self._starts[b] + j for _, _, b, j in row]
         self._rows = torch.tensor(rows, device=device)
+        self._pairs = self.table.new_empty(len(rows), self.table.shape[1])
 
     def _move(self, pushes: Tensor) -> None:
         """A step of SECONDS with pushes [E, M, 2] within [-1, 1]."""
