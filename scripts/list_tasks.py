@@ -6,6 +6,7 @@ from rich.table import Table
 
 from harl_isaac.config import TASKS, settings
 from harl_isaac.env import Box, Discrete
+from harl_isaac.tasks import FAMILIES
 
 
 def short(space) -> str:
@@ -28,7 +29,8 @@ def main() -> None:
     table = Table("task", "agents", "observations", "actions", "state", "episode", "engines", box=None)
     for column in table.columns:
         column.no_wrap = True
-    for name in sorted(TASKS):
+    others = [name for name in sorted(TASKS) if name.partition("/")[0] in FAMILIES]  # a process can make one of them at most
+    for name in sorted(set(TASKS) - set(others)):
         try:
             env = settings(TASKS, name).make(1, torch.device("cpu"), "auto")
         except (ImportError, ValueError) as error:
@@ -39,7 +41,10 @@ def main() -> None:
         table.add_row(name, row(spec.agents, ", "), row((str(size) for size in spec.obs_sizes), " "),
                       row((short(space) for space in spec.actions), " "), str(spec.state_size),
                       "%d steps" % spec.max_episode_steps, engines)
-    Console(width=max(150, Console().width)).print(table)
+    console = Console(width=max(150, Console().width))
+    console.print(table)
+    console.print("\nwith simulators of your own (docs/isaacgym.md, docs/isaaclab.md): %s, or any other name of theirs" % (
+        ", ".join(others)))
 
 
 if __name__ == "__main__":
