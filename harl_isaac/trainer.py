@@ -63,12 +63,12 @@ class Trainer:
             while self.steps < cfg.total_steps and not stop.asked:
                 try:
                     numbers = self.iterate()
+                    self.logger.iteration(self.iteration, self.steps, numbers)
+                    if _due(self.iteration, cfg.eval.interval):
+                        self.evaluate()
                 except SimulatorError:
-                    self.save("latest")  # as after the iteration before
+                    self.save("latest")  # as after the last whole iteration
                     raise
-                self.logger.iteration(self.iteration, self.steps, numbers)
-                if _due(self.iteration, cfg.eval.interval):
-                    self.evaluate()
                 if _due(self.iteration, cfg.checkpoint.interval):
                     self.save("latest")
                 if _due(self.iteration, cfg.checkpoint.keep_every):
