@@ -21,4 +21,5 @@ TASKS = {
     "mamujoco/Reacher": "harl_isaac.tasks.mamujoco.reacher:ReacherCfg",
     "mamujoco/Swimmer": "harl_isaac.tasks.mamujoco.swimmer:SwimmerCfg",
     "mamujoco/Walker2d": "harl_isaac.tasks.mamujoco.walker2d:Walker2dCfg",
+    "pettingzoo": "harl_isaac.adapters.pettingzoo:PettingZooCfg",
 }
