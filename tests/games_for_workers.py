@@ -85,6 +85,8 @@ class Clumsy(Walk):
             time.sleep(1000)
         if self.what == "exit":
             os._exit(3)
+        if self.what == "leave":
+            raise SystemExit(4)
         if self.what == "segfault":
             ctypes.string_at(0)
 
