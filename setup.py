@@ -8,8 +8,8 @@ SIMULATION = [name + '; python_version >= "3.11"' for name in (
     "mujoco>=4.0,<5", "gymnasium-robotics>=1.4,<2", "imageio-ffmpeg>=0.5")]
 PLOT = ["matplotlib>=3.5"]
 WARP = ['mujoco-warp>=4.0,<5; python_version >= "3.11"']
-PETTINGZOO = ['mpe2>=1.1,<2; python_version >= "3.10"']
-TEST = ["pytest>=7", "vermin>=1.6"] + PLOT
+PETTINGZOO = ['mpe2>=1.1,<2; python_version >= "3.11"']
+TEST = ["pytest>=7", "vermin>=1.6"] + PLOT + PETTINGZOO
 
 
 def packages():
