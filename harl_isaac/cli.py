@@ -13,7 +13,7 @@ from hydra import main as hydra_main  # noqa: E402
 from omegaconf import DictConfig, OmegaConf  # noqa: E402
 
 from harl_isaac import checkpoint  # noqa: E402
-from harl_isaac.command_line import CONFIG, check_command_line, overrides_in  # noqa: E402
+from harl_isaac.command_line import CONFIG, check_command_line, overrides_in, with_free_keys  # noqa: E402
 from harl_isaac.config import admit, differences, register, to_run  # noqa: E402
 from harl_isaac.env import SimulatorError  # noqa: E402
 from harl_isaac.runs import new_run, read_overrides, saved_config  # noqa: E402
@@ -25,7 +25,7 @@ USER_ERRORS = (ValueError, OSError, FloatingPointError)  # with a message meant 
 def main() -> None:
     """What `launch.train` goes on with. Exit code 2 for a mistake of the user's, after one line."""
     try:
-        sys.argv[1:] = with_saved_overrides(sys.argv[1:])
+        sys.argv[1:] = with_free_keys(with_saved_overrides(sys.argv[1:]))
         admit(name for word in sys.argv[1:] if word.startswith("task=") for name in word[len("task="):].split(","))
         register()
         if {"-h", "--help"} & set(sys.argv):

@@ -65,12 +65,12 @@ class Trainer:
             while self.steps < cfg.total_steps and not stop.asked:
                 try:
                     numbers = self.iterate()
+                    self.logger.iteration(self.iteration, self.steps, numbers)
+                    if _due(self.iteration, cfg.eval.interval):
+                        self.evaluate()
                 except SimulatorError:
-                    self.save("latest")  # as after the iteration before
+                    self.save("latest")  # as after the last whole iteration
                     raise
-                self.logger.iteration(self.iteration, self.steps, numbers)
-                if _due(self.iteration, cfg.eval.interval):
-                    self.evaluate()
                 if _due(self.iteration, cfg.checkpoint.interval):
                     self.save("latest")
                 if _due(self.iteration, cfg.checkpoint.keep_every):
@@ -109,8 +109,8 @@ class Trainer:
         """Evaluate, and keep the policy if it is the best so far."""
         cfg = self.cfg
         if self.eval_env is None:
-            exclusive = self.env.spec.exclusive
-            self.eval_env = self.env if exclusive else cfg.task.make(cfg.eval.episodes, self.env.spec.device, cfg.sim)
+            self.eval_env = self.env if self.env.spec.exclusive else cfg.task.make(
+                min(cfg.eval.episodes, cfg.num_envs), self.env.spec.device, cfg.sim)
         means = evaluate(self.eval_env, self.learner.actors, cfg.eval.episodes, cfg.seed + EVAL_SEED).means()
         if self.eval_env is self.env:
             self._begin_anew(self.env.reset(cfg.seed + self.iteration))

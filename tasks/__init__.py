@@ -24,6 +24,7 @@ TASKS = {
     "mpe/simple_reference": "harl_isaac.tasks.particles.reference:SimpleReferenceCfg",
     "mpe/simple_speaker_listener": "harl_isaac.tasks.particles.speaker_listener:SimpleSpeakerListenerCfg",
     "mpe/simple_spread": "harl_isaac.tasks.particles.spread:SimpleSpreadCfg",
+    "pettingzoo": "harl_isaac.adapters.pettingzoo:PettingZooCfg",
 }
 
 # Families whose tasks are other installs': any name of theirs is a task, those that come with them are listed.

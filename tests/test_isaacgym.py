@@ -256,7 +256,7 @@ def execute(script, *words, cwd):
 def test_every_entry_imports_isaac_gym_before_torch(tmp_path):
     """The fake refuses to come second, as the real one does."""
     small = ["num_envs=4", "device=cpu", "algo.rollout_length=3", "algo.hidden=[8]", "eval.episodes=2", "eval.interval=2",
-             "+task.options.env.startNoise=0.5"]
+             "task.options.env.startNoise=0.5"]
     trained = execute("train.py", "task=isaacgym/ShadowHandOver", "total_steps=24", *small, cwd=tmp_path)
     assert trained.returncode == 0, trained.stderr
     run = next(tmp_path.glob("runs/isaacgym/ShadowHandOver/happo/*"))

@@ -35,7 +35,7 @@ class IsaacLabCfg:
     headless: bool = True
     cameras: bool = False  # for tasks that observe pictures
     modules: List[str] = field(default_factory=lambda: ["isaaclab_tasks"])  # that register tasks, your own among them
-    options: Dict[str, Any] = field(default_factory=dict)  # +task.options.episode_length_s=2.5
+    options: Dict[str, Any] = field(default_factory=dict)  # task.options.episode_length_s=2.5
 
     def make(self, num_envs: int, device: torch.device, sim: str) -> "IsaacLabEnv":
         return IsaacLabEnv(self, num_envs, device)
