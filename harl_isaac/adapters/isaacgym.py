@@ -35,7 +35,7 @@ class IsaacGymCfg:
     episode_length: int = 0  # [control steps of 1/60 s], 0: the task's own
     headless: bool = True
     graphics_device: Optional[int] = None  # Vulkan's number; null: none if headless, else the compute device's
-    options: Dict[str, Any] = field(default_factory=dict)  # task.options.env.stiffnessScale=2.0, task.options.sim.substeps=4
+    options: Dict[str, Any] = field(default_factory=dict)  # task.options.env.startPositionNoise=0.02, task.options.sim.substeps=4
 
     def make(self, num_envs: int, device: torch.device, sim: str) -> "IsaacGymEnv":
         return IsaacGymEnv(self, num_envs, device)
