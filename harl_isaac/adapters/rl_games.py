@@ -130,8 +130,9 @@ class TaskEnv(IVecEnv):
         step = self.current = self.env.step(self.rows.actions(actions))
         if self.observer is not None:
             self.observer(step)
-        infos = {"time_outs": self.rows.each(step.truncated),
-                 "episode": {name: value[step.done] for name, value in step.metrics.items()}}
+        infos = {"time_outs": self.rows.each(step.truncated)}
+        if bool(step.done.any()):
+            infos["episode"] = {name: value[step.done] for name, value in step.metrics.items()}
         return self.look(), self.rows.reward(step.reward), self.rows.each(step.done).byte(), infos
 
     def look(self) -> Dict[str, Tensor]:

@@ -6,6 +6,8 @@ import tempfile
 from typing import Any, Dict, List, Optional, Tuple
 
 import torch
+
+from harl_isaac.adapters.rl_games import Rows, TaskEnv  # first: it says what to install where rl_games is missing
 from rl_games.algos_torch.a2c_continuous import A2CAgent
 from rl_games.algos_torch.a2c_discrete import DiscreteA2CAgent
 from rl_games.algos_torch.model_builder import ModelBuilder
@@ -13,7 +15,6 @@ from rl_games.common.algo_observer import AlgoObserver
 from rl_games.torch_runner import Runner
 from torch import Tensor, nn
 
-from harl_isaac.adapters.rl_games import Rows, TaskEnv
 from harl_isaac.algos.on_policy import explained_variance
 from harl_isaac.env import EnvSpec, MultiAgentEnv, Step, action_width, mask_width
 from harl_isaac.rollout import FEW_ROWS, write_side_by_side
