@@ -9,7 +9,7 @@ SIMULATION = [name + '; python_version >= "3.11"' for name in (
 PLOT = ["matplotlib>=3.5"]
 WARP = ['mujoco-warp>=4.0,<5; python_version >= "3.11"']
 RL_GAMES = ["rl-games>=1.6.5,<1.7"]
-TEST = ["pytest>=7", "vermin>=1.6"] + PLOT + [name + '; python_version >= "3.11"' for name in RL_GAMES]
+TEST = ["pytest>=7", "vermin>=1.6"] + PLOT + [name + '; python_version >= "3.11"' for name in ["mpe2>=1.1,<2"] + RL_GAMES]
 
 
 def packages():
