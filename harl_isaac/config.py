@@ -69,6 +69,12 @@ def settings(registry: Dict[str, str], name: str) -> Any:
     return replace(locate(registry[name])(), name=name)
 
 
+def filled(registry: Dict[str, str], values: Dict[str, Any]) -> Any:
+    """The settings of the task or algorithm `values["name"]` with these values in place of its defaults."""
+    schema = OmegaConf.structured(settings(registry, values["name"]))
+    return OmegaConf.to_object(OmegaConf.merge(schema, values))
+
+
 def register() -> None:
     """Tell hydra the schema, the tasks and the algorithms."""
     store = ConfigStore.instance()
