@@ -35,5 +35,5 @@ setup(
     install_requires=["torch>=2.0", "numpy>=1.21", "hydra-core>=1.3,<2", "pyyaml", "tensorboard", "rich"] + SIMULATION,
     extras_require={"warp": WARP, "plot": PLOT, "pettingzoo": PETTINGZOO, "rl-games": RL_GAMES, "test": TEST,
                     "all": WARP + TEST},
-    entry_points={"console_scripts": ["harl-train = harl_isaac.cli:main"]},
+    entry_points={"console_scripts": ["harl-train = harl_isaac.launch:train"]},
 )

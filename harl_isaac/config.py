@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass, field, fields, replace
 from importlib import import_module
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, Iterable, List, Optional
 
 import torch
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 
 from harl_isaac.algos import ALGOS
-from harl_isaac.tasks import TASKS
+from harl_isaac.tasks import FAMILIES, TASKS
 
 
 @dataclass
@@ -73,6 +73,14 @@ def filled(registry: Dict[str, str], values: Dict[str, Any]) -> Any:
     """The settings of the task or algorithm `values["name"]` with these values in place of its defaults."""
     schema = OmegaConf.structured(settings(registry, values["name"]))
     return OmegaConf.to_object(OmegaConf.merge(schema, values))
+
+
+def admit(names: Iterable[str]) -> None:
+    """Any name in a family of another install's tasks becomes a task; whether there is one shows when it is made."""
+    for name in names:
+        family, _, task = name.partition("/")
+        if task and family in FAMILIES:
+            TASKS.setdefault(name, FAMILIES[family])
 
 
 def register() -> None:

@@ -80,6 +80,7 @@ class EnvSpec:
     metrics: Tuple[str, ...] = ()  # names in Step.metrics
     has_action_mask: bool = False
     has_alive: bool = False
+    exclusive: bool = False  # a process holds one such environment, for training and evaluation
 
     @property
     def num_agents(self) -> int:

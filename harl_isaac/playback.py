@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Optional, Tuple
 
 from harl_isaac import checkpoint
-from harl_isaac.config import ALGOS, TASKS, choose_device, filled
+from harl_isaac.config import ALGOS, TASKS, admit, choose_device, filled
 from harl_isaac.env import MultiAgentEnv, SimulatorError
 from harl_isaac.rollout import JointPolicy
 from harl_isaac.runs import saved_config
@@ -23,6 +23,7 @@ def load_policy(run: str, num_envs: int, device: str, sim: str) -> Tuple[MultiAg
     file = best if best.is_file() else checkpoint.find(run)
     saved = checkpoint.load(file)
     config = saved_config(checkpoint.run_folder(file))
+    admit([config["task"]["name"]])
     task, algo = filled(TASKS, config["task"]), filled(ALGOS, config["algo"])
     env = task.make(num_envs, choose_device(device), sim)
     check_sizes(saved["sizes"], env.spec, "num_envs")

@@ -26,3 +26,16 @@ TASKS = {
     "mpe/simple_spread": "harl_isaac.tasks.particles.spread:SimpleSpreadCfg",
     "pettingzoo": "harl_isaac.adapters.pettingzoo:PettingZooCfg",
 }
+
+# Families whose tasks are other installs': any name of theirs is a task, those that come with them are listed.
+FAMILIES = {"isaacgym": "harl_isaac.adapters.isaacgym:IsaacGymCfg", "isaaclab": "harl_isaac.adapters.isaaclab:IsaacLabCfg"}
+KNOWN = {
+    "isaacgym": (
+        "ShadowHandBlockStack", "ShadowHandBottleCap", "ShadowHandCatchAbreast", "ShadowHandCatchOver2Underarm",
+        "ShadowHandCatchUnderarm", "ShadowHandDoorCloseInward", "ShadowHandDoorCloseOutward", "ShadowHandDoorOpenInward",
+        "ShadowHandDoorOpenOutward", "ShadowHandGraspAndPlace", "ShadowHandKettle", "ShadowHandLiftUnderarm", "ShadowHandOver",
+        "ShadowHandPen", "ShadowHandPushBlock", "ShadowHandReOrientation", "ShadowHandScissors", "ShadowHandSwingCup",
+        "ShadowHandSwitch", "ShadowHandTwoCatchUnderarm"),
+    "isaaclab": ("Isaac-Cart-Double-Pendulum-Direct-v0", "Isaac-Shadow-Hand-Over-Direct-v0"),
+}
+TASKS.update({"%s/%s" % (family, name): FAMILIES[family] for family, names in KNOWN.items() for name in names})

@@ -57,6 +57,8 @@ MISTAKES = {
     "task=SumGame algo=matd3 algo.buffer_size=1000000000000": r"a replay of 1000000000000 transitions needs .* GiB free; "
                                                               r"algo.buffer_size=\d+ would fit",
     "task=SumGame algo=had3qn": r"algo=had3qn needs choices \(Discrete, MultiDiscrete\); one has Box",
+    "task=isaacgym/ShadowHandPen": r"task=isaacgym/\.\.\. needs Isaac Gym and Bi-DexterousHands .*: install Isaac Gym Preview 4",
+    "task=isaaclab/Any-v0": r"task=isaaclab/\.\.\. needs Isaac Sim and Isaac Lab .*: install Isaac Sim and Isaac Lab",
     "sim=bullet": r"sim=bullet is unknown; possible: auto, mujoco, mujoco_warp",
     "device=cuda:7": r"device=cuda:7: this machine shows \d+ CUDA device\(s\)",
     "device=tpu": r"device=tpu is not a device; possible: auto, cpu, cuda",
