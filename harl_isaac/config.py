@@ -55,7 +55,7 @@ class RunCfg:
 
 
 # What a resumed run may change: nothing that its past depends on.
-RESUMABLE = ("total_steps", "device", "resume", "run_root", "eval", "checkpoint", "log")
+RESUMABLE = ("total_steps", "device", "resume", "run_root", "eval", "checkpoint", "log", "algo.replay_device")
 
 
 def locate(path: str) -> Any:
@@ -119,7 +119,7 @@ def differences(old: Dict, new: Dict, prefix: str = "") -> List[str]:
     """Settings that differ between two plain configurations, as "key: was ..., now ..."."""
     found = []
     for key in sorted(set(old) | set(new)):
-        if not prefix and key in RESUMABLE:
+        if prefix + key in RESUMABLE:
             continue
         was, now = old.get(key), new.get(key)
         if isinstance(was, dict) and isinstance(now, dict):

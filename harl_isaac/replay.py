@@ -2,23 +2,24 @@
 
 An environment's steps lie behind one another: what a step led to is the next row, and n steps are read in one piece. Only
 where an episode was truncated is it another, and that true successor lies in a smaller ring at the end. (A terminated
-step's is worth nothing.)
+step's is worth nothing.) What is read together lies together, because a large replay is read at the speed of memory's latency.
 """
 
-import os
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import torch
 from torch import Tensor
 
 from harl_isaac.env import EnvSpec, MultiAgentEnv, Step, action_width, mask_width
+from harl_isaac.memory import replay_place
 from harl_isaac.rollout import FEW_ROWS, to_env
 from harl_isaac.threads import one_thread
 
 GOES_ON, TERMINATED = 0, -1  # outcomes of a step; a truncated one's is the number of the truncation, from 1 on
 DTYPES = {"float32": None, "float16": torch.float16}  # of observations and states; None: torch's default
 KEPT = ("seen", "action", "reward", "outcome", "mask", "alive")
+INTEGER = {torch.float32: torch.int32, torch.float64: torch.int64}  # as wide
 
 
 @dataclass
@@ -34,20 +35,21 @@ class Batch:
     next_state: Tensor  # [B, K S]
     known: Tensor  # [B, 1] float: 0 where a truncated step's successor is no longer there
     alive: Tensor  # [B, A] float: 1 where the agent acted
-    next_alive: Tensor  # [B, A]
+    next_alive: Tensor  # [B, A]; as `alive` of the last step taken where it was truncated
     mask: List[Optional[Tensor]]  # A x [B, N_i] bool
     next_mask: List[Optional[Tensor]]  # all true at the successor of a truncated step, whose mask nobody tells
 
 
 class Replay:
-    """The last `capacity` transitions (whole steps of all environments) in tensors allocated once.
+    """The last `capacity` transitions (whole steps of all environments) in tensors allocated once, on the environments' device
+    or on the host, from where batches are copied (`place`: auto takes the host where the device is too small).
 
-    Raises ValueError, before anything is allocated, where they do not fit the device. Rooms for true successors suffice for
+    Raises ValueError, before anything is allocated, where they do not fit. Rooms for true successors suffice for
     episodes truncated after half of `max_episode_steps` on average; where they are more, the oldest are forgotten, and a
     transition that needs one is not `known`.
     """
 
-    def __init__(self, spec: EnvSpec, capacity: int, dtype: str = "float32"):
+    def __init__(self, spec: EnvSpec, capacity: int, dtype: str = "float32", place: str = "auto"):
         if capacity < spec.num_envs:
             raise ValueError("algo.buffer_size=%d holds not one step of num_envs=%d; give more" % (capacity, spec.num_envs))
         self.spec, self.envs, self.capacity = spec, spec.num_envs, capacity // spec.num_envs  # in steps
@@ -58,11 +60,11 @@ class Replay:
         self.choices = [mask_width(space) for space in spec.actions]
         shapes = self._shapes(DTYPES[dtype] or torch.get_default_dtype())
         self.bytes = sum(rows * width * torch.empty(0, dtype=kind).element_size() for rows, width, kind in shapes.values())
-        refuse_if_too_large(self.bytes, self.capacity * self.envs, spec.device)
+        self.device = replay_place(self.bytes, self.capacity * self.envs, spec.device, place)
         for name, (rows, width, kind) in shapes.items():
-            setattr(self, name, torch.zeros(rows, width, dtype=kind, device=spec.device))
+            setattr(self, name, torch.zeros(rows, width, dtype=kind, device=self.device))
         self.mask[self.ring:] = True
-        self.count = torch.zeros((), dtype=torch.long, device=spec.device)  # truncations so far
+        self.count = torch.zeros((), dtype=torch.long, device=self.device)  # truncations so far
         self.cursor, self.filled = 0, 0  # the row of what is seen now; steps stored
 
     def _shapes(self, dtype: torch.dtype) -> Dict[str, Any]:
@@ -70,9 +72,28 @@ class Replay:
         seen = sum(self.obs_sizes) + spec.state_agents * spec.state_size
         masks = sum(self.choices) if spec.has_action_mask else 0
         agents = spec.num_agents if spec.has_alive else 0
-        return {"seen": (wide, seen, dtype), "action": (self.ring, sum(self.widths), torch.get_default_dtype()),
-                "reward": (self.ring, spec.reward_agents, torch.get_default_dtype()),
-                "outcome": (self.ring, 1, torch.long), "mask": (wide, masks, torch.bool), "alive": (wide, agents, torch.bool)}
+        return {"seen": (wide, seen, dtype), "taken": (self.ring, self.joint + spec.reward_agents + 1, torch.get_default_dtype()),
+                "mask": (wide, masks, torch.bool), "alive": (wide, agents, torch.bool)}
+
+    @property
+    def joint(self) -> int:
+        """Width of all agents' actions."""
+        return sum(self.widths)
+
+    @property
+    def action(self) -> Tensor:
+        """[rows, all agents' widths] of `taken`."""
+        return self.taken[:, :self.joint]
+
+    @property
+    def reward(self) -> Tensor:
+        """[rows, R] of `taken`."""
+        return self.taken[:, self.joint:-1]
+
+    @property
+    def outcome(self) -> Tensor:
+        """[rows, 1] of `taken`: whole numbers in the place of a real one."""
+        return self.taken[:, -1:].view(INTEGER[self.taken.dtype])
 
     def see(self, step: Step) -> None:
         """What the agents are about to act on."""
@@ -86,47 +107,64 @@ class Replay:
         """The policies' padded actions [E, A, W] at what was seen last, and what they led to."""
         self._now("action").copy_(torch.cat([action[:, i, :width] for i, width in enumerate(self.widths)], 1))
         self._now("reward").copy_(step.reward)
-        number = self.count + step.truncated.cumsum(0)
-        self._now("outcome")[:, 0] = step.terminated * TERMINATED + step.truncated * number
-        self._succeed(step.truncated, number, torch.cat((*step.next_obs, step.next_state.flatten(1)), 1))
-        self.count += step.truncated.sum()
+        terminated, truncated = step.terminated.to(self.device), step.truncated.to(self.device)
+        number = self.count + truncated.cumsum(0)
+        self._now("outcome")[:, 0] = terminated * TERMINATED + truncated * number
+        self._succeed(truncated, number, self._now("alive"), torch.cat((*step.next_obs, step.next_state.flatten(1)), 1))
+        self.count += truncated.sum()
         self.cursor, self.filled = (self.cursor + 1) % self.rows, min(self.filled + 1, self.capacity)
         self.see(step)
 
     def cut(self) -> None:
         """The running episodes end with what is seen now, as if a time limit had struck."""
-        latest = self._by_env("outcome")[:, (self.cursor - 1) % self.rows, 0]
+        before = (self.cursor - 1) % self.rows
+        latest = self._by_env("outcome")[:, before, 0]
         running = latest == GOES_ON if self.filled else torch.zeros_like(latest, dtype=torch.bool)
         number = self.count + running.cumsum(0)
-        self._succeed(running, number, self._now("seen"))
-        latest.copy_(torch.where(running, number, latest))
+        self._succeed(running, number, self._by_env("alive")[:, before], self._now("seen"))
+        latest.copy_(torch.where(running, number.to(latest.dtype), latest))
         self.count += running.sum()
 
     def sample(self, size: int, n_step: int, gamma: float) -> Batch:
         """`size` transitions of up to `n_step` steps, uniformly and with replacement."""
-        drawn = torch.randint(self.filled * self.envs, (size,), device=self.spec.device)
+        drawn = torch.randint(self.filled * self.envs, (size,), device=self.device)
         return self.window(drawn // self.envs, drawn % self.envs, n_step, gamma)
 
     def window(self, age: Tensor, env: Tensor, n_step: int, gamma: float) -> Batch:
         """The transitions that begin `age` [B] steps before the newest (0) of the environments `env` [B]."""
+        first, steps, offset = self._rows(age, env, n_step)
+        taken = self.taken.index_select(0, steps.flatten()).view(*steps.shape, -1)
+        outcome = taken[..., -1].view(INTEGER[taken.dtype])
+        stops = (outcome != GOES_ON) | (offset >= age[:, None])
+        goes = torch.cat((torch.ones_like(stops[:, :1]), ~stops[:, :-1]), 1).cumprod(1)  # 1 for the steps taken
+        length = goes.sum(1, keepdim=True)
+        weight = goes * torch.pow(gamma, offset.to(taken.dtype))
+        reward = (taken[..., self.joint:-1] * weight[..., None]).sum(1)
+        end, last = outcome.gather(1, length - 1), steps.gather(1, length - 1)
+        behind = env[:, None] * self.rows + (last + 1 - env[:, None] * self.rows) % self.rows
+        after = torch.where(end > 0, self._place(end.long()), behind)[:, 0]
+        discount = torch.pow(gamma, length.to(taken.dtype)) * (end != TERMINATED)
+        known = ((end <= 0) | (self.count - end < self.room)).to(taken.dtype)
+        return self._batch(taken[:, 0, :self.joint], reward, discount, known, first, after)
+
+    def _rows(self, age: Tensor, env: Tensor, n_step: int) -> Tuple[Tensor, Tensor, Tensor]:
+        """The first row [B] of each transition, those of its steps [B, n], and these steps' numbers [n]."""
         offset = torch.arange(n_step, device=age.device)
-        begin = env * self.rows
-        steps = begin[:, None] + ((self.cursor - 1 - age)[:, None] + offset) % self.rows  # [B, n]
-        stops = (self.outcome[:, 0][steps] != GOES_ON) | (offset >= age[:, None])
-        taken = torch.cat((torch.ones_like(stops[:, :1]), ~stops[:, :-1]), 1).cumprod(1)
-        last = steps.gather(1, taken.sum(1, keepdim=True) - 1)[:, 0]
-        weight = taken * torch.pow(gamma, offset.to(self.reward.dtype))
-        reward = (self.reward[steps] * weight[..., None]).sum(1)
-        outcome = self.outcome[last]
-        behind = begin + (last - begin + 1) % self.rows
-        after = torch.where(outcome[:, 0] > 0, self._place(outcome[:, 0]), behind)
-        discount = torch.pow(gamma, taken.sum(1, keepdim=True).to(reward.dtype)) * (outcome != TERMINATED)
-        known = ((outcome <= 0) | (self.count - outcome < self.room)).to(reward.dtype)
-        first = steps[:, 0]
+        steps = env[:, None] * self.rows + ((self.cursor - 1 - age)[:, None] + offset) % self.rows
+        return steps[:, 0], steps, offset
+
+    def _batch(self, action: Tensor, reward: Tensor, discount: Tensor, known: Tensor, first: Tensor, after: Tensor) -> Batch:
+        """A Batch on the environments' device, of transitions that begin at the rows `first` [B] and lead to `after`."""
+        here = self._here
         (*obs, state), (*next_obs, next_state) = self._seen(first), self._seen(after)
-        alive, next_alive = self._alive(first), self._alive(after)
-        action = list(self.action[first].split(self.widths, 1))
-        return Batch(obs, state, action, reward, discount, next_obs, next_state, known, alive, next_alive, self._masks(first), self._masks(after))
+        return Batch(obs, state, list(here(action).split(self.widths, 1)), here(reward), here(discount), next_obs, next_state,
+                     here(known), self._alive(first), self._alive(after), self._masks(first), self._masks(after))
+
+    def _here(self, value: Tensor) -> Tensor:
+        """On the environments' device."""
+        if self.device == self.spec.device:
+            return value
+        return value.pin_memory().to(self.spec.device, non_blocking=True)
 
     def state_dict(self) -> Dict[str, Any]:
         """What is stored, without the rows not yet written."""
@@ -153,10 +191,12 @@ class Replay:
         """[E, .] at the cursor."""
         return self._by_env(name)[:, self.cursor]
 
-    def _succeed(self, truncated: Tensor, number: Tensor, seen: Tensor) -> None:
-        """Keep the true successors of those truncated steps [E], by their numbers."""
+    def _succeed(self, truncated: Tensor, number: Tensor, acted: Tensor, seen: Tensor) -> None:
+        """Keep the true successors `seen` of those truncated steps [E], by their numbers. Nobody tells who is alive there:
+        those who `acted` before, it is supposed."""
         place = torch.where(truncated, self._place(number), torch.full_like(number, self.ring + self.room))
-        self.seen[place] = seen.to(self.seen.dtype)
+        self.seen[place] = seen.to(self.device, self.seen.dtype)
+        self.alive[place] = acted
 
     def _place(self, number: Tensor) -> Tensor:
         """The row of the successor of the truncation with this number."""
@@ -164,18 +204,19 @@ class Replay:
 
     def _seen(self, rows: Tensor) -> List[Tensor]:
         """A x [B, O_i], then the state [B, K S]."""
-        seen = self.seen[rows].to(self.reward.dtype)
+        seen = self._here(self.seen.index_select(0, rows)).to(self.taken.dtype)
         return list(seen.split(self.obs_sizes + [seen.shape[1] - sum(self.obs_sizes)], 1))
 
     def _alive(self, rows: Tensor) -> Tensor:
         if not self.spec.has_alive:
-            return self.reward.new_ones(1, 1).expand(len(rows), self.spec.num_agents)
-        return self.alive[rows].to(self.reward.dtype)
+            return torch.ones(1, 1, dtype=self.taken.dtype, device=self.spec.device).expand(len(rows), self.spec.num_agents)
+        return self._here(self.alive.index_select(0, rows)).to(self.taken.dtype)
 
     def _masks(self, rows: Tensor) -> List[Optional[Tensor]]:
         if not self.spec.has_action_mask:
             return [None] * self.spec.num_agents
-        return [mask if size else None for mask, size in zip(self.mask[rows].split(self.choices, 1), self.choices)]
+        masks = self._here(self.mask.index_select(0, rows))
+        return [mask if size else None for mask, size in zip(masks.split(self.choices, 1), self.choices)]
 
 
 @torch.no_grad()
@@ -195,23 +236,3 @@ def explore(env: MultiAgentEnv, act: Callable[[Step], Tensor], replay: Replay, s
             if observer is not None:
                 observer(step)
     return step
-
-
-def refuse_if_too_large(needed: int, transitions: int, device: torch.device) -> None:
-    """Raises ValueError with the numbers where a replay does not fit the device's free memory."""
-    free = free_bytes(device)
-    if needed > free:
-        raise ValueError("a replay of %d transitions needs %.2f GiB and %s has %.2f GiB free; algo.buffer_size=%d would fit "
-                         "(algo.replay_dtype=float16 halves what is seen)" % (
-                             transitions, needed / 2 ** 30, device, free / 2 ** 30, 0.8 * free * transitions / needed))
-
-
-def free_bytes(device: torch.device) -> int:
-    """Memory that a device still has for new tensors."""
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
-    try:
-        with open("/proc/meminfo") as file:
-            return next(1024 * int(line.split()[1]) for line in file if line.startswith("MemAvailable"))
-    except (OSError, StopIteration):  # not Linux
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

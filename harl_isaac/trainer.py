@@ -46,9 +46,11 @@ class Trainer:
         self.logger = Logger(folder, cfg.log.console, cfg.log.interval, cfg.total_steps, self.iteration, self.steps)
         self.logger.say("%s, %s: %d agents, %d environments on %s; %s" % (
             cfg.task.name, cfg.algo.name, self.env.spec.num_agents, cfg.num_envs, self.env.spec.device, folder))
-        if self.learner.replay is not None:
-            self.logger.say("replay of %d transitions: up to %.2f GiB%s" % (
-                cfg.algo.buffer_size, self.learner.replay.bytes / 2 ** 30,
+        replay = self.learner.replay
+        if replay is not None:
+            self.logger.say("replay of %d transitions: up to %.2f GiB%s%s" % (
+                cfg.algo.buffer_size, replay.bytes / 2 ** 30,
+                "" if replay.device == self.env.spec.device else " of the host's memory (slower: each batch is copied)",
                 ", in every latest.pt too (algo.save_replay=false leaves it out)" if cfg.algo.save_replay else ""))
         try:
             numbers = self._loop()

@@ -288,6 +288,7 @@ def test_actions_reach_the_environment_in_each_agents_bounds(name):
     (dict(warmup_steps=100), "warmup_steps=100 must be within 1 and 60"),
     (dict(train_interval=1, update_per_train=0.5), "update_per_train=0.5 of algo.train_interval=1 is less than one update"),
     (dict(replay_dtype="int8"), "replay_dtype=int8; possible: float32, float16"),
+    (dict(replay_device="gpu"), "replay_device=gpu; possible: auto, device, host"),
     (dict(hidden=[]), "give at least one layer"),
     (dict(buffer_size=3, warmup_steps=2, batch_size=2), "buffer_size=3 holds not one step of num_envs=4"),
     (dict(n_step=0), "n_step=0 must be at least 1"), (dict(polyak=2.0), "polyak=2 must be within 0 and 1")])

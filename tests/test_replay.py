@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import reference
-from harl_isaac import replay as replay_module
+from harl_isaac import memory
 from harl_isaac.env import Box, Discrete, MultiDiscrete
 from harl_isaac.replay import Replay, explore
 from harl_isaac.tasks.games.counting import CountingGame
@@ -119,9 +119,10 @@ def test_sums_of_n_steps_equal_a_literal_loop(n_step):
                 assert torch.equal(batch.next_state[row], after.next_state[e].flatten())
                 assert all(torch.equal(batch.next_obs[i][row], after.next_obs[i][e]) for i in range(3))
             if after.truncated[e]:
-                assert batch.next_mask[2][row].all()
+                assert batch.next_mask[2][row].all() and torch.equal(batch.next_alive[row].bool(), before.alive[e])
             elif not after.done[e]:
                 assert torch.equal(batch.next_mask[2][row], after.action_mask[2][e])
+                assert torch.equal(batch.next_alive[row].bool(), after.alive[e])
 
 
 def test_a_forgotten_successor_is_said_to_be_unknown():
@@ -191,11 +192,33 @@ def test_the_estimate_is_what_is_allocated():
 
 
 def test_a_replay_that_does_not_fit_is_refused_before_anything_is_allocated(monkeypatch):
-    monkeypatch.setattr(replay_module, "free_bytes", lambda device: 2 ** 20)
+    monkeypatch.setattr(memory, "free_bytes", lambda device: 2 ** 20)
     monkeypatch.setattr(torch, "zeros", None)
     with pytest.raises(ValueError, match=r"a replay of 1000000 transitions needs 0\.\d+ GiB and cpu has 0\.00 GiB free; "
                                          r"algo.buffer_size=\d+ would fit"):
         Replay(SPEC, 1000000)
+
+
+def test_the_host_takes_what_the_device_has_no_room_for(monkeypatch):
+    gpu, room = torch.device("cuda:0"), {"cuda": 2 ** 20, "cpu": 2 ** 30}
+    monkeypatch.setattr(memory, "free_bytes", lambda device: room[device.type])
+    assert memory.replay_place(2 ** 19, 1, gpu, "auto") == gpu
+    assert memory.replay_place(2 ** 21, 1, gpu, "auto") == CPU and memory.replay_place(2 ** 19, 1, gpu, "host") == CPU
+    for needed, place, named in ((2 ** 21, "device", "cuda:0"), (2 ** 31, "auto", "cuda:0"), (2 ** 31, "host", "cpu")):
+        with pytest.raises(ValueError, match=named + " has"):
+            memory.replay_place(needed, 1, gpu, place)
+
+
+def test_a_replay_on_the_host_is_the_same():
+    batches = []
+    for place in ("device", "host"):
+        env = reference.NoiseEnv(MIXED)
+        replay = Replay(MIXED, 4 * 12, place=place)
+        replay.see(env.step(None))
+        for action in torch.ones(9, 4, 3, 3).unbind():
+            replay.write(action, env.step(None))
+        batches.append(flat(everything(replay, 3)))
+    assert all(torch.equal(one, other) for one, other in zip(*batches))
 
 
 def test_a_replay_of_less_than_a_step_is_refused():

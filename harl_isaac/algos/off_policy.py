@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from harl_isaac.algos.gradient import adam, chunks, gradient_step, only_if
 from harl_isaac.algos.on_policy import INFINITY, by_name, check_choices, check_hidden, check_ranges, turns
 from harl_isaac.env import EnvSpec, MultiAgentEnv, Step
+from harl_isaac.memory import PLACES
 from harl_isaac.networks.mlp import ACTIVATIONS
 from harl_isaac.networks.plain import JointCritics, PlainActors
 from harl_isaac.replay import DTYPES, Batch, Replay, explore
@@ -33,6 +34,7 @@ class OffPolicyCfg:
 
     buffer_size: int = 1_000_000  # transitions in the replay
     replay_dtype: str = "float32"  # of observations and states there: float32, float16
+    replay_device: str = "auto"  # where it lies: device, host (each batch is copied), auto: on the host if the device is too small
     save_replay: bool = True  # in latest.pt, so that a resumed run goes on exactly; without, it fills a new one first
     warmup_steps: int = 10_000  # environment steps with random actions before the first update
     train_interval: int = 50  # steps of each environment in one iteration
@@ -62,7 +64,7 @@ class OffPolicyCfg:
         if self.updates < 1:
             raise ValueError("algo.update_per_train=%g of algo.train_interval=%d is less than one update an iteration" % (
                 self.update_per_train, self.train_interval))
-        check_choices(self, (("activation", ACTIVATIONS), ("replay_dtype", DTYPES)))
+        check_choices(self, (("activation", ACTIVATIONS), ("replay_dtype", DTYPES), ("replay_device", PLACES)))
         check_hidden(self)
         self.kinds(spec)
 
@@ -93,7 +95,7 @@ class OffPolicyLearner:
         self.optimisers = [adam(actor.parameters(), cfg.lr, ADAM_EPS) for actor in self.actors.agents]
         self.critic_optimiser = adam(self.critic.parameters(), cfg.critic_lr, ADAM_EPS)
         self.order = random.Random(seed)  # of the agents; on the host, so that drawing it reads no tensor
-        self.replay = Replay(spec, cfg.buffer_size, cfg.replay_dtype)
+        self.replay = Replay(spec, cfg.buffer_size, cfg.replay_dtype, cfg.replay_device)
         self.sight = Sight(spec, self.actors)
         self.count, self.latest = 0, {}  # updates so far; what the last one of the actors reported, by agent
 
