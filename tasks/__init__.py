@@ -22,3 +22,13 @@ TASKS = {
     "mamujoco/Swimmer": "harl_isaac.tasks.mamujoco.swimmer:SwimmerCfg",
     "mamujoco/Walker2d": "harl_isaac.tasks.mamujoco.walker2d:Walker2dCfg",
 }
+
+# Scenarios of simulators that are adapted as they are, by family: where their settings are, and the names within it
+SCENARIOS = {
+    "smac": ("harl_isaac.adapters.smac:SmacCfg", (
+        "3m", "8m", "2s3z", "MMM", "8m_vs_9m", "25m", "5m_vs_6m", "3s5z", "10m_vs_11m", "MMM2", "3s5z_vs_3s6z", "27m_vs_30m",
+        "corridor", "6h_vs_8z")),
+    "smacv2": ("harl_isaac.adapters.smac:Smacv2Cfg", (
+        "protoss_5_vs_5", "terran_5_vs_5", "zerg_5_vs_5", "zerg_10_vs_10", "zerg_10_vs_11")),
+}
+TASKS.update({"%s/%s" % (family, name): path for family, (path, names) in SCENARIOS.items() for name in names})
