@@ -1,6 +1,6 @@
 """A run's settings, their registration with hydra, and the checks that need several of them."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from importlib import import_module
 from typing import Any, Dict, List, Optional
 
@@ -17,7 +17,7 @@ class EvalCfg:
     """Evaluation while training: the deterministic policy on environments of its own."""
 
     interval: int = 20  # iterations, 0: never
-    episodes: int = 64  # full episodes, each in an environment of its own
+    episodes: int = 64  # full episodes, at most num_envs at a time
 
 
 @dataclass
@@ -89,6 +89,11 @@ def to_run(cfg: DictConfig) -> RunCfg:
             raise ValueError("%s=%d must be at least %d" % (name, value, least))
     if run.log.console not in ("auto", "lines", "none"):
         raise ValueError("log.console=%s; possible: auto, lines, none" % run.log.console)
+    for group, chosen in (("task", run.task), ("algo", run.algo)):
+        known = [each.name for each in fields(chosen)]
+        for key in cfg[group]:
+            if key not in known:  # a + or ++ lets hydra take what nobody asks for
+                raise ValueError("key %s.%s is unknown; possible: %s" % (group, key, ", ".join(group + "." + n for n in known)))
     return run
 
 

@@ -109,7 +109,7 @@ class Trainer:
         """Evaluate, and keep the policy if it is the best so far."""
         cfg = self.cfg
         if self.eval_env is None:
-            self.eval_env = cfg.task.make(cfg.eval.episodes, self.env.spec.device, cfg.sim)
+            self.eval_env = cfg.task.make(min(cfg.eval.episodes, cfg.num_envs), self.env.spec.device, cfg.sim)
         means = evaluate(self.eval_env, self.learner.actors, cfg.eval.episodes, cfg.seed + EVAL_SEED).means()
         self.logger.evaluation(self.iteration, self.steps, means)
         if means["return"] > self.best:

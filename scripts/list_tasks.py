@@ -35,10 +35,11 @@ def main() -> None:
             table.add_row(name, "not available here: %s" % error)
             continue
         spec = env.spec
-        engines = "mujoco, mujoco_warp" if hasattr(env, "physics") else "torch"
+        engines = "mujoco, mujoco_warp" if hasattr(env, "physics") else "worker processes" if hasattr(env, "crew") else "torch"
         table.add_row(name, row(spec.agents, ", "), row((str(size) for size in spec.obs_sizes), " "),
                       row((short(space) for space in spec.actions), " "), str(spec.state_size),
                       "%d steps" % spec.max_episode_steps, engines)
+        env.close()
     Console(width=max(150, Console().width)).print(table)
 
 

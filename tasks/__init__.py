@@ -21,6 +21,7 @@ TASKS = {
     "mamujoco/Reacher": "harl_isaac.tasks.mamujoco.reacher:ReacherCfg",
     "mamujoco/Swimmer": "harl_isaac.tasks.mamujoco.swimmer:SwimmerCfg",
     "mamujoco/Walker2d": "harl_isaac.tasks.mamujoco.walker2d:Walker2dCfg",
+    "pettingzoo": "harl_isaac.adapters.pettingzoo:PettingZooCfg",
 }
 
 # Scenarios of simulators that are adapted as they are, by family: where their settings are, and the names within it

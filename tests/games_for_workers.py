@@ -65,9 +65,9 @@ class Unsavable(Walk):
 class Clumsy(Walk):
     """Does `what` in the step of the mover's order: an action beyond 2 in its first dimension."""
 
-    def __init__(self, what="raise", folder=None):
+    def __init__(self, what="raise", folder=""):
         self.what, self.folder = what, folder
-        if folder is not None:  # leave word of who was here
+        if folder:  # leave word of who was here
             open(os.path.join(folder, "game-%d" % os.getpid()), "w").close()
         if what == "child":
             self.child = subprocess.Popen(["sleep", "1000"])
@@ -85,6 +85,8 @@ class Clumsy(Walk):
             time.sleep(1000)
         if self.what == "exit":
             os._exit(3)
+        if self.what == "leave":
+            raise SystemExit(4)
         if self.what == "segfault":
             ctypes.string_at(0)
 

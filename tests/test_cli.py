@@ -156,7 +156,7 @@ def test_an_off_policy_run_can_be_resumed_and_evaluated(tmp_path):
     ("scripts/evaluate.py", [], "give run=<run folder>"),
     ("scripts/play.py", ["run=nowhere"], "no run folder or checkpoint at nowhere"),
     ("scripts/benchmark.py", ["what=nothing"],
-     "what=nothing; possible: all, step, collect, update, train, table3, off_policy")])
+     "what=nothing; possible: all, step, collect, update, train, table3, off_policy, workers")])
 def test_scripts_name_mistakes_too(script, words, message, tmp_path):
     result = run(*words, cwd=tmp_path, script=script)
     assert result.returncode == 2 and message in result.stderr and result.stderr.count("\n") == 1

@@ -183,6 +183,7 @@ CRASHES = {
              r"RuntimeError: the game fell over$",
     "exit": r"environment 1 failed in the episode of seed SEED: worker process \d+ \(environments 0 to 1\) ended by itself "
             r"with exit code 3$",
+    "leave": r"environment 1 failed in a step, in the episode of seed SEED:\nTraceback(.|\n)*SystemExit: 4$",
     "segfault": r"environment 1 failed .*ended by signal 11, SIGSEGV; its last output:\nFatal Python error: Segmentation "
                 r"fault(.|\n)*games_for_workers.py\", line \d+ in fall",
     "hang": r"environment 1 failed .*: no answer in task.timeout=1 s: worker process \d+ .*SIGKILL",
@@ -213,7 +214,7 @@ def expect_broken_off(before, step, rows):
     assert (step.obs[0][rows, 1] == 0.0).all()  # a new episode
 
 
-@pytest.mark.parametrize("what, rows", [("raise", [1]), ("exit", [0, 1]), ("hang", [0, 1]), ("kill", [2, 3, 4])])
+@pytest.mark.parametrize("what, rows", [("raise", [1]), ("leave", [1]), ("exit", [0, 1]), ("hang", [0, 1]), ("kill", [2, 3, 4])])
 def test_a_crash_restarts_a_game_or_all_of_a_process(what, rows):
     env, twin = (make("Clumsy", settings={"what": what}, timeout=1.0, on_crash="restart") for _ in range(2))
     assert env.spec.metrics == ("distance", "restarts")
@@ -231,7 +232,7 @@ def test_a_crash_restarts_a_game_or_all_of_a_process(what, rows):
     assert all(torch.equal(a[rest], b[rest]) for a, b in zip(tensors(step), tensors(other)))
     assert not step.metrics["restarts"][rest].any() and not seeds & {int(env.board.seed[e]) for e in rows}
     replaced = [now != then for now, then in zip(pids(env), mine)]
-    assert replaced == {"raise": [False, False], "kill": [False, True]}.get(what, [True, False])
+    assert replaced == {"raise": [False, False], "leave": [False, False], "kill": [False, True]}.get(what, [True, False])
     after = env.step(fatal(env))
     assert not after.metrics["restarts"].any() and (after.obs[0][rows, 1] == 1.0).all()
 
@@ -373,6 +374,30 @@ TASKS["Walk"] = "games_for_workers:WalkCfg"
 from harl_isaac.cli import main
 main()
 """ % str(TESTS)
+
+
+def test_signals_are_the_parents_affair():
+    env = make()
+    step = tensors(env.reset(3))
+    for pid in pids(env):
+        os.kill(pid, signal.SIGTERM)
+        os.kill(pid, signal.SIGINT)
+    assert not equal(step, tensors(env.step(fatal(env))))
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells a process of its parent's death")
+def test_a_busy_worker_ends_with_its_parent(tmp_path):
+    code = "import sys; sys.path.insert(0, %r); from test_workers import make, fatal\n" \
+           "env = make('Clumsy', settings={'what': 'hang', 'folder': %r}, workers=1)\n" \
+           "env.reset(0); print('ready', flush=True); env.step(fatal(env, 0))" % (str(TESTS), str(tmp_path))
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    assert process.stdout.readline() == b"ready\n"
+    time.sleep(0.2)
+    pid = int(next(tmp_path.iterdir()).name.split("-")[1])
+    assert not gone(pid)
+    process.kill()
+    process.communicate()
+    assert wait_for(lambda: gone(pid))
 
 
 @pytest.mark.parametrize("number", ["SIGKILL", "SIGTERM", "SIGINT", "a crash"])

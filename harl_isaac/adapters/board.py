@@ -102,8 +102,13 @@ class Board:
 
     def start_seeds(self, seed: int) -> None:
         """Begin the sequence of seeds that belongs to a run's seed."""
-        self.base[0] = np.random.SeedSequence(seed).generate_state(1)[0] % SEEDS
+        self.base[0] = np.random.SeedSequence(seed % 2 ** 63).generate_state(1)[0] % SEEDS
         self.episode[:] = -1
+
+    def blank(self, e: int) -> None:
+        """Forget what a game has shown: another one will write into its view."""
+        self.now[e] = 0.0
+        self.flags[e, 2:] = False
 
     def write(self, e: int, outcome: Outcome) -> None:
         """What a step of environment e brought; its view is written already."""

@@ -23,6 +23,11 @@ STEP = b""  # the message of every step; all others are pickled (name, argument)
 CLOSING = 10  # [s] that games may take to close after the parent is gone
 LOG_SIZE = 2 ** 20  # [bytes] of a simulator's chatter that are kept
 PR_SET_PDEATHSIG = 1  # prctl(2)
+CRASHES = (Exception, SystemExit)  # a simulator that leaves the process has crashed
+
+
+class Orphaned(BaseException):
+    """The parent is gone."""
 
 
 @dataclass
@@ -74,12 +79,12 @@ class Worker:
                 else:
                     name, argument = pickle.loads(message)
                     self.connection.send(self.orders[name](argument))
-        except (EOFError, ConnectionError):
+        except (EOFError, ConnectionError, Orphaned):
             pass
-        except Exception as error:
+        except CRASHES as error:
             self.report(error)
 
-    def report(self, error: Exception) -> None:
+    def report(self, error: BaseException) -> None:
         kind = next((kind for kind in (MissingSimulator, ValueError) if isinstance(error, kind)), type(error))
         seed = int(self.board.seed[self.env]) if self.board is not None else None
         self.connection.send(Failure(kind.__name__, str(error), self.env, seed, self.doing, traceback.format_exc()))
@@ -110,7 +115,7 @@ class Worker:
             outcome = self.games[e].step(self.actions[e])
             self.games[e].look(self.views[e])
             self.board.write(e, outcome)
-        except Exception as error:
+        except CRASHES as error:
             self.board.lose(e)
             self.replace(e, error)
             return
@@ -124,12 +129,12 @@ class Worker:
         try:
             self.games[e].reset(self.board.next_seed(e))
             self.games[e].look(self.views[e])
-        except Exception as error:
+        except CRASHES as error:
             self.board.outcome[e, -1] = 1.0
             self.replace(e, error)
         keep_log_short()
 
-    def replace(self, e: int, error: Exception) -> None:
+    def replace(self, e: int, error: BaseException) -> None:
         """A new game and episode after an error; where that fails again before a step is done, the error is raised."""
         if not self.job.restart or e in self.unproven:
             raise error
@@ -137,13 +142,15 @@ class Worker:
         print(traceback.format_exc(), file=sys.stderr, flush=True)
         close(self.games[e])
         self.games[e] = self.make()
-        self.board.now[e] = 0.0
+        self.board.blank(e)
         self.begin(e)
 
     def begin_all(self, unproven: bool) -> None:
         """New episodes everywhere; `unproven`: in the place of a worker that died."""
         self.unproven = set(self.job.envs if unproven else ())
         for e in self.job.envs:
+            if unproven:
+                self.board.blank(e)
             self.begin(e)
 
     def save(self, _) -> List[Optional[bytes]]:
@@ -157,6 +164,7 @@ class Worker:
         for e, value in zip(self.job.envs, saved):
             self.at(e, "being restored")
             self.games[e].restore(value)
+            self.board.blank(e)
             self.games[e].look(self.views[e])
 
     def close(self) -> None:
@@ -168,7 +176,7 @@ def close(game: Game) -> None:
     """Close a game, whatever state it is in."""
     try:
         game.close()
-    except Exception:
+    except CRASHES:
         traceback.print_exc()
 
 
@@ -186,7 +194,7 @@ def follow_parent(parent: int) -> None:
     """
     def orphaned(number, frame) -> None:
         if os.getppid() != parent:
-            sys.exit(1)
+            raise Orphaned
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, orphaned)
@@ -206,12 +214,19 @@ def main(connection: int, file: int, parent: int) -> None:
     try:
         worker = Worker(channel.recv(), channel, os.fdopen(file, "r+b"))
         worker.serve()
-    except EOFError:
+    except (EOFError, ConnectionError, Orphaned):
         pass
     finally:
-        signal.alarm(CLOSING)  # ends a process that hangs in closing
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.signal(signal.SIGALRM, end_group)
+        signal.alarm(CLOSING)
+        faulthandler.dump_traceback_later(CLOSING + 1, exit=True)  # where closing hangs outside of Python
         if worker is not None:
             worker.close()
-        sys.stdout.flush()
-        if os.getpgrp() == os.getpid():
-            os.killpg(0, signal.SIGKILL)  # and with this one whatever a game has started and not ended
+        end_group()
+
+
+def end_group(number=None, frame=None) -> None:
+    """End this process, and with it whatever a game has started and not ended."""
+    sys.stdout.flush()
+    os.killpg(0, signal.SIGKILL)  # the parent made this process the leader of a group of its own

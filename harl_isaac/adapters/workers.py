@@ -19,6 +19,8 @@ from harl_isaac.adapters.process import GRACE, Died, WorkerProcess
 from harl_isaac.adapters.worker import Job
 from harl_isaac.env import Box, EnvSpec, SimulatorError, Step
 
+PORTABLE = 1  # cudaHostRegisterPortable: pinned for every device
+
 
 def usable_cores() -> int:
     """Cores that this process may use."""
@@ -65,6 +67,7 @@ class WorkerEnv:
         if seed is not None:
             self.board.start_seeds(seed)
         self._refuse_failed()
+        self.results.settle()
         self._each(lambda worker: worker.order("begin", worker.unproven), self._replace, timed=False)
         self.board.clear()
         return self.results.read()
@@ -90,6 +93,7 @@ class WorkerEnv:
             return self.reset()
         saved = [value.numpy().tobytes() for value in state["games"]]
         self._refuse_failed()
+        self.results.settle()
         self._each(lambda worker: worker.order("restore", [saved[e] for e in worker.job.envs]), self._give_up, timed=False)
         self.board.clear()
         self.results.read()
@@ -121,12 +125,12 @@ class WorkerEnv:
     def _each(self, order: Callable[[WorkerProcess], None], on_death: Callable[[int, Died], Any], timed: bool = True) -> List:
         """Give all workers an order, then wait for all answers; `on_death(w, death)` answers for a dead one."""
         deaths = {}  # type: Dict[int, Died]
-        for w, worker in enumerate(self.crew):
-            try:
-                order(worker)
-            except Died as death:
-                deaths[w] = death
         try:
+            for w, worker in enumerate(self.crew):
+                try:
+                    order(worker)
+                except Died as death:
+                    deaths[w] = death
             return [on_death(w, deaths[w]) if w in deaths else self._answer(w, on_death, timed) for w in range(len(self.crew))]
         except SimulatorError as error:
             self._fail(str(error))
@@ -197,10 +201,10 @@ class Results:
 
     def __init__(self, layout: Layout, spec: EnvSpec, memory):
         self.layout, flags_at = layout, layout.parts["flags"][0]
-        whole = torch.frombuffer(memory, dtype=torch.uint8, count=layout.results_size)
+        self.memory = torch.frombuffer(memory, dtype=torch.uint8)
         if spec.device.type == "cuda":
-            pin(whole)
-        self.shared = (whole[:flags_at].view(torch.float32), whole[flags_at:].view(torch.bool))
+            pin(self.memory)
+        self.shared = (self.memory[:flags_at].view(torch.float32), self.memory[flags_at:layout.results_size].view(torch.bool))
         self.here = tuple(torch.zeros_like(part, device=spec.device) for part in self.shared)
         now, after, outcome, flags = map(self._part, RESULTS)
         columns = {**{name: spec.reward_agents + i for i, name in enumerate(layout.spec.metrics)}, "restarts": -1}
@@ -214,6 +218,11 @@ class Results:
         for here, shared in zip(self.here, self.shared):
             here.copy_(shared, non_blocking=True)
         return self.step
+
+    def settle(self) -> None:
+        """Wait for the last copies, before workers write without having been given actions."""
+        if self.here[0].is_cuda:
+            torch.cuda.current_stream(self.here[0].device).synchronize()
 
     def _part(self, name: str) -> Tensor:
         offset, dtype, shape = self.layout.parts[name]
@@ -232,8 +241,8 @@ class Results:
 
 
 def pin(memory: Tensor) -> None:
-    """Keep shared memory from being paged out, so that a GPU reads it directly; without leave to do so copies are slower."""
-    torch.cuda.cudart().cudaHostRegister(memory.data_ptr(), memory.numel(), 0)
+    """Keep shared memory from being paged out, so that GPUs read it directly; without leave to do so copies are slower."""
+    torch.cuda.cudart().cudaHostRegister(memory.data_ptr(), memory.numel(), PORTABLE)
     weakref.finalize(memory, torch.cuda.cudart().cudaHostUnregister, memory.data_ptr())
 
 
