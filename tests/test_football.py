@@ -8,6 +8,7 @@ from play_game import look, play, random_actions, same
 from harl_isaac import checkpoint
 from harl_isaac.adapters import football
 from harl_isaac.adapters.football import ACTIVE, PLAYERS, FootballCfg, FootballGame, joint_state
+from harl_isaac.check_env import check_env
 from harl_isaac.env import MissingSimulator
 from harl_isaac.trainer import Trainer
 
@@ -157,6 +158,12 @@ def test_checkpoints_are_gfootballs(game):
             if outcome.terminated or outcome.truncated:
                 break
     assert any(outcome.reward[0] > 0.0 for outcome in seen)
+
+
+@engine
+def test_the_contract_is_kept_in_worker_processes():
+    cfg = FootballCfg(name="football/" + SCENARIO, workers=1)
+    check_env(lambda: cfg.make(2, torch.device("cpu"), "auto"), steps=60)
 
 
 @engine

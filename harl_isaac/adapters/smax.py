@@ -142,7 +142,7 @@ def import_jax(task: str) -> Tuple[Any, Any]:
         import jax
         from jaxmarl.environments import smax
     except ImportError as error:
-        raise MissingSimulator("task=%s needs jaxmarl (%s): pip install \"harl-isaac[smax]\", or pip install jaxmarl==0.2.0 "
+        raise MissingSimulator("task=%s needs jaxmarl (%s): pip install -e .[smax] here, or pip install jaxmarl "
                                "(Python 3.11 or newer)" % (task, error)) from error
     return jax, smax
 
