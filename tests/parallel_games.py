@@ -7,7 +7,7 @@ AGENTS = ["first", "second", "third"]
 
 
 class Leaving:
-    """Agent i leaves after 2 + i steps, the last after 5 by truncation if `cut`; each is told the step and its own last action.
+    """Agent i leaves after 2 + i steps, the last after 5, by truncation if `cut` (or "both"); each is told the step and its own last action.
 
     `masked`: where the action mask is: "obs", "info" or nowhere.
     """
@@ -63,10 +63,10 @@ class Leaving:
             self.last[agent] = float(np.sum(action))
         acting, limit = self.agents, {"first": 3, "second": 4, "third": 5}
         over = {agent: self.count >= limit[agent] for agent in acting}
-        cut = {agent: over[agent] and self.cut and agent == "third" for agent in acting}
+        cut = {agent: over[agent] and bool(self.cut) and agent == "third" for agent in acting}
         self.agents = [agent for agent in acting if not over[agent]]
         return ({agent: self.see(agent) for agent in acting}, {agent: self.last[agent] + 1.0 for agent in acting},
-                {agent: over[agent] and not cut[agent] for agent in acting}, cut, {agent: self.info(agent) for agent in acting})
+                {agent: over[agent] and (not cut[agent] or self.cut == "both") for agent in acting}, cut, {agent: self.info(agent) for agent in acting})
 
     def close(self):
         self.closed = True

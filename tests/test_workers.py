@@ -237,6 +237,18 @@ def test_a_crash_restarts_a_game_or_all_of_a_process(what, rows):
     assert not after.metrics["restarts"].any() and (after.obs[0][rows, 1] == 1.0).all()
 
 
+@pytest.mark.parametrize("what", ["raise", "exit"])
+def test_an_episode_that_breaks_off_at_once_has_no_metrics(what):
+    env = make("Clumsy", settings={"what": what}, workers=5, on_crash="restart")
+    env.reset(3)
+    step = env.step(fatal(env))
+    while not step.done[1]:
+        step = env.step(fatal(env))
+    assert step.metrics["distance"][1] > 0.0
+    step = env.step(fatal(env, 1))
+    assert step.metrics["distance"][1] == 0.0 and step.metrics["restarts"][1] == 1.0 and step.truncated[1]
+
+
 def test_a_worker_that_died_while_nobody_waited():
     env = make("Clumsy", on_crash="restart")
     env.reset(3)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from harl_isaac.adapters.board import RESULTS, Board, Layout, shared_file
-from harl_isaac.adapters.process import GRACE, Died, WorkerProcess
+from harl_isaac.adapters.worker_process import GRACE, Died, WorkerProcess
 from harl_isaac.adapters.worker import Job
 from harl_isaac.env import Box, EnvSpec, SimulatorError, Step
 
