@@ -10,7 +10,7 @@ PLOT = ["matplotlib>=3.5"]
 WARP = ['mujoco-warp>=4.0,<5; python_version >= "3.11"']
 SMAX = ['jaxmarl>=0.2,<0.3; python_version >= "3.11"']
 PETTINGZOO = ['mpe2>=1.1,<2; python_version >= "3.10"']
-TEST = ["pytest>=7", "vermin>=1.6"] + PLOT
+TEST = ["pytest>=7", "vermin>=1.6"] + PETTINGZOO + PLOT
 
 
 def packages():

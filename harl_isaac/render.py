@@ -22,8 +22,7 @@ BACKENDS = ("egl", "osmesa", "glfw")
 
 def render(recording: Path, out: Path) -> None:
     """Render in a second process, with the first OpenGL backend that works. Raises ValueError if none does."""
-    if out.suffix not in (".mp4", ".png"):
-        raise ValueError("out=%s: give a file that ends in .mp4 or .png" % out)
+    check_suffix(out)
     preferred = os.environ.get("MUJOCO_GL")
     for backend in [preferred] if preferred else BACKENDS:
         result = subprocess.run([sys.executable, "-m", "harl_isaac.render", str(recording), str(out)],
@@ -33,6 +32,12 @@ def render(recording: Path, out: Path) -> None:
     last = (result.stderr.strip().split("\n") or [""])[-1]
     raise ValueError("rendering failed with MUJOCO_GL=%s (%s); on Debian or Ubuntu without a GPU: "
                      "apt-get install libegl1 libgl1-mesa-dri" % (backend, last))
+
+
+def check_suffix(out: Path) -> None:
+    """Raises ValueError for a file that is neither a video nor a picture."""
+    if out.suffix not in (".mp4", ".png"):
+        raise ValueError("out=%s: give a file that ends in .mp4 or .png" % out)
 
 
 def save_recording(path: Path, model, qpos: np.ndarray, mocap_pos: np.ndarray, mocap_quat: np.ndarray, fps: float) -> None:
@@ -72,9 +77,9 @@ def strip(pictures: List[np.ndarray]) -> np.ndarray:
     return np.concatenate([part for picture in chosen for part in (picture[::2, ::2], gap)][:-1], axis=1)
 
 
-def main() -> None:
-    recording, out = np.load(sys.argv[1]), Path(sys.argv[2])
-    pictures = frames(recording)
+def write(pictures: Iterator[np.ndarray], out: Path, fps: float) -> None:
+    """Pictures [HEIGHT, WIDTH, 3] as a video or, with .png, a strip. Raises ValueError for other files."""
+    check_suffix(out)
     if out.suffix == ".png":
         import imageio.v3
 
@@ -82,12 +87,16 @@ def main() -> None:
         return
     import imageio_ffmpeg
 
-    writer = imageio_ffmpeg.write_frames(str(out), (WIDTH, HEIGHT), fps=float(recording["fps"]), quality=6,
-                                         ffmpeg_log_level="error")
+    writer = imageio_ffmpeg.write_frames(str(out), (WIDTH, HEIGHT), fps=fps, quality=6, ffmpeg_log_level="error")
     writer.send(None)
     for picture in pictures:
         writer.send(np.ascontiguousarray(picture))
     writer.close()
+
+
+def main() -> None:
+    recording = np.load(sys.argv[1])
+    write(frames(recording), Path(sys.argv[2]), float(recording["fps"]))
 
 
 if __name__ == "__main__":

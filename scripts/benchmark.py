@@ -2,7 +2,7 @@
 beside the arithmetic that they cannot avoid.
 
     step      one environment step (actions to observation, reward, reset) beside bare engine stepping of the same model from
-              the same states with the same controls
+              the same states with the same controls (of a task that is tensors alone: its own steps/s)
     collect   the whole collection loop, with policy and storage, beside the same
     update    one learner update beside a bare forward, backward and Adam loop over networks of the same sizes
     train     whole iterations: steps/s of collection and in all, peak memory
@@ -32,6 +32,7 @@ from hydra import compose, initialize_config_module  # noqa: E402
 
 from harl_isaac.command_line import check_command_line  # noqa: E402
 from harl_isaac.config import choose_device, register, to_run  # noqa: E402
+from harl_isaac.env import Box, mask_width  # noqa: E402
 from harl_isaac.episodes import EpisodeStats  # noqa: E402
 from harl_isaac.playback import read_arguments, run_script  # noqa: E402
 from harl_isaac.rollout import collect, to_env  # noqa: E402
@@ -70,7 +71,14 @@ def spread(values):
 
 
 def random_actions(spec):
-    return tuple(torch.rand(spec.num_envs, space.size, device=spec.device) * 2 - 1 for space in spec.actions)
+    """Actions of every agent: numbers within the bounds, choices."""
+    def action(space):
+        if isinstance(space, Box):
+            return torch.rand(spec.num_envs, space.size, device=spec.device) * (space.high - space.low) + space.low
+        nvec = torch.tensor(getattr(space, "nvec", (getattr(space, "n", 1),)), device=spec.device)
+        return (torch.rand(spec.num_envs, len(nvec), device=spec.device) * nvec).long()
+
+    return tuple(action(space) for space in spec.actions)
 
 
 def bare_step(physics):
@@ -123,28 +131,48 @@ def block_seconds(clock, env, twin, env_first: bool):
 
 def collect_ratio(make, algo, num_envs: int, device, sim, repeats: int):
     """Seconds of collecting, and of the engine alone from the same states with the controls that were chosen."""
-    clock, env, twin = Clock(device), make(num_envs, device, sim), make(num_envs, device, sim).physics
+    clock, env, rows = Clock(device), make(num_envs, device, sim), num_envs * STEPS
+    twin = make(num_envs, device, sim).physics if hasattr(env, "physics") else None
     learner = replace(algo, rollout_length=STEPS, critic_minibatches=1).learner(env.spec, 0)
     stats, ours, bare, step = EpisodeStats(env.spec), [], [], env.reset(0)
     for _ in range(repeats + 1):  # the first warms up
-        twin.load_state_dict(env.physics.state_dict())
+        if twin is not None:
+            twin.load_state_dict(env.physics.state_dict())
         begin = clock.now()
         step = collect(env, learner.actors, learner.rollout, step, stats)
         ours.append(clock.now() - begin)
+        if twin is None:
+            continue
         saved = env.state_dict()
         controls = list(controls_of(env, [to_env(env.spec, action) for action in learner.rollout.action]))
         env.load_state_dict(saved)
         bare.append(engine_seconds(clock, twin, controls))
-    rows = num_envs * STEPS
+    if twin is None:
+        return {"collect_steps_per_second": spread([rows / t for t in ours[1:]])}
     return {"collect_steps_per_second": spread([rows / t for t in ours[1:]]),
             "engine_steps_per_second": spread([rows / t for t in bare[1:]]),
             "ratio": spread([a / b for a, b in zip(ours[1:], bare[1:])])}
 
 
+def tensor_steps(clock, env, repeats: int):
+    """Steps/s of a task without an engine; actions are drawn beforehand."""
+    actions = [random_actions(env.spec) for _ in range(BLOCK)]
+
+    def play():
+        for t in range(STEPS):
+            env.step(actions[t % BLOCK])
+
+    seconds = [clock.time(play) for _ in range(repeats + 1)]
+    return {"task_steps_per_second": spread([env.spec.num_envs * STEPS / t for t in seconds[1:]])}
+
+
 def step_ratio(make, num_envs: int, device, sim, repeats: int):
     """Seconds of task steps, and of the engine alone on copies of the same states and controls, block by block in turn."""
-    clock, env, twin = Clock(device), make(num_envs, device, sim), make(num_envs, device, sim).physics
+    clock, env = Clock(device), make(num_envs, device, sim)
     env.reset(0)
+    if not hasattr(env, "physics"):
+        return tensor_steps(clock, env, repeats)
+    twin = make(num_envs, device, sim).physics
     ours, bare = [], []
     for _ in range(repeats + 1):  # the first warms up
         pairs = [block_seconds(clock, env, twin, env_first=bool(k % 2)) for k in range(STEPS // BLOCK)]
@@ -182,7 +210,8 @@ def update_ratio(make, algo, num_envs: int, device, sim, repeats: int):
     collect(env, learner.actors, learner.rollout, env.reset(0))
     rollout, parts = learner.rollout, []
     for i, space in enumerate(spec.actions):
-        network = bare_network(spec.obs_sizes[i], cfg.hidden, space.size, cfg.activation, device)
+        network = bare_network(spec.obs_sizes[i], cfg.hidden, space.size if isinstance(space, Box) else mask_width(space),
+                               cfg.activation, device)
         inputs = rollout.obs[:, :, i, :spec.obs_sizes[i]].flatten(0, 1).contiguous()
         parts.append((network, torch.optim.Adam(network.parameters(), cfg.critic_lr), inputs, cfg.epochs))
     critic = bare_network(spec.state_size, cfg.hidden, 1, cfg.activation, device)

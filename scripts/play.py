@@ -1,4 +1,5 @@
 """python scripts/play.py run=<run folder>: show a trained policy, in MuJoCo's viewer where there is a screen, else as a video.
+Tasks without MuJoCo are drawn, if they say how.
 
 Keys: run (a run folder, which means its best checkpoint, or a checkpoint file), out (video.mp4, or strip.png for a row of
 pictures; default: the viewer, or <run>/play.mp4), episodes=4, speed=0.5 (of the video), pick=any (any, success: only
@@ -14,21 +15,21 @@ import numpy as np
 import torch
 
 from harl_isaac.checkpoint import run_folder
+from harl_isaac.discs import pictures
 from harl_isaac.evaluate import Player
 from harl_isaac.playback import load_policy, read_arguments, run_script
-from harl_isaac.render import render, save_recording
+from harl_isaac.render import render, save_recording, write
 
 DEFAULTS = {"run": None, "out": None, "episodes": 4, "speed": 0.5, "pick": "any", "seed": 0, "sim": "mujoco"}
 
 
 def record(env, actors, seed: int):
-    """One episode in every environment: frames of qpos and mocap [F, E, ...], lengths [E], success [E]."""
+    """One episode in every environment: frames of a snapshot's parts [F, E, ...], lengths [E], success [E]."""
     step, frames, player = env.reset(seed), [], Player(env.spec, actors)
     lengths = np.zeros(env.spec.num_envs, dtype=int)
     success, running = np.zeros_like(lengths, dtype=bool), np.ones_like(lengths, dtype=bool)
-    physics = env.physics
     for t in range(env.spec.max_episode_steps):
-        frames.append([value.cpu().numpy().copy() for value in (physics.qpos, physics.mocap_pos, physics.mocap_quat)])
+        frames.append([value.cpu().numpy().copy() for value in snapshot(env)])
         step = env.step(player.act(step))
         lengths[running] = t + 1
         if "success" in step.metrics:
@@ -37,6 +38,18 @@ def record(env, actors, seed: int):
         if not running.any():
             break
     return [np.stack(part) for part in zip(*frames)], lengths, success
+
+
+def snapshot(env):
+    """What a picture of every environment needs."""
+    if drawn(env):
+        return env.discs()
+    return env.physics.qpos, env.physics.mocap_pos, env.physics.mocap_quat
+
+
+def drawn(env) -> bool:
+    """The task is shown as discs in a plane."""
+    return hasattr(env, "discs")
 
 
 def choose(lengths, success, pick: str, episodes: int):
@@ -52,13 +65,21 @@ def choose(lengths, success, pick: str, episodes: int):
 def write_video(env, actors, args, out: Path) -> None:
     parts, lengths, success = record(env, actors, args["seed"])
     chosen = choose(lengths, success, args["pick"], args["episodes"])
-    qpos, mocap_pos, mocap_quat = [np.concatenate([part[:lengths[e], e] for e in chosen]) for part in parts]
+    parts, fps = [np.concatenate([part[:lengths[e], e] for e in chosen]) for part in parts], args["speed"] / env.control_seconds
+    if drawn(env):
+        write(pictures(*parts, env.radii()), out, fps)
+    else:
+        write_rendered(env, parts, out, fps)
+    successes = ", %d of them with success" % success[chosen].sum() if "success" in env.spec.metrics else ""
+    print("%s: %d episodes%s, %d frames" % (out, len(chosen), successes, len(parts[0])))
+
+
+def write_rendered(env, parts, out: Path, fps: float) -> None:
+    """By MuJoCo's renderer, in a process of its own."""
     with tempfile.TemporaryDirectory() as folder:
         recording = Path(folder) / "recording.npz"
-        save_recording(recording, env.visual_model(), qpos, mocap_pos, mocap_quat, args["speed"] / env.control_seconds)
+        save_recording(recording, env.visual_model(), *parts, fps)
         render(recording, out)
-    successes = ", %d of them with success" % success[chosen].sum() if "success" in env.spec.metrics else ""
-    print("%s: %d episodes%s, %d frames" % (out, len(chosen), successes, len(qpos)))
 
 
 def watch(env, actors, args) -> None:
@@ -84,15 +105,17 @@ def main() -> None:
     args = read_arguments(__doc__, DEFAULTS)
     screen = args["out"] is None and bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
     # More environments than episodes to show, so that pick=success has some to choose from.
-    count = 1 if screen else args["episodes"] * (16 if args["pick"] == "success" else 1)
-    env, actors, checkpoint = load_policy(args["run"], count, "cpu", args["sim"])
-    if not hasattr(env, "visual_model"):
+    count = args["episodes"] * (16 if args["pick"] == "success" else 1)
+    env, actors, checkpoint = load_policy(args["run"], 1 if screen else count, "cpu", args["sim"])
+    if not drawn(env) and not hasattr(env, "visual_model"):
         raise ValueError("the run's task has no picture: it is not simulated by MuJoCo")
     torch.manual_seed(args["seed"])
-    if screen:
+    if screen and not drawn(env):
         watch(env, actors, args)
-    else:
-        write_video(env, actors, args, Path(args["out"] or run_folder(checkpoint) / "play.mp4"))
+        return
+    if screen:  # there is no viewer of drawings
+        env, actors, checkpoint = load_policy(args["run"], count, "cpu", args["sim"])
+    write_video(env, actors, args, Path(args["out"] or run_folder(checkpoint) / "play.mp4"))
 
 
 if __name__ == "__main__":

@@ -21,6 +21,9 @@ TASKS = {
     "mamujoco/Reacher": "harl_isaac.tasks.mamujoco.reacher:ReacherCfg",
     "mamujoco/Swimmer": "harl_isaac.tasks.mamujoco.swimmer:SwimmerCfg",
     "mamujoco/Walker2d": "harl_isaac.tasks.mamujoco.walker2d:Walker2dCfg",
+    "mpe/simple_reference": "harl_isaac.tasks.particles.reference:SimpleReferenceCfg",
+    "mpe/simple_speaker_listener": "harl_isaac.tasks.particles.speaker_listener:SimpleSpeakerListenerCfg",
+    "mpe/simple_spread": "harl_isaac.tasks.particles.spread:SimpleSpreadCfg",
     "pettingzoo": "harl_isaac.adapters.pettingzoo:PettingZooCfg",
 }
 

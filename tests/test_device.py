@@ -35,7 +35,9 @@ class NoHostReads(TorchDispatchMode):
     ("ShadowHandOver", ["algo=mappo", "algo.share_param=true"]), ("SumGame", ["algo=hatd3", "algo.n_step=3"]),
     ("MatrixGame", ["algo=hasac", "task.masks=true", "task.absences=true"]), ("MixedGame", ["algo=hasac"]),
     ("MatrixGame", ["algo=had3qn", "task.masks=true", "task.absences=true"]), ("SumGame", ["algo=maddpg", "algo.max_grad_norm=1.0"]),
-    ("mamujoco/HalfCheetah", ["algo=haddpg", "task.episode_length=4"])])
+    ("mamujoco/HalfCheetah", ["algo=haddpg", "task.episode_length=4"]), ("mpe/simple_spread", ["task.episode_length=3"]),
+    ("mpe/simple_reference", ["task.continuous=false", "task.episode_length=3", "task.reward=agent"]),
+    ("mpe/simple_speaker_listener", ["algo=hatd3", "task.episode_length=3", "task.version=v2"])])
 def test_an_iteration_reads_nothing_on_the_host(settings, task, overrides):
     cfg = settings(task, *overrides)
     env = cfg.task.make(cfg.num_envs, torch.device("cpu"), cfg.sim)

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 CODE = sorted(path for folder in ("harl_isaac", "tasks", "scripts", "cfg") for path in (ROOT / folder).rglob("*.py"))
 LIBRARY = [path for path in CODE if path.parts[-2] != "scripts"]
-HOT = ("algos", "networks", "sim", "hands", "games", "mamujoco")  # folders whose code runs between actions and metrics
+HOT = ("algos", "networks", "sim", "hands", "games", "mamujoco", "particles")  # folders whose code runs between actions and metrics
 HOT_FILES = ("rollout.py", "replay.py", "episodes.py")
 FORBIDDEN = {"item", "cpu", "numpy", "nonzero", "tolist", "masked_select"}
 # Construction, and the CPU engine, whose own memory is numpy's and whose rows are chosen on the host.
