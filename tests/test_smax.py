@@ -9,6 +9,7 @@ import torch
 from harl_isaac.adapters.smax import SmaxCfg, import_jax
 from harl_isaac.check_env import check_env, random_actions
 from harl_isaac.env import MissingSimulator
+from harl_isaac.tasks import SCENARIOS
 from harl_isaac.trainer import Trainer
 
 CPU = torch.device("cpu")
@@ -31,6 +32,17 @@ def test_wrong_settings_are_named(values, text):
 def env():
     pytest.importorskip("jaxmarl", reason="jaxmarl is not installed (the extra `smax`)")
     return SmaxCfg(name="smax/3m", max_steps=18).make(8, CPU, "auto")
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS["smax"][1])
+def test_a_scenario_is_as_its_spec_says(scenario):
+    """By shapes alone: compiling takes too long."""
+    pytest.importorskip("jaxmarl", reason="jaxmarl is not installed (the extra `smax`)")
+    env = SmaxCfg(name="smax/" + scenario).make(2, CPU, "auto")
+    spec, (_, _, view) = env.spec, env._jax.eval_shape(env._begin, env._keys)
+    agents = spec.num_agents
+    assert view.obs.shape == (2, agents, spec.obs_sizes[0]) and view.state.shape == (2, spec.state_size)
+    assert view.mask.shape == (2, agents, spec.actions[0].n) and view.alive.shape == (2, agents)
 
 
 def another(env):
