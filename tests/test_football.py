@@ -72,6 +72,27 @@ def test_a_scenario_plays(scenario):
 
 
 @engine
+def test_an_episode_is_what_gfootball_plays_with_its_seed(game):
+    from gfootball.env import config, football_env, wrappers
+
+    draws = np.random.default_rng(4).integers(0, 19, (12, 3))
+    for seed in (6, 9):
+        literal = football_env.FootballEnv(config.Config({
+            "level": SCENARIO, "players": ["agent:left_players=3"], "game_engine_random_seed": seed}))
+        literal.reset()
+        game.reset(seed)
+        for draw in draws:
+            seen, reward, done, _ = literal.step(draw.tolist())
+            outcome, view = game.step(actions(*draw)), look(game)
+            expected = wrappers.Simple115StateWrapper.convert_observation(seen, True)
+            assert np.array_equal(np.stack(view.obs), expected)
+            assert (outcome.terminated or outcome.truncated) == done
+            if done:
+                break
+        literal.close()
+
+
+@engine
 def test_equal_seeds_repeat_whatever_was_before(game):
     first = [view for _, view in play(game, 8, 40, np.random.default_rng(0))]
     play(game, 3, 5, np.random.default_rng(1))
