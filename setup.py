@@ -9,8 +9,8 @@ SIMULATION = [name + '; python_version >= "3.11"' for name in (
 PLOT = ["matplotlib>=3.5"]
 WARP = ['mujoco-warp>=4.0,<5; python_version >= "3.11"']
 SMAX = ['jaxmarl>=0.2,<0.3; python_version >= "3.11"']
-PETTINGZOO = ['mpe2>=1.1,<2; python_version >= "3.10"']
-TEST = ["pytest>=7", "vermin>=1.6"] + PETTINGZOO + PLOT
+PETTINGZOO = ['mpe2>=1.1,<2; python_version >= "3.11"']
+TEST = ["pytest>=7", "vermin>=1.6"] + PLOT + PETTINGZOO
 
 
 def packages():

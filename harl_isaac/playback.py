@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 
 from harl_isaac import checkpoint
 from harl_isaac.config import ALGOS, TASKS, choose_device, settings
-from harl_isaac.env import MultiAgentEnv
+from harl_isaac.env import MultiAgentEnv, SimulatorError
 from harl_isaac.rollout import JointPolicy
 from harl_isaac.runs import saved_config
 from harl_isaac.trainer import check_sizes
@@ -63,9 +63,9 @@ def read_arguments(usage: str, defaults: Dict[str, Any], first: Optional[str] = 
 
 
 def run_script(main: Callable[[], None]) -> None:
-    """Run a script's main; a mistake of the user's is one line on stderr and exit code 2."""
+    """Run a script's main; a mistake of the user's is one line on stderr and exit code 2, a simulator's crash its account and 1."""
     try:
         main()
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, SimulatorError) as error:
         print("%s: %s" % (Path(sys.argv[0]).name, error), file=sys.stderr)
-        sys.exit(2)
+        sys.exit(1 if isinstance(error, SimulatorError) else 2)

@@ -20,7 +20,6 @@ device=auto, sim=auto, json (a file for the figures).
 import json
 import os
 import resource
-import time
 from dataclasses import replace
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as in harl_isaac/cli.py, before torch starts threads
@@ -39,35 +38,13 @@ from harl_isaac.rollout import collect, to_env  # noqa: E402
 from harl_isaac.runs import versions  # noqa: E402
 from off_policy import off_policy  # noqa: E402
 from table3 import table3  # noqa: E402
+from timing import Clock, show, spread  # noqa: E402
 from transport import transport  # noqa: E402
 
 DEFAULTS = {"what": "all", "experiment": None, "task": "ShadowHandOver", "algo": "happo", "num_envs": None,
             "rollout_length": 75, "repeats": 5, "device": "auto", "sim": "auto", "json": None}
 STEPS = 75  # environment steps in one repeat
 BLOCK = 5  # of them in a row, before the other side has its turn
-
-
-class Clock:
-    """Seconds on a device: everything launched before is finished at each reading."""
-
-    def __init__(self, device: torch.device):
-        self.device = device
-
-    def now(self) -> float:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-        return time.perf_counter()
-
-    def time(self, function, *args) -> float:
-        begin = self.now()
-        function(*args)
-        return self.now() - begin
-
-
-def spread(values):
-    """Median, lowest and highest."""
-    ordered = sorted(values)
-    return {"median": ordered[len(ordered) // 2], "lowest": ordered[0], "highest": ordered[-1]}
 
 
 def random_actions(spec):
@@ -246,22 +223,6 @@ def training_speed(make, algo, num_envs: int, device, sim, repeats: int):
     return result
 
 
-def show(name: str, num_envs: int, figures) -> None:
-    parts = []
-    for key, value in figures.items():
-        form = "%s %.4g [%.4g, %.4g]" if isinstance(value, dict) else "%s %.3g"
-        parts.append(form % ((key, value["median"], value["lowest"], value["highest"]) if isinstance(value, dict)
-                             else (key, value)))
-    print("%-6s %6d environments: %s" % (name, num_envs, ", ".join(parts)), flush=True)
-
-
-def shown(results):
-    """Each as it comes."""
-    for figures in results:
-        show(figures["work"], figures["num_envs"], {key: value for key, value in figures.items() if isinstance(value, dict)})
-        yield figures
-
-
 def settings(args):
     """The run that is measured, as the command line would compose it."""
     register()
@@ -298,7 +259,7 @@ def main() -> None:
     elif args["what"] == "off_policy":
         results = list(off_policy(device, args["repeats"], Clock(device), spread))
     elif args["what"] == "workers":
-        results = list(shown(transport(args["repeats"], Clock(torch.device("cpu")), spread)))
+        results = list(transport(args["repeats"]))
     else:
         results = list(measure(args, device))
     if args["json"]:

@@ -12,6 +12,7 @@ import torch
 from harl_isaac.adapters.game import GameSpec, Outcome
 from harl_isaac.adapters.workers import WorkerEnv
 from harl_isaac.env import Discrete
+from timing import Clock, show, spread
 
 ENVS, WORKERS, STEPS = 16, 2, 40
 COST = 1e-3  # [s] of a step
@@ -59,9 +60,10 @@ class Millisecond:
         pass
 
 
-def transport(repeats: int, clock, spread):
+def transport(repeats: int):
     """Figures of both kinds of work: seconds of the steps through WorkerEnv, beside the bare loop in the same processes."""
-    for busy in (True, False):
+    clock = Clock(torch.device("cpu"))
+    for busy, work in ((True, "busy"), (False, "asleep")):
         env = WorkerEnv("transport:Millisecond", {"busy": busy}, ENVS, torch.device("cpu"), WORKERS)
         env.reset(0)
         one, many = ((torch.full((ENVS, 1), count),) * AGENTS for count in (1, STEPS))
@@ -78,4 +80,5 @@ def transport(repeats: int, clock, spread):
         figures = {"steps_per_second": spread([ENVS * STEPS / t for t in ours[1:]]),
                    "bare_steps_per_second": spread([ENVS * STEPS / t for t in bare[1:]]),
                    "ratio": spread([a / b for a, b in zip(ours[1:], bare[1:])])}
-        yield {"what": "workers", "work": "busy" if busy else "asleep", "num_envs": ENVS, "workers": WORKERS, **figures}
+        show(work, ENVS, figures)
+        yield {"what": "workers", "work": work, "num_envs": ENVS, "workers": WORKERS, **figures}

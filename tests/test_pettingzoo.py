@@ -184,9 +184,10 @@ def test_an_attribute_of_a_package_counts_as_its_module(monkeypatch):
     (["algo.recurrent=true", "algo.chunk_length=5"], {"kwargs": {"masked": "info", "cut": True}}),
     (["algo=ippo"], {"reward": "own"})])
 def test_who_leaves_early_is_trained_too(settings, tmp_path, words, task):
-    cfg = settings("MatrixGame", "total_steps=60", "eval.interval=1", *words)
+    cfg = settings("MatrixGame", "total_steps=60", "eval.interval=1", "eval.episodes=9", *words)
     run = Trainer(replace(cfg, task=PettingZooCfg(env="parallel_games", workers=2, **task)))
     numbers = run.train(tmp_path)
+    assert run.eval_env.spec.num_envs == 6  # no more than in training
     assert numbers["episode/length"] == 5.0 and np.isfinite(list(numbers.values())).all()
 
 
