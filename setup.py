@@ -34,6 +34,6 @@ setup(
     package_data={"harl_isaac.cfg": ["*.yaml", "experiment/*/*.yaml", "experiment/*/*/*.yaml"]},
     install_requires=["torch>=2.0", "numpy>=1.21", "hydra-core>=1.3,<2", "pyyaml", "tensorboard", "rich"] + SIMULATION,
     extras_require={"warp": WARP, "plot": PLOT, "pettingzoo": PETTINGZOO, "smax": SMAX, "test": TEST,
-                     "all": WARP + PETTINGZOO + TEST},
+                    "all": WARP + PETTINGZOO + TEST},
     entry_points={"console_scripts": ["harl-train = harl_isaac.cli:main"]},
 )
