@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # scripts/install_football.sh [folder=wheels]: builds and installs Google Research Football 2.10.2 for the tasks football/*.
 # Needs Debian 12 (bookworm), whose boost for Python 3.11 the game is compiled against.
-# The built wheel (about 32 MB, 5 to 15 minutes of compiling) stays in `folder`: a second run installs it at once, also elsewhere.
+# The built wheel (about 32 MB, some ten minutes of a core) stays in `folder`: a second run installs it at once, also elsewhere.
 # PYTHON chooses the interpreter to install into (default: the project's .venv, else python3).
 set -euo pipefail
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
