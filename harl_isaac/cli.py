@@ -1,4 +1,5 @@
-"""`harl-train`: composes the configuration with hydra, makes or finds the run folder, trains."""
+"""What `harl-train` does once launch.py has imported what must come first: composes the configuration with hydra, makes or
+finds the run folder, trains."""
 
 import os
 import sys
@@ -12,8 +13,8 @@ from hydra import main as hydra_main  # noqa: E402
 from omegaconf import DictConfig, OmegaConf  # noqa: E402
 
 from harl_isaac import checkpoint  # noqa: E402
-from harl_isaac.command_line import CONFIG, check_command_line, overrides_in  # noqa: E402
-from harl_isaac.config import differences, register, to_run  # noqa: E402
+from harl_isaac.command_line import CONFIG, check_command_line, overrides_in, with_free_keys  # noqa: E402
+from harl_isaac.config import admit, differences, register, to_run  # noqa: E402
 from harl_isaac.env import SimulatorError  # noqa: E402
 from harl_isaac.runs import new_run, read_overrides, saved_config  # noqa: E402
 from harl_isaac.trainer import Trainer  # noqa: E402
@@ -22,10 +23,11 @@ USER_ERRORS = (ValueError, OSError, FloatingPointError)  # with a message meant 
 
 
 def main() -> None:
-    """Entry of `harl-train` and `python train.py`. Exit code 2 for a mistake of the user's, after one line."""
-    register()
+    """What `launch.train` goes on with. Exit code 2 for a mistake of the user's, after one line."""
     try:
-        sys.argv[1:] = with_saved_overrides(sys.argv[1:])
+        sys.argv[1:] = with_free_keys(with_saved_overrides(sys.argv[1:]))
+        admit(name for word in sys.argv[1:] if word.startswith("task=") for name in word[len("task="):].split(","))
+        register()
         if {"-h", "--help"} & set(sys.argv):
             sys.argv.append("task=ShadowHandOver")  # hydra composes before it helps
         check_command_line(overrides_in(sys.argv[1:]), bool({"-m", "--multirun"} & set(sys.argv)))

@@ -18,6 +18,7 @@ from harl_isaac.config import to_run
 from harl_isaac.tasks import TASKS
 
 CONFIG = "harl_isaac.cfg"
+FREE = "task.kwargs."  # whatever a simulator takes: hydra adds keys that it does not know only after a ++
 VALUED_FLAGS = ("-c", "--cfg", "-p", "--package", "-i", "--info", "-cp", "--config-path", "-cn", "--config-name", "-cd",
                 "--config-dir", "--experimental-rerun")
 
@@ -25,6 +26,11 @@ VALUED_FLAGS = ("-c", "--cfg", "-p", "--package", "-i", "--info", "-cp", "--conf
 def overrides_in(words: List[str]) -> List[str]:
     """The command line without hydra's own options and their values."""
     return [word for before, word in zip([""] + words, words) if not word.startswith("-") and before not in VALUED_FLAGS]
+
+
+def with_free_keys(words: List[str]) -> List[str]:
+    """The command line as hydra wants it, task.kwargs.N=3 as ++task.kwargs.N=3."""
+    return ["++" + word if word.startswith(FREE) else word for word in words]
 
 
 def check_command_line(words: List[str], several: bool = False) -> None:
@@ -50,7 +56,7 @@ def first_point(override, several: bool) -> str:
         key, _, value = override.input_line.partition("=")
         raise ValueError("%s has several values: add -m for a run with each, or quote it if it is one value: \"%s='%s'\"" % (
             override.input_line, key, value))
-    return "%s=%s" % (override.key_or_group, next(iter(override.sweep_string_iterator())))
+    return "%s=%s" % (override.input_line.partition("=")[0], next(iter(override.sweep_string_iterator())))
 
 
 def explain(error: Exception, words: List[str]) -> str:

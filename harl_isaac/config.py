@@ -1,15 +1,15 @@
 """A run's settings, their registration with hydra, and the checks that need several of them."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from importlib import import_module
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, Iterable, List, Optional
 
 import torch
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 
 from harl_isaac.algos import ALGOS
-from harl_isaac.tasks import TASKS
+from harl_isaac.tasks import FAMILIES, TASKS
 
 
 @dataclass
@@ -17,7 +17,7 @@ class EvalCfg:
     """Evaluation while training: the deterministic policy on environments of its own."""
 
     interval: int = 20  # iterations, 0: never
-    episodes: int = 64  # full episodes, each in an environment of its own
+    episodes: int = 64  # full episodes, at most num_envs at a time
 
 
 @dataclass
@@ -75,6 +75,14 @@ def filled(registry: Dict[str, str], values: Dict[str, Any]) -> Any:
     return OmegaConf.to_object(OmegaConf.merge(schema, values))
 
 
+def admit(names: Iterable[str]) -> None:
+    """Any name in a family of another install's tasks becomes a task; whether there is one shows when it is made."""
+    for name in names:
+        family, _, task = name.partition("/")
+        if task and family in FAMILIES:
+            TASKS.setdefault(name, FAMILIES[family])
+
+
 def register() -> None:
     """Tell hydra the schema, the tasks and the algorithms."""
     store = ConfigStore.instance()
@@ -95,6 +103,11 @@ def to_run(cfg: DictConfig) -> RunCfg:
             raise ValueError("%s=%d must be at least %d" % (name, value, least))
     if run.log.console not in ("auto", "lines", "none"):
         raise ValueError("log.console=%s; possible: auto, lines, none" % run.log.console)
+    for group, chosen in (("task", run.task), ("algo", run.algo)):
+        known = [each.name for each in fields(chosen)]
+        for key in cfg[group]:
+            if key not in known:  # a + or ++ lets hydra take what nobody asks for
+                raise ValueError("key %s.%s is unknown; possible: %s" % (group, key, ", ".join(group + "." + n for n in known)))
     return run
 
 

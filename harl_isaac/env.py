@@ -2,13 +2,18 @@
 
 An environment steps E copies of a game for A agents. Axes are always `[E, A, ...]`. Agents may differ in observation
 width and in action space; nothing is padded here.
+
+Importing this costs nothing: worker processes of CPU simulators need the spaces, and not torch.
 """
 
-from dataclasses import dataclass, field, replace
-from typing import Any, Dict, Optional, Protocol, Tuple, Union
+from __future__ import annotations
 
-import torch
-from torch import Tensor
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Dict, Optional, Protocol, Tuple, Union
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 
 class MissingSimulator(ValueError):
@@ -75,6 +80,7 @@ class EnvSpec:
     metrics: Tuple[str, ...] = ()  # names in Step.metrics
     has_action_mask: bool = False
     has_alive: bool = False
+    exclusive: bool = False  # a process holds one such environment, for training and evaluation
 
     @property
     def num_agents(self) -> int:

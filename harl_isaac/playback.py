@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Optional, Tuple
 
 from harl_isaac import checkpoint
-from harl_isaac.config import ALGOS, TASKS, choose_device, filled
-from harl_isaac.env import MultiAgentEnv
+from harl_isaac.config import ALGOS, TASKS, admit, choose_device, filled
+from harl_isaac.env import MultiAgentEnv, SimulatorError
 from harl_isaac.rollout import JointPolicy
 from harl_isaac.runs import saved_config
 from harl_isaac.trainer import check_sizes
@@ -23,6 +23,7 @@ def load_policy(run: str, num_envs: int, device: str, sim: str) -> Tuple[MultiAg
     file = best if best.is_file() else checkpoint.find(run)
     saved = checkpoint.load(file)
     config = saved_config(checkpoint.run_folder(file))
+    admit([config["task"]["name"]])
     task, algo = filled(TASKS, config["task"]), filled(ALGOS, config["algo"])
     env = task.make(num_envs, choose_device(device), sim)
     check_sizes(saved["sizes"], env.spec, "num_envs")
@@ -56,9 +57,9 @@ def read_arguments(usage: str, defaults: Dict[str, Any], first: Optional[str] = 
 
 
 def run_script(main: Callable[[], None]) -> None:
-    """Run a script's main; a mistake of the user's is one line on stderr and exit code 2."""
+    """Run a script's main; a mistake of the user's is one line on stderr and exit code 2, a simulator's crash its account and 1."""
     try:
         main()
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, SimulatorError) as error:
         print("%s: %s" % (Path(sys.argv[0]).name, error), file=sys.stderr)
-        sys.exit(2)
+        sys.exit(1 if isinstance(error, SimulatorError) else 2)

@@ -10,7 +10,7 @@ import torch
 
 from harl_isaac import checkpoint
 from harl_isaac.config import RunCfg, choose_device, refuse_engine
-from harl_isaac.env import EnvSpec, SimulatorError
+from harl_isaac.env import EnvSpec, SimulatorError, Step
 from harl_isaac.episodes import EpisodeStats
 from harl_isaac.evaluate import evaluate
 from harl_isaac.logger import Logger, line, read
@@ -65,12 +65,12 @@ class Trainer:
             while self.steps < cfg.total_steps and not stop.asked:
                 try:
                     numbers = self.iterate()
+                    self.logger.iteration(self.iteration, self.steps, numbers)
+                    if _due(self.iteration, cfg.eval.interval):
+                        self.evaluate()
                 except SimulatorError:
-                    self.save("latest")  # as after the iteration before
+                    self.save("latest")  # as after the last whole iteration
                     raise
-                self.logger.iteration(self.iteration, self.steps, numbers)
-                if _due(self.iteration, cfg.eval.interval):
-                    self.evaluate()
                 if _due(self.iteration, cfg.checkpoint.interval):
                     self.save("latest")
                 if _due(self.iteration, cfg.checkpoint.keep_every):
@@ -109,8 +109,12 @@ class Trainer:
         """Evaluate, and keep the policy if it is the best so far."""
         cfg = self.cfg
         if self.eval_env is None:
-            self.eval_env = cfg.task.make(cfg.eval.episodes, self.env.spec.device, cfg.sim)
+            count = min(cfg.eval.episodes, cfg.num_envs)
+            exclusive = self.env.spec.exclusive
+            self.eval_env = self.env if exclusive else cfg.task.make(count, self.env.spec.device, cfg.sim)
         means = evaluate(self.eval_env, self.learner.actors, cfg.eval.episodes, cfg.seed + EVAL_SEED).means()
+        if self.eval_env is self.env:
+            self._begin_anew(self.env.reset(cfg.seed + self.iteration))
         self.logger.evaluation(self.iteration, self.steps, means)
         if means["return"] > self.best:
             self.best = means["return"]
@@ -142,13 +146,17 @@ class Trainer:
         if begun is None:
             self.step = self.step.with_view(**state["step"])
         else:  # this simulator cannot be saved: its episodes ended with the run
-            self.step = begun
-            self.stats.forget()
-            self.learner.forget()
+            self._begin_anew(begun)
         self.iteration, self.steps, self.best = (state["counters"][name] for name in ("iteration", "steps", "best"))
         torch.set_rng_state(state["random"]["torch"])
         if device.type == "cuda" and state["random"]["cuda"] is not None:
             torch.cuda.set_rng_state(state["random"]["cuda"], device)
+
+    def _begin_anew(self, step: Step) -> None:
+        """The running episodes are lost; training goes on with those that `step` begins."""
+        self.step = step
+        self.stats.forget()
+        self.learner.forget()
 
     def _saves_replay(self) -> bool:
         return self.learner.replay is not None and self.cfg.algo.save_replay

@@ -1,4 +1,4 @@
-"""python scripts/benchmark.py [step|collect|update|train|table3|off_policy]: what collection, update and training cost
+"""python scripts/benchmark.py [step|collect|update|train|table3|off_policy|workers]: what collection, update and training cost
 beside the arithmetic that they cannot avoid.
 
     step      one environment step (actions to observation, reward, reset) beside bare engine stepping of the same model from
@@ -8,6 +8,7 @@ beside the arithmetic that they cannot avoid.
     train     whole iterations: steps/s of collection and in all, peak memory
     table3    Table 3 of the paper: time of an experiment and of the agents' updates, HAPPO and shared MAPPO
     off_policy   sampling a replay of a million beside one of ten thousand; updates of HADDPG, HATD3, HASAC beside bare loops
+    workers   environments of a millisecond a step in worker processes, beside the bare loop in the same processes
 
 Both sides of a ratio are timed in turn within one run; printed are medians over repeats [lowest, highest].
 
@@ -19,7 +20,6 @@ device=auto, sim=auto, json (a file for the figures).
 import json
 import os
 import resource
-import time
 from dataclasses import replace
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as in harl_isaac/cli.py, before torch starts threads
@@ -38,34 +38,13 @@ from harl_isaac.rollout import collect, to_env  # noqa: E402
 from harl_isaac.runs import versions  # noqa: E402
 from off_policy import off_policy  # noqa: E402
 from table3 import table3  # noqa: E402
+from timing import Clock, show, spread  # noqa: E402
+from transport import transport  # noqa: E402
 
 DEFAULTS = {"what": "all", "experiment": None, "task": "ShadowHandOver", "algo": "happo", "num_envs": None,
             "rollout_length": 75, "repeats": 5, "device": "auto", "sim": "auto", "json": None}
 STEPS = 75  # environment steps in one repeat
 BLOCK = 5  # of them in a row, before the other side has its turn
-
-
-class Clock:
-    """Seconds on a device: everything launched before is finished at each reading."""
-
-    def __init__(self, device: torch.device):
-        self.device = device
-
-    def now(self) -> float:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-        return time.perf_counter()
-
-    def time(self, function, *args) -> float:
-        begin = self.now()
-        function(*args)
-        return self.now() - begin
-
-
-def spread(values):
-    """Median, lowest and highest."""
-    ordered = sorted(values)
-    return {"median": ordered[len(ordered) // 2], "lowest": ordered[0], "highest": ordered[-1]}
 
 
 def random_actions(spec):
@@ -244,15 +223,6 @@ def training_speed(make, algo, num_envs: int, device, sim, repeats: int):
     return result
 
 
-def show(name: str, num_envs: int, figures) -> None:
-    parts = []
-    for key, value in figures.items():
-        form = "%s %.4g [%.4g, %.4g]" if isinstance(value, dict) else "%s %.3g"
-        parts.append(form % ((key, value["median"], value["lowest"], value["highest"]) if isinstance(value, dict)
-                             else (key, value)))
-    print("%-6s %6d environments: %s" % (name, num_envs, ", ".join(parts)), flush=True)
-
-
 def settings(args):
     """The run that is measured, as the command line would compose it."""
     register()
@@ -272,7 +242,7 @@ def measure(args, device):
              "update": lambda n: update_ratio(make, algo, n, device, sim, repeats),
              "train": lambda n: training_speed(make, algo, n, device, sim, repeats)}
     if args["what"] not in ("all", *kinds):
-        raise ValueError("what=%s; possible: all, %s, table3, off_policy" % (args["what"], ", ".join(kinds)))
+        raise ValueError("what=%s; possible: all, %s, table3, off_policy, workers" % (args["what"], ", ".join(kinds)))
     numbers = args["num_envs"] or (str(run.num_envs) if args["experiment"] else "256,1024")
     for name in kinds if args["what"] == "all" else [args["what"]]:
         for num_envs in (int(word) for word in numbers.split(",")):
@@ -288,6 +258,8 @@ def main() -> None:
         results = list(table3(device, args["sim"], args["repeats"], Clock(device), spread))
     elif args["what"] == "off_policy":
         results = list(off_policy(device, args["repeats"], Clock(device), spread))
+    elif args["what"] == "workers":
+        results = list(transport(args["repeats"]))
     else:
         results = list(measure(args, device))
     if args["json"]:

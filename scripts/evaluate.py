@@ -6,9 +6,14 @@ device=auto, sim=auto, json (a file for the results).
 """
 
 import json
+import sys
 
-from harl_isaac.evaluate import evaluate
-from harl_isaac.playback import load_policy, read_arguments, run_script
+from harl_isaac.launch import import_first
+
+import_first(sys.argv[1:])  # before torch
+
+from harl_isaac.evaluate import evaluate  # noqa: E402
+from harl_isaac.playback import load_policy, read_arguments, run_script  # noqa: E402
 
 DEFAULTS = {"run": None, "episodes": 320, "num_envs": 64, "seed": 0, "device": "auto", "sim": "auto", "json": None}
 

@@ -26,20 +26,25 @@ def row(words, separator: str) -> str:
 
 def main() -> None:
     table = Table("task", "agents", "observations", "actions", "state", "episode", "engines", box=None)
+    missing = {}  # family -> why the first of its tasks is not available
     for column in table.columns:
         column.no_wrap = True
     for name in sorted(TASKS):
         try:
             env = settings(TASKS, name).make(1, torch.device("cpu"), "auto")
         except (ImportError, ValueError) as error:
-            table.add_row(name, "not available here: %s" % error)
+            table.add_row(name, "not available here")
+            missing.setdefault(name.split("/")[0], error)
             continue
         spec = env.spec
-        engines = "mujoco, mujoco_warp" if hasattr(env, "physics") else "torch"
+        engines = "mujoco, mujoco_warp" if hasattr(env, "physics") else "worker processes" if hasattr(env, "crew") else "torch"
         table.add_row(name, row(spec.agents, ", "), row((str(size) for size in spec.obs_sizes), " "),
                       row((short(space) for space in spec.actions), " "), str(spec.state_size),
                       "%d steps" % spec.max_episode_steps, engines)
-    Console(width=max(150, Console().width)).print(table)
+        env.close()
+    Console(width=max(180, Console().width)).print(table)
+    for error in missing.values():
+        print(error)
 
 
 if __name__ == "__main__":

@@ -7,18 +7,23 @@ episodes that succeed), seed=0, sim=mujoco.
 """
 
 import os
+import sys
 import tempfile
 import time
 from pathlib import Path
 
-import numpy as np
-import torch
+from harl_isaac.launch import import_first
 
-from harl_isaac.checkpoint import run_folder
-from harl_isaac.discs import pictures
-from harl_isaac.evaluate import Player
-from harl_isaac.playback import load_policy, read_arguments, run_script
-from harl_isaac.render import render, save_recording, write
+import_first(sys.argv[1:])  # before torch
+
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+
+from harl_isaac.checkpoint import run_folder  # noqa: E402
+from harl_isaac.discs import pictures  # noqa: E402
+from harl_isaac.evaluate import Player  # noqa: E402
+from harl_isaac.playback import load_policy, read_arguments, run_script  # noqa: E402
+from harl_isaac.render import render, save_recording, write  # noqa: E402
 
 DEFAULTS = {"run": None, "out": None, "episodes": 4, "speed": 0.5, "pick": "any", "seed": 0, "sim": "mujoco"}
 

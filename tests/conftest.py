@@ -21,6 +21,7 @@ SMALL = {
     "MixedGame": ["algo.rollout_length=5", "algo.hidden=[8]"],
     "OppositesGame": ["algo.rollout_length=5", "algo.hidden=[8]"],
     "SumGame": ["algo.rollout_length=5", "algo.hidden=[8]"],
+    "pettingzoo": ["algo.rollout_length=5", "algo.hidden=[8]", "task.workers=2"],
     "ShadowHandOver": ["algo.rollout_length=5", "algo.hidden=[16]", "sim=mujoco"],
 }
 SMALL.update({name: ["algo.rollout_length=5", "algo.hidden=[16]", "sim=mujoco"] for name in TASKS

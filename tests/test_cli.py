@@ -57,6 +57,8 @@ MISTAKES = {
     "task=SumGame algo=matd3 algo.buffer_size=1000000000000": r"a replay of 1000000000000 transitions needs .* GiB free; "
                                                               r"algo.buffer_size=\d+ would fit",
     "task=SumGame algo=had3qn": r"algo=had3qn needs choices \(Discrete, MultiDiscrete\); one has Box",
+    "task=isaacgym/ShadowHandPen": r"task=isaacgym/\.\.\. needs Isaac Gym and Bi-DexterousHands .*: install Isaac Gym Preview 4",
+    "task=isaaclab/Any-v0": r"task=isaaclab/\.\.\. needs Isaac Sim and Isaac Lab .*: install Isaac Sim and Isaac Lab",
     "sim=bullet": r"sim=bullet is unknown; possible: auto, mujoco, mujoco_warp",
     "device=cuda:7": r"device=cuda:7: this machine shows \d+ CUDA device\(s\)",
     "device=tpu": r"device=tpu is not a device; possible: auto, cpu, cuda",
@@ -156,7 +158,7 @@ def test_an_off_policy_run_can_be_resumed_and_evaluated(tmp_path):
     ("scripts/evaluate.py", [], "give run=<run folder>"),
     ("scripts/play.py", ["run=nowhere"], "no run folder or checkpoint at nowhere"),
     ("scripts/benchmark.py", ["what=nothing"],
-     "what=nothing; possible: all, step, collect, update, train, table3, off_policy")])
+     "what=nothing; possible: all, step, collect, update, train, table3, off_policy, workers")])
 def test_scripts_name_mistakes_too(script, words, message, tmp_path):
     result = run(*words, cwd=tmp_path, script=script)
     assert result.returncode == 2 and message in result.stderr and result.stderr.count("\n") == 1

@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 
 from harl_isaac import cfg
 from harl_isaac.algos import ALGOS
-from harl_isaac.config import choose_device, locate, to_run
+from harl_isaac.config import admit, choose_device, locate, register, to_run
 from harl_isaac.tasks import TASKS
 
 FOLDER = Path(cfg.__file__).parent
@@ -32,11 +32,24 @@ def test_an_experiment_composes_and_repeats_no_default(name):
         assert [path for path, part in pairs.items() if OmegaConf.select(plain, path) == part] == []
 
 
-@pytest.mark.parametrize("task, algo", [(task, "happo") for task in sorted(TASKS)] + [("SumGame", algo) for algo in sorted(ALGOS)])
+ONE_OF_A_FAMILY = sorted({path: name for name, path in TASKS.items()}.values())  # names that share their settings compose alike
+
+
+@pytest.mark.parametrize("task, algo", [(task, "happo") for task in ONE_OF_A_FAMILY] + [("SumGame", algo) for algo in sorted(ALGOS)])
 def test_every_task_and_every_algorithm_composes(task, algo):
     run = to_run(composed("task=" + task, "algo=" + algo))
     assert isinstance(run.task, locate(TASKS[task])) and isinstance(run.algo, locate(ALGOS[algo]))
     assert run.task.name == task and run.algo.name == algo
+
+
+def test_any_name_of_a_family_of_other_installs_is_a_task():
+    admit(["isaaclab/My-Own-Task-v0", "elsewhere/Task", "isaaclab/", "Task"])
+    try:
+        register()
+        assert to_run(composed("task=isaaclab/My-Own-Task-v0")).task.name == "isaaclab/My-Own-Task-v0"
+        assert not {"elsewhere/Task", "isaaclab/", "Task"} & set(TASKS)
+    finally:
+        del TASKS["isaaclab/My-Own-Task-v0"]
 
 
 def test_settings_of_one_run_are_not_those_of_another():

@@ -125,7 +125,8 @@ def test_where_a_simulator_cannot_be_saved_new_episodes_begin(settings, tmp_path
     begun = second.env.reset(77)
     assert torch.equal(second.step.state, begun.state) and not second.stats.running.any()
     if second.learner.replay is None:
-        assert not second.learner.rollout.hidden.any()
+        assert not second.learner.rollout.hidden.any() and saved["learner"]["critics"][0]["hidden"].any()
+        assert not second.learner.critic.functions[0].hidden.any()
         return
     replay = second.learner.replay
     ages, envs = torch.zeros(6, dtype=torch.long), torch.arange(6)

@@ -30,7 +30,7 @@ class GameSpec:
 
 @dataclass
 class View:
-    """What the agents see: arrays of the shared memory, to be written in place."""
+    """What the agents see: arrays of the shared memory, to be written in place; zeros before a game writes first."""
 
     obs: List[np.ndarray]  # A x [O_i] float32
     state: np.ndarray  # [K, S] float32
@@ -51,7 +51,8 @@ class Outcome:
 class Game(Protocol):
     """One environment. After an episode's end its `look` still shows the true last view, until `reset`.
 
-    Whatever a method raises ends the worker's game: the traceback is shown to the user.
+    Whatever a method raises ends the run, its traceback is shown to the user; or, with task.on_crash=restart, it ends the
+    game, and a new one is made in its place. A MissingSimulator or ValueError of the constructor is shown as it is.
     """
 
     spec: GameSpec

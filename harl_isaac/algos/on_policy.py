@@ -148,6 +148,8 @@ class OnPolicyLearner:
         """The running episodes were lost: new ones begin."""
         if self.rollout.recurrent:
             self.rollout.hidden.zero_()
+            for function in self.critic.functions:
+                function.hidden.zero_()
 
     def state_dict(self) -> Dict[str, Any]:
         return {"actors": self.actors.state_dict(), "critics": [each.state_dict() for each in self.critic.functions],

@@ -1,0 +1,1 @@
+"""A fake of Bi-DexterousHands with the interface of the real one, and its traps."""

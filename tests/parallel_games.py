@@ -1,0 +1,98 @@
+"""Parallel environments as PettingZoo has them, with what the real ones here lack: who leaves early, masks, odd spaces."""
+
+import numpy as np
+from gymnasium import spaces
+
+AGENTS = ["first", "second", "third"]
+
+
+class Leaving:
+    """Agent i leaves after 2 + i steps, the last after 5, by truncation if `cut` (or "both"); each is told the step and its own last action.
+
+    `masked`: where the action mask is: "obs", "info" or nowhere.
+    """
+
+    max_cycles = 5
+
+    def __init__(self, masked="obs", cut=False):
+        self.possible_agents, self.masked, self.cut = list(AGENTS), masked, cut
+        self.kinds = {"first": spaces.Discrete(3, start=10), "second": spaces.MultiDiscrete([2, 3]),
+                      "third": spaces.Box(np.array([0.0, -4.0], np.float32), np.array([2.0, 4.0], np.float32))}
+        self.closed = False
+
+    @property
+    def unwrapped(self):
+        return self
+
+    def observation_space(self, agent):
+        inner = spaces.Box(-9, 9, (2, 1), np.float64)
+        if agent == "third" or self.masked != "obs":
+            return inner
+        return spaces.Dict({"observation": inner, "action_mask": spaces.MultiBinary(3 if agent == "first" else 5),
+                            "turn": spaces.Discrete(2)})
+
+    def action_space(self, agent):
+        return self.kinds[agent]
+
+    def reset(self, seed=None):
+        self.agents, self.count, self.noise = list(AGENTS), 0, seed % 7
+        self.last = {agent: 0.0 for agent in AGENTS}
+        return {agent: self.see(agent) for agent in self.agents}, {agent: self.info(agent) for agent in self.agents}
+
+    def mask(self, agent):
+        if agent == "first":
+            return np.array([1, 0, self.count % 2], np.int8)
+        return np.zeros(5, np.int8) if self.count == 1 else np.array([0, 1, 1, 0, 0], np.int8)
+
+    def see(self, agent):
+        seen = np.array([[self.count + self.noise / 10], [self.last[agent]]])
+        if agent == "third" or self.masked != "obs":
+            return seen
+        return {"observation": seen, "action_mask": self.mask(agent), "turn": self.count % 2}
+
+    def info(self, agent):
+        if self.masked != "info" or agent == "third":
+            return {}
+        mask = self.mask(agent)
+        return {"action_mask": mask if agent == "first" else (mask[:2], mask[2:])}
+
+    def step(self, actions):
+        assert sorted(actions) == sorted(self.agents) and all(self.kinds[name].contains(a) for name, a in actions.items())
+        self.count += 1
+        for agent, action in actions.items():
+            self.last[agent] = float(np.sum(action))
+        acting, limit = self.agents, {"first": 3, "second": 4, "third": 5}
+        over = {agent: self.count >= limit[agent] for agent in acting}
+        cut = {agent: over[agent] and bool(self.cut) and agent == "third" for agent in acting}
+        self.agents = [agent for agent in acting if not over[agent]]
+        return ({agent: self.see(agent) for agent in acting}, {agent: self.last[agent] + 1.0 for agent in acting},
+                {agent: over[agent] and (not cut[agent] or self.cut == "both") for agent in acting}, cut, {agent: self.info(agent) for agent in acting})
+
+    def close(self):
+        self.closed = True
+
+
+def parallel_env(**kwargs):
+    return Leaving(**kwargs)
+
+
+def endless(**kwargs):
+    env = Leaving()
+    env.max_cycles = None
+    return env
+
+
+def unbounded(**kwargs):
+    env = Leaving()
+    env.kinds["third"] = spaces.Box(-np.inf, np.inf, (2,))
+    return env
+
+
+def worded(**kwargs):
+    env = Leaving()
+    env.kinds["third"] = spaces.Text(5)
+    return env
+
+
+def nothing():
+    return object()
