@@ -69,6 +69,12 @@ def settings(registry: Dict[str, str], name: str) -> Any:
     return replace(locate(registry[name])(), name=name)
 
 
+def filled(registry: Dict[str, str], values: Dict[str, Any]) -> Any:
+    """The settings of the task or algorithm `values["name"]` with these values in place of its defaults."""
+    schema = OmegaConf.structured(settings(registry, values["name"]))
+    return OmegaConf.to_object(OmegaConf.merge(schema, values))
+
+
 def admit(names: Iterable[str]) -> None:
     """Any name in a family of another install's tasks becomes a task; whether there is one shows when it is made."""
     for name in names:

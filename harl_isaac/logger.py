@@ -19,8 +19,9 @@ SHOWN = (("return", "episode/return", "%.2f"), ("success", "episode/success", "%
          ("alpha", "actor/alpha", "%.4f"),
          ("td error", "critic/td_error", "%.3f"), ("steps/s", "time/steps_per_second", "%.0f"),
          ("collect/s", "time/collect_steps_per_second", "%.0f"), ("diverged", "episode/diverged", "%.2f%%"),
-         ("overflow", "episode/overflow", "%.2f%%"), ("restarts", "episode/restarts", "%.2f%%"))
-TROUBLE = ("diverged", "overflow", "restarts")  # shown only where there is any
+         ("overflow", "episode/overflow", "%.2f%%"), ("restarts", "episode/restarts", "%.2f%%"),
+         ("crashed", "episode/crashed", "%.2f%%"))
+TROUBLE = ("diverged", "overflow", "restarts", "crashed")  # shown only where there is any
 
 
 def read(metrics: Dict[str, Any]) -> Dict[str, float]:

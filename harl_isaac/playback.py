@@ -4,10 +4,8 @@ import sys
 from pathlib import Path
 from typing import Any, Callable, Dict, Optional, Tuple
 
-from omegaconf import OmegaConf
-
 from harl_isaac import checkpoint
-from harl_isaac.config import ALGOS, TASKS, admit, choose_device, settings
+from harl_isaac.config import ALGOS, TASKS, admit, choose_device, filled
 from harl_isaac.env import MultiAgentEnv, SimulatorError
 from harl_isaac.rollout import JointPolicy
 from harl_isaac.runs import saved_config
@@ -26,17 +24,12 @@ def load_policy(run: str, num_envs: int, device: str, sim: str) -> Tuple[MultiAg
     saved = checkpoint.load(file)
     config = saved_config(checkpoint.run_folder(file))
     admit([config["task"]["name"]])
-    task, algo = _settings(TASKS, config["task"]), _settings(ALGOS, config["algo"])
+    task, algo = filled(TASKS, config["task"]), filled(ALGOS, config["algo"])
     env = task.make(num_envs, choose_device(device), sim)
     check_sizes(saved["sizes"], env.spec, "num_envs")
     actors = algo.actors(env.spec)
     actors.load_state_dict(saved["learner"]["actors"])
     return env, actors, file
-
-
-def _settings(registry: Dict[str, str], values: Dict[str, Any]) -> Any:
-    schema = OmegaConf.structured(settings(registry, values["name"]))
-    return OmegaConf.to_object(OmegaConf.merge(schema, values))
 
 
 def read_arguments(usage: str, defaults: Dict[str, Any], first: Optional[str] = None) -> Dict[str, Any]:

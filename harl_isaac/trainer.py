@@ -109,8 +109,9 @@ class Trainer:
         """Evaluate, and keep the policy if it is the best so far."""
         cfg = self.cfg
         if self.eval_env is None:
-            self.eval_env = self.env if self.env.spec.exclusive else cfg.task.make(
-                min(cfg.eval.episodes, cfg.num_envs), self.env.spec.device, cfg.sim)
+            count = min(cfg.eval.episodes, cfg.num_envs)
+            exclusive = self.env.spec.exclusive
+            self.eval_env = self.env if exclusive else cfg.task.make(count, self.env.spec.device, cfg.sim)
         means = evaluate(self.eval_env, self.learner.actors, cfg.eval.episodes, cfg.seed + EVAL_SEED).means()
         if self.eval_env is self.env:
             self._begin_anew(self.env.reset(cfg.seed + self.iteration))

@@ -27,6 +27,7 @@ def row(words, separator: str) -> str:
 
 def main() -> None:
     table = Table("task", "agents", "observations", "actions", "state", "episode", "engines", box=None)
+    missing = {}  # family -> why the first of its tasks is not available
     for column in table.columns:
         column.no_wrap = True
     others = [name for name in sorted(TASKS) if name.partition("/")[0] in FAMILIES]  # a process can make one of them at most
@@ -34,7 +35,8 @@ def main() -> None:
         try:
             env = settings(TASKS, name).make(1, torch.device("cpu"), "auto")
         except (ImportError, ValueError) as error:
-            table.add_row(name, "not available here: %s" % error)
+            table.add_row(name, "not available here")
+            missing.setdefault(name.split("/")[0], error)
             continue
         spec = env.spec
         engines = "mujoco, mujoco_warp" if hasattr(env, "physics") else "worker processes" if hasattr(env, "crew") else "torch"
@@ -42,10 +44,10 @@ def main() -> None:
                       row((short(space) for space in spec.actions), " "), str(spec.state_size),
                       "%d steps" % spec.max_episode_steps, engines)
         env.close()
-    console = Console(width=max(150, Console().width))
-    console.print(table)
-    console.print("\nwith simulators of your own (docs/isaacgym.md, docs/isaaclab.md): %s, or any other name of theirs" % (
-        ", ".join(others)))
+    Console(width=max(180, Console().width)).print(table)
+    for error in missing.values():
+        print(error)
+    print("with simulators of your own (docs/isaacgym.md, docs/isaaclab.md): %s, or any other of theirs" % ", ".join(others))
 
 
 if __name__ == "__main__":

@@ -8,11 +8,12 @@ import pytest  # noqa: E402
 import torch  # noqa: E402
 from hydra import compose, initialize_config_module  # noqa: E402
 
+from harl_isaac.algos.off_policy import OffPolicyCfg  # noqa: E402
 from harl_isaac.algos.on_policy import OnPolicyCfg  # noqa: E402
 from harl_isaac.config import ALGOS, TASKS, locate, register, to_run  # noqa: E402
 
 ON_POLICY = [name for name, path in ALGOS.items() if issubclass(locate(path), OnPolicyCfg)]
-OFF_POLICY = [name for name in ALGOS if name not in ON_POLICY]
+OFF_POLICY = [name for name, path in ALGOS.items() if issubclass(locate(path), OffPolicyCfg)]
 SMALL = {
     "CountingGame": ["algo.rollout_length=5", "algo.hidden=[8]"],
     "MatrixGame": ["algo.rollout_length=5", "algo.hidden=[8]"],

@@ -177,3 +177,13 @@ def test_a_task_whose_simulator_is_missing_says_what_to_install(tmp_path):
                             capture_output=True, text=True)
     assert result.returncode == 2 and result.stderr.count("\n") == 1, result.stderr
     assert "ShadowHandOver needs MuJoCo" in result.stderr and "pip install" in result.stderr
+
+
+def test_an_algorithm_whose_package_is_missing_says_what_to_install(tmp_path):
+    (tmp_path / "hidden.py").write_text("import sys\nsys.modules['rl_games'] = None\nsys.argv[0] = 'train.py'\n"
+                                        "from harl_isaac.cli import main\nmain()\n")
+    result = subprocess.run([sys.executable, "hidden.py", "task=SumGame", "algo=rl_games_ppo", "device=cpu"],
+                            cwd=str(tmp_path), capture_output=True, text=True)
+    assert result.returncode == 2 and result.stderr.count("\n") == 1, result.stderr
+    assert "rl_games is not installed here" in result.stderr and "pip install .[rl-games]" in result.stderr
+    assert not (tmp_path / "runs").exists()

@@ -17,8 +17,8 @@ FORBIDDEN = {"item", "cpu", "numpy", "nonzero", "tolist", "masked_select"}
 # Construction, and the CPU engine, whose own memory is numpy's and whose rows are chosen on the host.
 ALLOWED = {("mujoco_cpu.py", "numpy"), ("mujoco_warp.py", "numpy"), ("base.py", "cpu")}
 # A folder may import from those named after it, and from itself.
-LAYERS = {"networks": {"env"}, "algos": {"env", "networks", "rollout", "replay", "memory", "algos"}, "sim": {"env", "sim", "threads"},
-          "tasks": {"env", "sim", "tasks"}, "adapters": {"env"}, "env": set()}
+LAYERS = {"networks": {"env"}, "algos": {"env", "networks", "rollout", "replay", "memory", "threads", "adapters"},
+          "sim": {"env", "sim", "threads"}, "tasks": {"env", "sim", "tasks"}, "adapters": {"env", "config"}, "env": set()}
 
 
 def tree(path):

@@ -14,4 +14,5 @@ ALGOS = {
     "hasac": "harl_isaac.algos.hasac:HasacCfg",
     "maddpg": "harl_isaac.algos.maddpg:MaddpgCfg",
     "matd3": "harl_isaac.algos.matd3:Matd3Cfg",
+    "rl_games_ppo": "harl_isaac.algos.rl_games_ppo:RlGamesPpoCfg",
 }

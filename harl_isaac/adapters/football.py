@@ -1,0 +1,135 @@
+"""Google Research Football (Kurach et al., 2020; gfootball 2.10) as a Game, without gym's wrappers.
+
+An agent moves the player that the game gives it: `active` may change in an episode, and be the goalkeeper. Observations are
+simple115v2. The state is made of them as in Zhong et al. (2024), Section 5.4: what all share once, then the player of each.
+"""
+
+import pickle
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any, Dict, List, Tuple
+
+import numpy as np
+
+from harl_isaac.adapters.game import GameSpec, Outcome, View
+from harl_isaac.adapters.simulator import SimulatorCfg
+from harl_isaac.env import Discrete, MissingSimulator
+
+# scenario -> players moved by agents: all of the left team but the goalkeeper (of academy_corner also that)
+PLAYERS = {"academy_pass_and_shoot_with_keeper": 2, "academy_run_pass_and_shoot_with_keeper": 2,
+           "academy_3_vs_1_with_keeper": 3, "academy_counterattack_easy": 4, "academy_counterattack_hard": 4,
+           "academy_corner": 11}
+REWARDS = ("dense", "sparse")
+ACTIONS, OBS = 19, 115
+ACTIVE = slice(97, 108)  # of simple115v2: which of the 11 players is the agent's; the rest is common to all agents
+NUM_CHECKPOINTS, CHECKPOINT_REWARD = 10, 0.1
+FIRST_CHECKPOINT, LAST_CHECKPOINT = 0.99, 0.19  # distances from the goal's centre, half the field is 1
+
+
+@dataclass
+class FootballCfg(SimulatorCfg):
+    """A scenario of gfootball, the last part of the task's name."""
+
+    reward: str = "dense"  # goals, and checkpoints on the way of the ball to the goal; or (sparse) goals alone
+
+    def game(self) -> Tuple[str, Dict[str, Any]]:
+        if self.reward not in REWARDS:
+            raise ValueError("task.reward=%s; possible: %s" % (self.reward, ", ".join(REWARDS)))
+        if not (find_spec("gfootball") and find_spec("gfootball_engine")):
+            raise missing(self.name)
+        scenario = self.name.rpartition("/")[2]
+        return "harl_isaac.adapters.football:FootballGame", {
+            "scenario": scenario, "players": PLAYERS[scenario], "dense": self.reward == "dense"}
+
+
+def missing(task: str, cause: str = "") -> MissingSimulator:
+    """What to do about a task whose simulator is not there, or cannot be loaded for a cause."""
+    return MissingSimulator("task=%s needs Google Research Football%s: scripts/install_football.sh builds and installs it "
+                            "(Debian 12, Python 3.11; some minutes)" % (task, cause))
+
+
+class FootballGame:
+    """One match of `scenario` after another, `players` of the left team moved by agents."""
+
+    def __init__(self, scenario: str, players: int, dense: bool):
+        try:
+            import gfootball_engine  # noqa: F401  (gfootball itself would go on without it for a while)
+            from gfootball.env import config, football_env, wrappers
+        except ImportError as error:
+            raise missing("football/" + scenario, ", which does not load (%s)" % error) from error
+        self._convert = wrappers.Simple115StateWrapper.convert_observation
+        self._config = config.Config({"level": scenario, "players": ["agent:left_players=%d" % players],
+                                      "game_engine_random_seed": 0})
+        self._env = football_env.FootballEnv(self._config)
+        self._dense, self._seed, self._checkpoints = dense, 0, Checkpoints(players)
+        duration = self._config.ScenarioConfig().game_duration
+        self.spec = GameSpec(
+            agents=tuple("player%d" % i for i in range(players)), obs_sizes=(OBS,) * players,
+            actions=(Discrete(ACTIONS),) * players, state_size=OBS + (players - 1) * (ACTIVE.stop - ACTIVE.start),
+            max_episode_steps=duration + 1, metrics=("success",))  # the engine plays one step more than it says
+
+    def reset(self, seed: int) -> None:
+        self._seed = seed
+        # Both, because gfootball takes the side that it processes first from the first seed that it ever sees.
+        self._config.update({"game_engine_random_seed": seed, "reverse_team_processing": bool(seed % 2)})
+        self._env.reset()
+        self._checkpoints.clear()
+
+    def step(self, actions: List[np.ndarray]) -> Outcome:
+        _, _, done, info = self._env.step([int(action[0]) for action in actions])
+        seen, goal = self._env.observation(), float(info["score_reward"])
+        reward = self._checkpoints.reward(goal, seen) if self._dense else goal
+        # Time is up: nothing else ended it, as far as the game tells.
+        truncated = bool(done) and seen[0]["steps_left"] <= 0 and goal == 0.0
+        scored = seen[0]["score"][0] > seen[0]["score"][1]
+        return Outcome([reward], bool(done) and not truncated, truncated, {"success": float(scored)})
+
+    def look(self, view: View) -> None:
+        obs = self._convert(self._env.observation(), True)
+        for own, row in zip(view.obs, obs):
+            own[:] = row
+        view.state[0] = joint_state(obs)
+
+    def save(self) -> bytes:
+        return pickle.dumps((self._seed, self._env.get_state({}), self._checkpoints.reached))
+
+    def restore(self, saved: bytes) -> None:
+        seed, engine, reached = pickle.loads(saved)
+        self.reset(seed)  # settings that the engine's state does not tell
+        self._env.set_state(engine)
+        self._checkpoints.reached[:] = reached
+
+    def close(self) -> None:
+        self._env.close()
+
+
+def joint_state(obs: np.ndarray) -> np.ndarray:
+    """Zhong et al.'s state [115 + (A - 1) 11] of simple115v2 observations [A, 115]: common parts, then each one's player."""
+    return np.concatenate((obs[0, :ACTIVE.start], obs[0, ACTIVE.stop:], obs[:, ACTIVE].ravel()))
+
+
+class Checkpoints:
+    """gfootball's reward for an agent whose player brings the ball to within 10 distances of the goal for the first time, 0.1
+    each; a goal makes up for those left. The team gets the mean over its agents."""
+
+    def __init__(self, agents: int):
+        self.reached = [0] * agents
+
+    def clear(self) -> None:
+        self.reached[:] = [0] * len(self.reached)
+
+    def reward(self, goal: float, observations: List[Dict[str, Any]]) -> float:
+        """The team's reward with checkpoints; goal: 1, -1 or 0."""
+        before = sum(self.reached)
+        for i, obs in enumerate(observations):
+            if goal == 1.0:
+                self.reached[i] = NUM_CHECKPOINTS
+            elif obs["ball_owned_team"] == 0 and obs["ball_owned_player"] == obs["active"]:
+                self.reached[i] = max(self.reached[i], passed(np.hypot(obs["ball"][0] - 1.0, obs["ball"][1])))
+        return goal + CHECKPOINT_REWARD * (sum(self.reached) - before) / len(self.reached)
+
+
+def passed(distance: float) -> int:
+    """How many checkpoints lie at `distance` from the goal or further away."""
+    places = np.linspace(FIRST_CHECKPOINT, LAST_CHECKPOINT, NUM_CHECKPOINTS)
+    return int((distance <= places).sum())
