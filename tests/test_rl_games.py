@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-pytest.importorskip("rl_games", reason="rl_games is not installed: pip install .[rl-games]")
+pytest.importorskip("rl_games", reason="rl_games is not installed: pip install -e .[rl-games]")
 
 import reference  # noqa: E402
 from omegaconf import OmegaConf  # noqa: E402

@@ -16,7 +16,7 @@ try:
     from rl_games.common.gym_compat import gym
     from rl_games.common.ivecenv import IVecEnv
 except ImportError as error:
-    raise MissingSimulator("rl_games is not installed here (%s): pip install .[rl-games]" % error) from None
+    raise MissingSimulator("rl_games is not installed here (%s): pip install -e .[rl-games]" % error) from None
 
 POLICIES = ("joint", "shared")
 PREFIX = "harl_isaac/"  # of the tasks' names among rl_games' own
