@@ -42,7 +42,7 @@ def _task_of_run(where: str) -> str:
     import yaml
 
     path = Path(where)
-    for folder in [path, *path.parents[:2]] if where else []:
+    for folder in [path, *list(path.parents)[:2]] if where else []:
         try:
             return str(yaml.safe_load((folder / "config.yaml").read_text())["task"]["name"])
         except (OSError, yaml.YAMLError, KeyError, TypeError):

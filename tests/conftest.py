@@ -11,6 +11,7 @@ from hydra import compose, initialize_config_module  # noqa: E402
 from harl_isaac.algos.off_policy import OffPolicyCfg  # noqa: E402
 from harl_isaac.algos.on_policy import OnPolicyCfg  # noqa: E402
 from harl_isaac.config import ALGOS, TASKS, locate, register, to_run  # noqa: E402
+from harl_isaac.env import MissingSimulator  # noqa: E402
 
 ON_POLICY = [name for name, path in ALGOS.items() if issubclass(locate(path), OnPolicyCfg)]
 OFF_POLICY = [name for name, path in ALGOS.items() if issubclass(locate(path), OffPolicyCfg)]
@@ -52,3 +53,12 @@ def same_random_numbers():
     torch.manual_seed(0)
     torch.set_num_threads(2)
     register()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item):
+    """What needs a simulator that is not installed here is skipped, with what to install as the reason."""
+    try:
+        return (yield)
+    except MissingSimulator as error:
+        pytest.skip(str(error))

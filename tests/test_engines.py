@@ -2,15 +2,16 @@
 
 import importlib.util
 
-import mujoco
 import pytest
 import torch
 
-from harl_isaac.sim import engines
-from harl_isaac.sim.mujoco_cpu import MujocoPhysics
-from harl_isaac.tasks.hands.over import ShadowHandOver, ShadowHandOverCfg
-from harl_isaac.tasks.hands.scene import OBJECTS, two_hands
-from harl_isaac.tasks.hands.shadow_hand import PhysicsCfg
+mujoco = pytest.importorskip("mujoco", reason="MuJoCo is not installed")
+
+from harl_isaac.sim import engines  # noqa: E402
+from harl_isaac.sim.mujoco_cpu import MujocoPhysics  # noqa: E402
+from harl_isaac.tasks.hands.over import ShadowHandOver, ShadowHandOverCfg  # noqa: E402
+from harl_isaac.tasks.hands.scene import OBJECTS, two_hands  # noqa: E402
+from harl_isaac.tasks.hands.shadow_hand import PhysicsCfg  # noqa: E402
 
 CPU = torch.device("cpu")
 needs_warp = pytest.mark.skipif(any(importlib.util.find_spec(name) is None for name in ("mujoco_warp", "warp")),

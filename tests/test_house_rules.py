@@ -1,6 +1,7 @@
 """Rules of the code that a machine can hold: short functions and files, imports one way, nothing of the host on the hot path."""
 
 import ast
+import shutil
 import statistics
 import subprocess
 import sys
@@ -95,6 +96,22 @@ def test_the_core_needs_neither_mujoco_nor_a_second_to_spare():
            "import harl_isaac.check_env, harl_isaac.evaluate, harl_isaac.playback\n" \
            "assert 'mujoco' not in [n for n, m in sys.modules.items() if m]\n"
     result = subprocess.run([sys.executable, "-c", hidden + core], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+
+
+def python_38():
+    """An interpreter of this or another installation, or None."""
+    found = [shutil.which("python3.8"), *sorted(map(str, Path.home().glob(".pyenv/versions/3.8.*/bin/python3.8")))]
+    works = [path for path in found if path and subprocess.run([path, "-c", ""], capture_output=True).returncode == 0]
+    return works[0] if works else None
+
+
+def test_python_38_compiles_the_library():
+    interpreter = python_38()
+    if interpreter is None:
+        pytest.skip("no python3.8 here")
+    program = "import sys\nfor path in sys.argv[1:]:\n    compile(open(path, encoding='utf-8').read(), path, 'exec')\n"
+    result = subprocess.run([interpreter, "-c", program, *map(str, CODE)], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
 
 

@@ -2,12 +2,13 @@
 
 import importlib.util
 
-import mujoco
 import numpy as np
 import pytest
 import torch
 
-from harl_isaac.config import TASKS, locate
+mujoco = pytest.importorskip("mujoco", reason="MuJoCo is not installed")
+
+from harl_isaac.config import TASKS, locate  # noqa: E402
 
 pytest.importorskip("gymnasium_robotics")
 

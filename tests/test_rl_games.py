@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-pytest.importorskip("rl_games", reason="rl_games is not installed: pip install .[rl-games]")
+pytest.importorskip("rl_games", reason="rl_games is not installed: pip install -e .[rl-games]")
 
 import reference  # noqa: E402
 from omegaconf import OmegaConf  # noqa: E402
@@ -51,7 +51,8 @@ def test_shared_rows_are_environment_by_environment_and_know_their_place():
     assert rows.reward(torch.tensor([[1.0, 2, 3], [4, 5, 6]])).tolist() == [1, 2, 3, 4, 5, 6]
     assert rows.each(torch.tensor([True, False])).tolist() == [True] * 3 + [False] * 3
     actions = rows.actions(torch.arange(12.0).view(6, 2) / 4)  # rows: environment 0's three agents, then environment 1's
-    assert [part.tolist() for part in actions] == [[[0, 0.25], [1.5, 1.75]], [[0.5, 0.75], [2, 2.25]], [[1, 1.25], [2.5, 2.75]]]
+    assert [part.tolist() for part in actions] == [
+        [[0, 0.25], [1.5, 1.75]], [[0.5, 0.75], [2, 2.25]], [[1, 1.25], [2.5, 2.75]]]
     assert Rows(spec, "shared", agent_id=False).obs(obs).shape == (6, 2)
 
 

@@ -5,17 +5,18 @@ Expected values are read by name from a MuJoCo state of the test's own, or compu
 
 import math
 
-import mujoco
 import numpy as np
 import pytest
 import torch
 
-from harl_isaac.env import Box
-from harl_isaac.tasks.hands import base
-from harl_isaac.tasks.hands.base import hand_groups, quat_conj, quat_mul, rotate, rotation_angle, tumbled
-from harl_isaac.tasks.hands.over import ShadowHandOver, ShadowHandOverCfg, over_reward
-from harl_isaac.tasks.hands.scene import two_hands
-from harl_isaac.tasks.hands.shadow_hand import GainsCfg, PhysicsCfg
+mujoco = pytest.importorskip("mujoco", reason="MuJoCo is not installed")
+
+from harl_isaac.env import Box  # noqa: E402
+from harl_isaac.tasks.hands import base  # noqa: E402
+from harl_isaac.tasks.hands.base import hand_groups, quat_conj, quat_mul, rotate, rotation_angle, tumbled  # noqa: E402
+from harl_isaac.tasks.hands.over import ShadowHandOver, ShadowHandOverCfg, over_reward  # noqa: E402
+from harl_isaac.tasks.hands.scene import two_hands  # noqa: E402
+from harl_isaac.tasks.hands.shadow_hand import GainsCfg, PhysicsCfg  # noqa: E402
 
 CPU = torch.device("cpu")
 BLOCK, TAIL, STATE = 187, 24, 398

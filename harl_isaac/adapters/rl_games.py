@@ -16,7 +16,7 @@ try:
     from rl_games.common.gym_compat import gym
     from rl_games.common.ivecenv import IVecEnv
 except ImportError as error:
-    raise MissingSimulator("rl_games is not installed here (%s): pip install .[rl-games]" % error) from None
+    raise MissingSimulator("rl_games is not installed here (%s): pip install -e .[rl-games]" % error) from None
 
 POLICIES = ("joint", "shared")
 PREFIX = "harl_isaac/"  # of the tasks' names among rl_games' own
@@ -39,7 +39,8 @@ class Rows:
         self.spaces = spec.actions[:1] if self.shared else spec.actions  # of which a row's action consists
         self.continuous = isinstance(self.spaces[0], Box)
         self.heads = () if self.continuous else tuple(n for space in self.spaces for n in choices(space))
-        self.obs_size = sum(spec.obs_sizes) if not self.shared else spec.obs_sizes[0] + (0 if self.ids is None else self.agents)
+        place = 0 if self.ids is None else self.agents
+        self.obs_size = spec.obs_sizes[0] + place if self.shared else sum(spec.obs_sizes)
 
     def obs(self, parts: Sequence[Tensor]) -> Tensor:
         """A x [E, O_i] as rows."""
@@ -94,8 +95,8 @@ def refuse(spec: EnvSpec, policy: str) -> None:
         raise ValueError("policy=%s; possible: %s" % (policy, ", ".join(POLICIES)))
     kinds = ", ".join("%s: %d, %s" % each for each in zip(spec.agents, spec.obs_sizes, spec.actions))
     if policy == "shared" and (len(set(spec.obs_sizes)) > 1 or len(set(spec.actions)) > 1):
-        raise ValueError("policy=shared: rl_games shares a policy among agents of equal observations and actions only, these "
-                         "have (%s); use policy=joint" % kinds)
+        raise ValueError("policy=shared: rl_games shares a policy among agents of equal observations and actions only, "
+                         "these have (%s); use policy=joint" % kinds)
     boxes = {isinstance(space, Box) for space in spec.actions}
     if len(boxes) > 1:
         raise ValueError("rl_games takes continuous actions or choices, not both at once, these agents have (%s); "
@@ -103,8 +104,8 @@ def refuse(spec: EnvSpec, policy: str) -> None:
     heads = [n for space in (spec.actions[:1] if policy == "shared" else spec.actions) for n in choices(space)
              ] if spec.has_action_mask else []
     if len(set(heads)) > 1:
-        raise ValueError("rl_games masks choices of equal numbers only, these agents have (%s); use algo=happo, mappo or hasac"
-                         % kinds)
+        raise ValueError("rl_games masks choices of equal numbers only, these agents have (%s); "
+                         "use algo=happo, mappo or hasac" % kinds)
 
 
 class TaskEnv(IVecEnv):

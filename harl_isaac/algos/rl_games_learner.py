@@ -60,7 +60,8 @@ def model_settings(cfg, rows: Rows) -> Dict[str, Any]:
     if not rows.continuous:
         space, model = ({"multi_discrete": {}}, "multi_discrete_a2c") if len(rows.heads) > 1 else (
             {"discrete": {}}, "discrete_a2c")
-    return {"model": {"name": model}, "network": {"name": "actor_critic", "separate": False, "space": space, "mlp": mlp(cfg)}}
+    network = {"name": "actor_critic", "separate": False, "space": space, "mlp": mlp(cfg)}
+    return {"model": {"name": model}, "network": network}
 
 
 def mlp(cfg) -> Dict[str, Any]:
@@ -163,8 +164,9 @@ class RlGamesLearner:
             runner = Runner(AlgoObserver())
             runner.algo_factory.register_builder("a2c_continuous", Continuous)
             runner.algo_factory.register_builder("a2c_discrete", Choosing)
+            algo = "a2c_continuous" if self.rows.continuous else "a2c_discrete"
             runner.load_config({
-                "seed": seed, "torch_threads": 0, "algo": {"name": "a2c_continuous" if self.rows.continuous else "a2c_discrete"},
+                "seed": seed, "torch_threads": 0, "algo": {"name": algo},
                 **model_settings(self.cfg, self.rows), "config": run_settings(self.cfg, self.rows, self.env, folder)})
             agent = runner.algo_factory.create(runner.algo_name, base_name="run", params=runner.params)
             agent.writer.close()
@@ -192,8 +194,8 @@ class RlGamesLearner:
         agent.frame += agent.curr_frames
         names = ("actor/loss", "critic/loss", "actor/bound_loss", "actor/entropy", "actor/kl")
         names = names if len(losses) == len(names) else names[:2] + names[3:]
-        metrics = {name: torch.stack([each.detach().reshape(()) for each in parts]).mean() for name, parts in zip(names, losses)
-                   if len(parts)}
+        metrics = {name: torch.stack([each.detach().reshape(()) for each in parts]).mean()
+                   for name, parts in zip(names, losses) if len(parts)}
         if agent.has_central_value:
             metrics["critic/loss"] = self.scalars["losses/cval_loss"]
         return {**metrics, "actor/learning_rate": agent.last_lr, "critic/value": value.mean(),

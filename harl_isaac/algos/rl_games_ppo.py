@@ -1,4 +1,4 @@
-"""rl_games_ppo: the PPO of rl_games (Makoviichuk and Makoviychuk, https://github.com/Denys88/rl_games), an installed package.
+"""rl_games_ppo: the PPO of the package rl_games (Makoviichuk and Makoviychuk, https://github.com/Denys88/rl_games).
 
 It knows one policy: all agents' observations and actions together are one agent's (joint), or agents of equal spaces are
 rows of a shared one. The single-agent PPO of the paper's Figure 10 is the first.

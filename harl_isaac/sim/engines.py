@@ -6,6 +6,7 @@ from typing import Sequence
 
 import torch
 
+from harl_isaac.env import MissingSimulator
 from harl_isaac.sim.physics import Physics
 
 ENGINES = {"mujoco": "harl_isaac.sim.mujoco_cpu:MujocoPhysics", "mujoco_warp": "harl_isaac.sim.mujoco_warp:WarpPhysics"}
@@ -21,7 +22,7 @@ def choose_engine(sim: str, device: torch.device) -> str:
         raise ValueError("sim=%s is unknown; possible: auto, %s" % (sim, ", ".join(ENGINES)))
     missing = [package for package in PACKAGES[sim] if find_spec(package) is None]
     if missing:
-        raise ValueError("sim=%s needs %s, which is not installed: pip install %s" % (
+        raise MissingSimulator("sim=%s needs %s, which is not installed: pip install %s" % (
             sim, " and ".join(missing), " ".join({"mujoco_warp": "mujoco-warp", "warp": "warp-lang"}.get(p, p) for p in missing)))
     return sim
 

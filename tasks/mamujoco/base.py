@@ -13,7 +13,7 @@ from typing import Dict, List, Tuple
 import torch
 from torch import Tensor
 
-from harl_isaac.env import Box, EnvSpec
+from harl_isaac.env import Box, EnvSpec, MissingSimulator
 from harl_isaac.sim.engines import make_physics
 from harl_isaac.sim.task import ENGINE_METRICS, MujocoTask
 from harl_isaac.tasks.mamujoco.factorisation import Group, agents_joints, joints_by_distance
@@ -102,11 +102,11 @@ class MamujocoTask(MujocoTask):
         return gymnasium_model(self.file)
 
     def load(self) -> None:
-        """Read the model. Raises ValueError where MuJoCo is missing."""
+        """Read the model. Raises MissingSimulator without MuJoCo."""
         try:
             from harl_isaac.tasks.mamujoco import models
         except ImportError as error:
-            raise ValueError("%s needs MuJoCo (%s): pip install mujoco gymnasium-robotics, on Python 3.11 or newer" % (
+            raise MissingSimulator("%s needs MuJoCo (%s): pip install mujoco gymnasium-robotics, on Python 3.11 or newer" % (
                 type(self).__name__, error)) from None
         spec = self.scene()
         if "cfrc_ext" in self.fields:

@@ -7,6 +7,7 @@ from typing import Dict, FrozenSet, List
 
 import mujoco
 
+from harl_isaac.env import MissingSimulator
 from harl_isaac.tasks.mamujoco.factorisation import tree_edges
 
 
@@ -14,7 +15,7 @@ def asset(package: str, *path: str) -> str:
     """Full name of a file in an installed package. Raises ValueError where the package is missing."""
     spec = find_spec(package)
     if spec is None or not spec.submodule_search_locations:
-        raise ValueError("the model comes with %s, which is not installed: pip install gymnasium-robotics" % package)
+        raise MissingSimulator("the model comes with %s, which is not installed: pip install gymnasium-robotics" % package)
     return os.path.join(list(spec.submodule_search_locations)[0], *path)
 
 
