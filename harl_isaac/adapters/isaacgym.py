@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from harl_isaac.adapters.bidexhands import hand_groups, simulation
-from harl_isaac.adapters.process import OwnRandom
+from harl_isaac.adapters.process import OwnRandom, Unsavable
 from harl_isaac.env import Box, EnvSpec, Step
 
 SUCCESSES = {"success": "successes", "consecutive_successes": "consecutive_successes"}  # metric -> key of task.extras
@@ -41,7 +41,7 @@ class IsaacGymCfg:
         return IsaacGymEnv(self, num_envs, device)
 
 
-class IsaacGymEnv:
+class IsaacGymEnv(Unsavable):
     """Agents "right hand" and "left hand", or a hand's parts; see the module's first lines."""
 
     def __init__(self, cfg: IsaacGymCfg, num_envs: int, device: torch.device):
@@ -87,15 +87,6 @@ class IsaacGymEnv:
         return Step(tuple(each.masked_fill(ended[:, None], 0.0) for each in next_obs),
                     next_state.masked_fill(ended[:, None, None], 0.0), reward.masked_fill(diverged[:, None], 0.0),
                     ended & ~truncated, truncated, next_obs, next_state, self._metrics(diverged))
-
-    def state_dict(self) -> Dict[str, Any]:
-        """The random numbers; Isaac Gym's own state cannot be saved."""
-        return {"random": list(self.random.state)}
-
-    def load_state_dict(self, state: Dict[str, Any]) -> Step:
-        """New episodes, with the random numbers of that time."""
-        self.random.state = tuple(state["random"])
-        return self.reset()
 
     def close(self) -> None:
         """A simulation ends with its process."""

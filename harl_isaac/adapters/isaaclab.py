@@ -20,7 +20,7 @@ from torch import Tensor
 
 from harl_isaac.adapters.isaaclab_app import simulation
 from harl_isaac.adapters.isaaclab_spaces import ActionOf, flat_size
-from harl_isaac.adapters.process import OwnRandom
+from harl_isaac.adapters.process import OwnRandom, Unsavable
 from harl_isaac.env import EnvSpec, Step
 
 
@@ -90,7 +90,7 @@ class OneAgent:
         return [obs["policy"]], obs["critic"] if self.state_size else None
 
 
-class IsaacLabEnv:
+class IsaacLabEnv(Unsavable):
     """Agents as the task names them; see the module's first lines."""
 
     def __init__(self, cfg: IsaacLabCfg, num_envs: int, device: torch.device):
@@ -126,15 +126,6 @@ class IsaacLabEnv:
         reward = torch.stack(rewards, 1).float().reshape(self.spec.num_envs, -1)
         reward = reward.mean(1, keepdim=True) if self.cfg.team_reward else reward
         return self._step(before, reward, over, late & ~over)
-
-    def state_dict(self) -> Dict[str, Any]:
-        """The random numbers; Isaac Sim's own state is not saved."""
-        return {"random": list(self.random.state)}
-
-    def load_state_dict(self, state: Dict[str, Any]) -> Step:
-        """New episodes, with the random numbers of that time."""
-        self.random.state = tuple(state["random"])
-        return self.reset()
 
     def close(self) -> None:
         """Isaac Sim itself ends with the process."""

@@ -5,10 +5,12 @@ import os
 import sys
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
 import torch
 from torch import Tensor
+
+from harl_isaac.env import Step
 
 _running: List[str] = []  # simulations of this process; none can be taken out of it again
 
@@ -65,3 +67,18 @@ class OwnRandom:
         torch.set_rng_state(state[0])
         if state[1] is not None and self.device.type == "cuda":
             torch.cuda.set_rng_state(state[1], self.device)
+
+
+class Unsavable:
+    """An environment whose simulator cannot be saved: its random numbers are, and resuming begins new episodes."""
+
+    random: OwnRandom
+
+    def state_dict(self) -> Dict[str, Any]:
+        """The random numbers alone."""
+        return {"random": list(self.random.state)}
+
+    def load_state_dict(self, state: Dict[str, Any]) -> Step:
+        """New episodes, with the random numbers of that time."""
+        self.random.state = tuple(state["random"])
+        return self.reset()
