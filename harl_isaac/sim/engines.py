@@ -27,6 +27,11 @@ def choose_engine(sim: str, device: torch.device) -> str:
     return sim
 
 
+def missing_mujoco(task: str, error: ImportError) -> MissingSimulator:
+    """What to do about a task whose scene cannot be built."""
+    return MissingSimulator("%s needs MuJoCo (%s): pip install mujoco gymnasium-robotics, on Python 3.11 or newer" % (task, error))
+
+
 def make_physics(sim: str, model, num_envs: int, substeps: int, device: torch.device, fields: Sequence[str] = (),
                  dtype: torch.dtype = torch.float32) -> Physics:
     """`num_envs` copies of a compiled MjModel on the engine `sim` (auto, mujoco, mujoco_warp).

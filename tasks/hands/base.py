@@ -10,8 +10,8 @@ from typing import Dict, List, Tuple
 import torch
 from torch import Tensor
 
-from harl_isaac.env import Box, EnvSpec, MissingSimulator
-from harl_isaac.sim.engines import make_physics
+from harl_isaac.env import Box, EnvSpec
+from harl_isaac.sim.engines import make_physics, missing_mujoco
 from harl_isaac.sim.task import METRICS, SuccessTask
 from harl_isaac.tasks.hands.shadow_hand import ACTUATED, DIGITS, JOINTS, PARTS, SIDES, PhysicsCfg
 
@@ -121,8 +121,7 @@ class TwoHands(SuccessTask):
         try:
             from harl_isaac.tasks.hands.scene import two_hands
         except ImportError as error:
-            raise MissingSimulator("%s needs MuJoCo (%s): pip install mujoco gymnasium-robotics, on Python 3.11 or newer" % (
-                type(self).__name__, error)) from None
+            raise missing_mujoco(type(self).__name__, error) from None
         return two_hands(self.cfg.physics, self.mounts, self.cfg.object, self.start, visual)
 
     def _spec(self, groups, num_envs: int, device: torch.device) -> EnvSpec:

@@ -13,8 +13,8 @@ from typing import Dict, List, Tuple
 import torch
 from torch import Tensor
 
-from harl_isaac.env import Box, EnvSpec, MissingSimulator
-from harl_isaac.sim.engines import make_physics
+from harl_isaac.env import Box, EnvSpec
+from harl_isaac.sim.engines import make_physics, missing_mujoco
 from harl_isaac.sim.task import ENGINE_METRICS, MujocoTask
 from harl_isaac.tasks.mamujoco.factorisation import Group, agents_joints, joints_by_distance
 
@@ -106,8 +106,7 @@ class MamujocoTask(MujocoTask):
         try:
             from harl_isaac.tasks.mamujoco import models
         except ImportError as error:
-            raise MissingSimulator("%s needs MuJoCo (%s): pip install mujoco gymnasium-robotics, on Python 3.11 or newer" % (
-                type(self).__name__, error)) from None
+            raise missing_mujoco(type(self).__name__, error) from None
         spec = self.scene()
         if "cfrc_ext" in self.fields:
             models.measure_external_forces(spec)
