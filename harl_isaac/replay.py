@@ -6,7 +6,7 @@ step's is worth nothing.) What is read together lies together, because a large r
 """
 
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional
 
 import torch
 from torch import Tensor
@@ -132,7 +132,8 @@ class Replay:
 
     def window(self, age: Tensor, env: Tensor, n_step: int, gamma: float) -> Batch:
         """The transitions that begin `age` [B] steps before the newest (0) of the environments `env` [B]."""
-        first, steps, offset = self._rows(age, env, n_step)
+        offset, begin = torch.arange(n_step, device=age.device), env[:, None] * self.rows
+        steps = begin + ((self.cursor - 1 - age)[:, None] + offset) % self.rows  # [B, n]
         taken = self.taken.index_select(0, steps.flatten()).view(*steps.shape, -1)
         outcome = taken[..., -1].view(INTEGER[taken.dtype])
         stops = (outcome != GOES_ON) | (offset >= age[:, None])
@@ -141,17 +142,11 @@ class Replay:
         weight = goes * torch.pow(gamma, offset.to(taken.dtype))
         reward = (taken[..., self.joint:-1] * weight[..., None]).sum(1)
         end, last = outcome.gather(1, length - 1), steps.gather(1, length - 1)
-        behind = env[:, None] * self.rows + (last + 1 - env[:, None] * self.rows) % self.rows
+        behind = begin + (last + 1 - begin) % self.rows
         after = torch.where(end > 0, self._place(end.long()), behind)[:, 0]
         discount = torch.pow(gamma, length.to(taken.dtype)) * (end != TERMINATED)
         known = ((end <= 0) | (self.count - end < self.room)).to(taken.dtype)
-        return self._batch(taken[:, 0, :self.joint], reward, discount, known, first, after)
-
-    def _rows(self, age: Tensor, env: Tensor, n_step: int) -> Tuple[Tensor, Tensor, Tensor]:
-        """The first row [B] of each transition, those of its steps [B, n], and these steps' numbers [n]."""
-        offset = torch.arange(n_step, device=age.device)
-        steps = env[:, None] * self.rows + ((self.cursor - 1 - age)[:, None] + offset) % self.rows
-        return steps[:, 0], steps, offset
+        return self._batch(taken[:, 0, :self.joint], reward, discount, known, steps[:, 0], after)
 
     def _batch(self, action: Tensor, reward: Tensor, discount: Tensor, known: Tensor, first: Tensor, after: Tensor) -> Batch:
         """A Batch on the environments' device, of transitions that begin at the rows `first` [B] and lead to `after`."""
@@ -176,9 +171,9 @@ class Replay:
     def load_state_dict(self, state: Dict[str, Any]) -> None:
         """Of a replay of the same sizes."""
         for name in KEPT:
-            self._by_env(name)[:, :state[name].shape[1]] = state[name].to(self.count.device)
+            self._by_env(name)[:, :state[name].shape[1]] = state[name].to(self.device)
         for name, value in state["behind"].items():
-            getattr(self, name)[self.ring:] = value.to(self.count.device)
+            getattr(self, name)[self.ring:] = value.to(self.device)
         self.count.copy_(state["count"])
         self.cursor, self.filled = state["cursor"], state["filled"]
 
