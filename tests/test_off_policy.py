@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 
 import reference
 import reference_off_policy as literal
+from resuming import flat, whole_and_resumed
 from harl_isaac import checkpoint
 from harl_isaac.algos import gradient
 from harl_isaac.algos.haddpg import HaddpgCfg
@@ -307,24 +308,11 @@ def test_deterministic_algorithms_refuse_choices_by_name(kind):
 # Runs.
 
 
-def flat(state, prefix=""):
-    items = state.items() if isinstance(state, dict) else enumerate(state) if isinstance(state, (list, tuple)) else None
-    if items is None:
-        return {prefix: state}
-    return {key: leaf for name, value in items for key, leaf in flat(value, "%s/%s" % (prefix, name)).items()}
-
-
 @pytest.mark.parametrize("name", OFF_POLICY)
 def test_a_resumed_run_equals_an_uninterrupted_one_bitwise(name, settings, tmp_path):
     task = "SumGame" if name in CONTINUOUS else "OppositesGame"
     cfg = settings(task, "algo=" + name, "total_steps=180", "checkpoint.keep_every=2")  # 60 of warmup, 4 iterations of 30
-    whole = Trainer(cfg)
-    whole.train(tmp_path)
-    assert whole.iteration == 4
-    torch.manual_seed(99)
-    second = Trainer(cfg, checkpoint.load(tmp_path / "checkpoints" / "iteration_000002.pt"))
-    for _ in range(2):
-        second.iterate()
+    whole, second = whole_and_resumed(cfg, tmp_path)
     expected, found = flat(whole.state_dict()), flat(second.state_dict())
     assert expected.keys() == found.keys()
     differ = [key for key, value in expected.items() if not key.startswith("/stats") and not

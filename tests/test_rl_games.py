@@ -12,7 +12,7 @@ pytest.importorskip("rl_games", reason="rl_games is not installed: pip install -
 
 import reference  # noqa: E402
 from omegaconf import OmegaConf  # noqa: E402
-from test_trainer import flat, same  # noqa: E402
+from resuming import flat, same, whole_and_resumed  # noqa: E402
 
 from harl_isaac import checkpoint  # noqa: E402
 from harl_isaac.adapters.rl_games import Rows, TaskEnv, make, register  # noqa: E402
@@ -157,12 +157,7 @@ def test_masked_choices_are_never_taken_in_training():
     ("OppositesGame", ["algo.policy=shared"]), ("ShadowHandOver", ["task.episode_length=7"])])
 def test_two_iterations_and_two_resumed_equal_four_bitwise(settings, tmp_path, task, words):
     cfg = settings(task, "algo=rl_games_ppo", *TINY, *words, "total_steps=120", "eval.interval=2", "checkpoint.keep_every=2")
-    whole = Trainer(cfg)
-    whole.train(tmp_path)
-    torch.manual_seed(99)
-    second = Trainer(cfg, checkpoint.load(tmp_path / "checkpoints" / "iteration_000002.pt"))
-    for _ in range(2):
-        second.iterate()
+    whole, second = whole_and_resumed(cfg, tmp_path)
     expected, found = flat(whole.state_dict()), flat(second.state_dict())
     assert expected.keys() == found.keys()
     differ = [name for name in expected if not name.startswith(("/stats", "/counters/best")) and

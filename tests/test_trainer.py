@@ -1,30 +1,16 @@
 """Runs: resuming equals continuing, records join, signals stop cleanly, bad input costs nothing."""
 
 import csv
-import math
 import signal
 
 import pytest
 import torch
+from resuming import flat, same
 
 from harl_isaac import checkpoint
 from harl_isaac.config import differences
 from harl_isaac.env import SimulatorError
 from harl_isaac.trainer import Trainer
-
-
-def flat(state, prefix=""):
-    """Nested dicts and lists -> {path: leaf}."""
-    items = state.items() if isinstance(state, dict) else enumerate(state) if isinstance(state, (list, tuple)) else None
-    if items is None:
-        return {prefix: state}
-    return {key: leaf for name, value in items for key, leaf in flat(value, "%s/%s" % (prefix, name)).items()}
-
-
-def same(one, other):
-    if isinstance(one, torch.Tensor):
-        return torch.equal(one, other)
-    return one == other or (isinstance(one, float) and math.isnan(one) and math.isnan(other))
 
 
 def rows(path):

@@ -21,7 +21,7 @@ from harl_isaac.check_env import _copy as tensors
 from harl_isaac.check_env import check_env, random_actions
 from harl_isaac.env import MissingSimulator, SimulatorError
 from harl_isaac.trainer import Trainer
-from test_trainer import flat, same
+from resuming import flat, same
 
 CPU = torch.device("cpu")
 TESTS = Path(__file__).resolve().parent
