@@ -13,7 +13,7 @@ import numpy as np
 
 from harl_isaac.adapters.game import GameSpec, Outcome, View
 from harl_isaac.adapters.simulator import SimulatorCfg
-from harl_isaac.env import Discrete, MissingSimulator
+from harl_isaac.env import Discrete, MissingSimulator, check_choices
 
 # scenario -> players moved by agents: all of the left team but the goalkeeper (of academy_corner also that)
 PLAYERS = {"academy_pass_and_shoot_with_keeper": 2, "academy_run_pass_and_shoot_with_keeper": 2,
@@ -33,8 +33,7 @@ class FootballCfg(SimulatorCfg):
     reward: str = "dense"  # goals, and checkpoints on the way of the ball to the goal; or (sparse) goals alone
 
     def game(self) -> Tuple[str, Dict[str, Any]]:
-        if self.reward not in REWARDS:
-            raise ValueError("task.reward=%s; possible: %s" % (self.reward, ", ".join(REWARDS)))
+        check_choices("task", self, (("reward", REWARDS),))
         if not (find_spec("gfootball") and find_spec("gfootball_engine")):
             raise missing(self.name)
         scenario = self.name.rpartition("/")[2]

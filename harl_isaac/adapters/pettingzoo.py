@@ -17,7 +17,7 @@ import numpy as np
 from harl_isaac.adapters.game import GameSpec, Outcome, View
 from harl_isaac.adapters.pettingzoo_spaces import Action, Observation
 from harl_isaac.adapters.simulator import SimulatorCfg
-from harl_isaac.env import MissingSimulator
+from harl_isaac.env import MissingSimulator, check_choices
 
 REWARDS = ("mean", "sum", "own")
 LIMITS = ("max_cycles", "max_steps", "max_episode_steps")  # names that environments have for their time limit
@@ -34,8 +34,7 @@ class PettingZooCfg(SimulatorCfg):
     max_steps: int = 0  # an episode is truncated then; 0: as the environment does by itself
 
     def game(self) -> Tuple[str, Dict[str, Any]]:
-        if self.reward not in REWARDS:
-            raise ValueError("task.reward=%s; possible: %s" % (self.reward, ", ".join(REWARDS)))
+        check_choices("task", self, (("reward", REWARDS),))
         if self.max_steps < 0:
             raise ValueError("task.max_steps=%d must not be negative; 0: the environment's own limit" % self.max_steps)
         return "harl_isaac.adapters.pettingzoo:PettingZooGame", {

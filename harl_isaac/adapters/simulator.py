@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Dict, Tuple
 
+from harl_isaac.env import check_choices
+
 if TYPE_CHECKING:
     import torch
 
@@ -28,8 +30,7 @@ class SimulatorCfg:
         if self.workers < 0 or self.timeout < 0:
             raise ValueError("task.workers=%d, task.timeout=%g must not be negative; 0: a process for each core, no limit" % (
                 self.workers, self.timeout))
-        if self.on_crash not in ON_CRASH:
-            raise ValueError("task.on_crash=%s; possible: %s" % (self.on_crash, ", ".join(ON_CRASH)))
+        check_choices("task", self, (("on_crash", ON_CRASH),))
         from harl_isaac.adapters.workers import WorkerEnv  # here: the games beside these settings must do without torch
 
         path, settings = self.game()

@@ -6,10 +6,11 @@ from typing import Any, Dict, Tuple
 
 from harl_isaac.adapters.simulator import SimulatorCfg
 from harl_isaac.adapters.starcraft import refuse_missing
+from harl_isaac.env import check_choices
 
 STATES = ("environment", "agent")
 REWARDS = ("dense", "sparse")
-DIFFICULTIES = "123456789A"
+DIFFICULTIES = tuple("123456789A")
 
 # SMACv2's own configurations (sc2_gen_<race>.yaml): (types drawn with these weights, types that cannot be a whole team)
 WEIGHTS = (0.45, 0.45, 0.1)
@@ -38,9 +39,7 @@ class SmacCfg(SimulatorCfg):
         return self.name.rpartition("/")[2]
 
     def _check(self) -> None:
-        for name, possible in (("state", STATES), ("reward", REWARDS), ("difficulty", DIFFICULTIES)):
-            if getattr(self, name) not in tuple(possible):
-                raise ValueError("task.%s=%s; possible: %s" % (name, getattr(self, name), ", ".join(possible)))
+        check_choices("task", self, (("state", STATES), ("reward", REWARDS), ("difficulty", DIFFICULTIES)))
 
     def _settings(self, special: Dict[str, Any]) -> Dict[str, Any]:
         """Arguments of the Game. Replays are written by workers, so that their folder is named in full."""

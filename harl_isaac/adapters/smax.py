@@ -11,7 +11,7 @@ from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 import torch
 from torch import Tensor
 
-from harl_isaac.env import Discrete, EnvSpec, MissingSimulator, Step
+from harl_isaac.env import Discrete, EnvSpec, MissingSimulator, Step, check_choices
 
 ATTACK_MODES = ("closest", "random")
 
@@ -28,8 +28,7 @@ class SmaxCfg:
         """Raises ValueError, MissingSimulator."""
         if self.max_steps < 1:
             raise ValueError("task.max_steps=%d must be at least 1" % self.max_steps)
-        if self.attack_mode not in ATTACK_MODES:
-            raise ValueError("task.attack_mode=%s; possible: %s" % (self.attack_mode, ", ".join(ATTACK_MODES)))
+        check_choices("task", self, (("attack_mode", ATTACK_MODES),))
         return Smax(self, num_envs, device)
 
 

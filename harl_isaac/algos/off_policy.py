@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from harl_isaac.algos.gradient import adam, chunks, gradient_step, only_if
-from harl_isaac.algos.on_policy import INFINITY, by_name, check_choices, check_hidden, check_ranges, turns
-from harl_isaac.env import EnvSpec, MultiAgentEnv, Step
+from harl_isaac.algos.on_policy import INFINITY, by_name, check_hidden, check_ranges, turns
+from harl_isaac.env import EnvSpec, MultiAgentEnv, Step, check_choices
 from harl_isaac.memory import PLACES
 from harl_isaac.networks.mlp import ACTIVATIONS
 from harl_isaac.networks.plain import JointCritics, PlainActors
@@ -64,7 +64,7 @@ class OffPolicyCfg:
         if self.updates < 1:
             raise ValueError("algo.update_per_train=%g of algo.train_interval=%d is less than one update an iteration" % (
                 self.update_per_train, self.train_interval))
-        check_choices(self, (("activation", ACTIVATIONS), ("replay_dtype", DTYPES), ("replay_device", PLACES)))
+        check_choices("algo", self, (("activation", ACTIVATIONS), ("replay_dtype", DTYPES), ("replay_device", PLACES)))
         check_hidden(self)
         self.kinds(spec)
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from harl_isaac.algos.advantage import gae
 from harl_isaac.algos.sequential import sequential_update
 from harl_isaac.algos.values import CentralCritic
-from harl_isaac.env import EnvSpec, MultiAgentEnv, Step
+from harl_isaac.env import EnvSpec, MultiAgentEnv, Step, check_choices
 from harl_isaac.networks.actors import StackedActors
 from harl_isaac.networks.mlp import ACTIVATIONS
 from harl_isaac.rollout import Rollout, collect
@@ -59,7 +59,7 @@ class OnPolicyCfg:
             raise ValueError("algo.chunk_length=%d does not divide algo.rollout_length=%d" % (
                 self.chunk_length, self.rollout_length))
         check_split(self, spec, "critic_minibatches")
-        check_choices(self, (("activation", ACTIVATIONS), ("action_aggregation", AGGREGATIONS)))
+        check_choices("algo", self, (("activation", ACTIVATIONS), ("action_aggregation", AGGREGATIONS)))
         check_hidden(self)
 
     def actors(self, spec: EnvSpec) -> StackedActors:
@@ -70,13 +70,6 @@ class OnPolicyCfg:
     def optimisers(self, actors: StackedActors) -> List[torch.optim.Optimizer]:
         """One for each network among the actors, where the algorithm needs them."""
         return []
-
-
-def check_choices(cfg, choices: Iterable[Tuple[str, Iterable[str]]]) -> None:
-    """Raises ValueError where a setting (name, possible values) is none of those possible."""
-    for name, possible in choices:
-        if getattr(cfg, name) not in possible:
-            raise ValueError("algo.%s=%s; possible: %s" % (name, getattr(cfg, name), ", ".join(possible)))
 
 
 def check_hidden(cfg) -> None:
@@ -95,9 +88,15 @@ def check_ranges(cfg, ranges: Iterable[Tuple[str, float, float]]) -> None:
 
 def check_split(cfg: OnPolicyCfg, spec: EnvSpec, name: str) -> None:
     """Raises ValueError where a number of minibatches does not divide the rows (or sequences) of a batch."""
-    count, rows, what = getattr(cfg, name), cfg.rollout_length * spec.num_envs, "batch"
+    rows, what = cfg.rollout_length * spec.num_envs, "batch"
     if cfg.recurrent:
         rows, what = rows // cfg.chunk_length, "sequences of chunk_length %d in the batch" % cfg.chunk_length
+    check_divides(cfg, spec, name, rows, what)
+
+
+def check_divides(cfg, spec: EnvSpec, name: str, rows: int, what: str) -> None:
+    """Raises ValueError where the setting `name` does not divide the rows of `what`."""
+    count = getattr(cfg, name)
     if count < 1 or rows % count:
         raise ValueError("algo.%s=%d does not divide the %s of %d (rollout_length %d x num_envs %d)" % (
             name, count, what, rows, cfg.rollout_length, spec.num_envs))

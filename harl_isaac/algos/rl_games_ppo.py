@@ -7,8 +7,8 @@ rows of a shared one. The single-agent PPO of the paper's Figure 10 is the first
 from dataclasses import dataclass, field
 from typing import List
 
-from harl_isaac.algos.on_policy import INFINITY, check_choices, check_hidden, check_ranges
-from harl_isaac.env import EnvSpec
+from harl_isaac.algos.on_policy import INFINITY, check_divides, check_hidden, check_ranges
+from harl_isaac.env import EnvSpec, check_choices
 from harl_isaac.networks.mlp import ACTIVATIONS
 
 SCHEDULES = ("adaptive", "linear", "constant")
@@ -46,12 +46,9 @@ class RlGamesPpoCfg:
         check_ranges(self, (("rollout_length", 1, INFINITY), ("lr", 0, INFINITY), ("kl_threshold", 0, INFINITY),
                             ("epochs", 1, INFINITY), ("minibatches", 1, INFINITY), ("gamma", 0, 1), ("gae_lambda", 0, 1),
                             ("clip", 0, INFINITY), ("max_grad_norm", 0, INFINITY)))
-        check_choices(self, (("activation", ACTIVATIONS), ("lr_schedule", SCHEDULES)))
+        check_choices("algo", self, (("activation", ACTIVATIONS), ("lr_schedule", SCHEDULES)))
         check_hidden(self)
-        rows = self.rollout_length * spec.num_envs
-        if rows % self.minibatches:
-            raise ValueError("algo.minibatches=%d does not divide the batch of %d (rollout_length %d x num_envs %d)" % (
-                self.minibatches, rows, self.rollout_length, spec.num_envs))
+        check_divides(self, spec, "minibatches", self.rollout_length * spec.num_envs, "batch")
         if self.policy == "shared" and self.central_value and spec.reward_agents > 1:
             raise ValueError("algo.policy=shared with algo.central_value=true: rl_games fits the central value to the first "
                              "agent's return, and here each agent has its own reward; add algo.central_value=false")

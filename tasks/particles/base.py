@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from harl_isaac.env import EnvSpec, Step
+from harl_isaac.env import EnvSpec, Step, check_choices
 from harl_isaac.tasks.particles.actions import ActionReader
 
 SECONDS = 0.1  # [s] of a step
@@ -212,9 +212,7 @@ class ParticleTask:
 
 def check(cfg: ParticleCfg) -> None:
     """Raises ValueError for settings that mean nothing."""
-    for name, possible in (("version", ("v3", "v2")), ("reward", ("team", "agent"))):
-        if getattr(cfg, name) not in possible:
-            raise ValueError("task.%s=%s; possible: %s" % (name, getattr(cfg, name), ", ".join(possible)))
+    check_choices("task", cfg, (("version", ("v3", "v2")), ("reward", ("team", "agent"))))
     if cfg.episode_length < 1:
         raise ValueError("task.episode_length=%d must be at least 1" % cfg.episode_length)
 
