@@ -12,6 +12,10 @@ from harl_isaac.rollout import collect
 HOST_READS = ("_local_scalar_dense", "nonzero", "masked_select", "unique", "is_nonzero", "equal", "item", "tolist")
 
 
+# There Adam reads its step counters, which lie on the host on a GPU too, but not in these tests.
+needs_silent_adam = pytest.mark.skipif(torch.__version__ < "2.1", reason="Adam of torch 2.0 reads its step counters")
+
+
 class NoHostReads(TorchDispatchMode):
     """Raises where an operation reads a tensor on the host."""
 
@@ -23,6 +27,7 @@ class NoHostReads(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
+@needs_silent_adam
 @pytest.mark.parametrize("task, overrides", [
     ("ShadowHandOver", []), ("ShadowHandOver", ["task.agents=fingers", "algo.minibatches=3"]),
     ("MixedGame", ["algo.critic_minibatches=2"]), ("MatrixGame", ["task.masks=true", "task.absences=true"]),

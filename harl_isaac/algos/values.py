@@ -29,7 +29,8 @@ class ValueFunction:
 
     def __init__(self, state_size: int, agents: int, values: int, spec: EnvSpec, cfg):
         self.cfg, self.agents, self.values = cfg, agents, values
-        self.critic = Critic(state_size, cfg.hidden, cfg.activation, spec.device, values, cfg.recurrent)
+        self.critic = Critic(state_size, cfg.hidden, cfg.activation, spec.device, values, cfg.recurrent,
+                             running_norm=cfg.input_norm == "running")
         self.optimiser = adam(self.critic.parameters(), cfg.critic_lr, cfg.adam_eps)
         shape = (spec.num_envs * agents, cfg.hidden[-1])
         self.hidden = torch.zeros(shape, device=spec.device) if cfg.recurrent else None  # [E K, H] after the last rollout
@@ -50,6 +51,11 @@ class ValueFunction:
         rows = [self._arranged(rollout, value.unflatten(2, (self.agents, -1)) if value.dim() == 3 else value)
                 for value in (state, old, target)]
         return fit_critic(self.critic, self.optimiser, *rows, self.cfg, self.memory)
+
+    def take_in(self, state: Tensor) -> None:
+        """Let the running moments, if there are any, learn states [T, E, K, S]."""
+        if self.critic.net.input_norm is not None:
+            self.critic.net.input_norm.take_in(state.flatten(0, 2))
 
     def set_learning_rate(self, lr: float) -> None:
         self.optimiser.param_groups[0]["lr"] = lr
@@ -106,6 +112,10 @@ class CentralCritic:
         """See `ValueFunction.fit`."""
         return self.function.fit(rollout, rollout.state, old, target)
 
+    def take_in(self, rollout: Rollout) -> None:
+        """See `ValueFunction.take_in`."""
+        self.function.take_in(rollout.state)
+
 
 class OwnCritics:
     """V_i(o_i): a network for each agent, which sees what the agent sees (IPPO)."""
@@ -127,6 +137,11 @@ class OwnCritics:
         metrics = [function.fit(rollout, self._own(rollout.obs, i), old[:, :, i:i + 1], target[:, :, i:i + 1])
                    for i, function in enumerate(self.functions)]
         return {name: torch.stack([values[name] for values in metrics]).mean() for name in metrics[0]}
+
+    def take_in(self, rollout: Rollout) -> None:
+        """Each its agent's observations."""
+        for i, function in enumerate(self.functions):
+            function.take_in(self._own(rollout.obs, i))
 
     def _own(self, obs: Tensor, i: int) -> Tensor:
         return obs[:, :, i:i + 1, :self.sizes[i]]

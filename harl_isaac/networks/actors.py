@@ -10,13 +10,13 @@ from dataclasses import replace
 from typing import List, Optional, Sequence, Tuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from harl_isaac.env import Box, EnvSpec, mask_width
-from harl_isaac.networks.distributions import STD_X, distribution_for
+from harl_isaac.networks.distributions import MAX_STD, STD_X, distribution_for
 from harl_isaac.networks.gru import Memory, gru_step
-from harl_isaac.networks.mlp import ACTIVATIONS, EPS, MLP, initialise, layer_sizes
+from harl_isaac.networks.mlp import ACTIVATIONS, EPS, MLP, initialise, layer_norm, layer_sizes
+from harl_isaac.networks.running_norm import RunningNorm, new_running_norm
 
 Layers = List[Tuple[Tensor, Tensor]]  # see StackedActors.folded
 
@@ -33,7 +33,8 @@ class Actor(nn.Module):
         scales, shifts = [block[i] for block in stack.norm_weights], [block[i] for block in stack.norm_biases]
         weights[0], scales[0], shifts[0] = weights[0][:obs], scales[0][:obs], shifts[0][:obs]
         weights[-1], biases[-1] = weights[-1][:head], biases[-1][:head]
-        self.net = MLP(weights, biases, scales, shifts, activation, [block[i] for block in stack.gru])
+        norm = None if stack.input_norm is None else stack.input_norm.row(i, obs)
+        self.net = MLP(weights, biases, scales, shifts, activation, [block[i] for block in stack.gru], norm)
         self.log_std = nn.Parameter(stack.log_std[i, :space.size]) if isinstance(space, Box) else None
         self.log_prob = self.distribution.log_probs if stack.per_dimension else self.distribution.log_prob
 
@@ -62,16 +63,18 @@ class StackedActors(nn.Module):
     """
 
     def __init__(self, spec: EnvSpec, hidden: Sequence[int], activation: str, head_gain: float, recurrent: bool = False,
-                 shared: bool = False, with_id: bool = False, per_dimension: bool = False):
+                 shared: bool = False, with_id: bool = False, per_dimension: bool = False, max_std: float = MAX_STD,
+                 running_norm: bool = False):
         super().__init__()
         self.ids = torch.eye(spec.num_agents, device=spec.device) if shared and with_id else None
         self.spec = _shared_spec(spec, with_id) if shared else spec
         self.shared, self.per_dimension, self.activation = shared, per_dimension, ACTIVATIONS[activation]
-        self.distributions = [distribution_for(space) for space in spec.actions]
+        self.distributions = [distribution_for(space, max_std) for space in spec.actions]
         self.obs_size = max(self.spec.obs_sizes)
         self.action_width = max(distribution.width for distribution in self.distributions)
         self.hidden_size = hidden[-1] if recurrent else 0
         self._allocate(hidden, 1 if shared else spec.num_agents)
+        self.input_norm = new_running_norm((self.rows, self.obs_size), spec.device) if running_norm else None
         self.agents = nn.ModuleList([Actor(self, i, activation) for i in range(self.rows)])
         for actor in self.agents:
             initialise(actor.net, activation, head_gain)
@@ -80,6 +83,11 @@ class StackedActors(nn.Module):
     def agent(self, i: int) -> Actor:
         """Agent i's policy: everybody's if it is shared."""
         return self.agents[0 if self.shared else i]
+
+    def take_in(self, obs: Tensor, alive: Tensor) -> None:
+        """Let the running moments, if there are any, learn what was seen: padded obs [T, E, A, O], alive [T, E, A]."""
+        if self.input_norm is not None:
+            self.input_norm.take_in(obs.reshape(-1, self.rows, self.obs_size), alive.reshape(-1, self.rows))
 
     def blank_obs(self, *lead: int) -> Tensor:
         """Room for padded observations [*lead, A, O]: zeros, and the agents' places where a shared policy sees them."""
@@ -165,8 +173,11 @@ class StackedActors(nn.Module):
 
     def _normalise(self, x: Tensor, layer: int) -> Tensor:
         """Mean 0 and deviation 1 of each agent's row over its true width: x [A, E, F]."""
+        if layer == 0 and self.input_norm is not None:
+            known = RunningNorm.apply_to(x, self.input_norm.mean[:, None], self.input_norm.variance[:, None])
+            return known if self._true_input is None else known * self._true_input
         if layer > 0 or self._true_input is None:
-            return F.layer_norm(x, x.shape[-1:], eps=EPS)
+            return layer_norm(x)
         true, width = self._true_input, self._true_width
         centred = (x - (x * true).sum(-1, keepdim=True) / width) * true
         variance = centred.square().sum(-1, keepdim=True) / width

@@ -13,25 +13,27 @@ from torch import Tensor
 
 from harl_isaac.env import Box, Discrete, MultiDiscrete, Space
 
-STD_X, STD_Y = 1.0, 0.5  # sigma = STD_Y sigmoid(log_std / STD_X): below STD_Y always, 0.3655 at the start (log_std = 1)
+STD_X = 1.0  # sigma = max_std sigmoid(log_std / STD_X): 0.73 max_std at the start, where log_std is 1
+MAX_STD = 0.5  # of the paper's experiments
 FORBIDDEN = -1e10  # logit of a masked choice
 HALF_LOG_2PI = 0.5 * math.log(2.0 * math.pi)
 
 
-def std_of(log_std: Tensor) -> Tensor:
+def std_of(log_std: Tensor, max_std: float = MAX_STD) -> Tensor:
     """The reference implementation's bounded, state-independent sigma."""
-    return STD_Y * torch.sigmoid(log_std / STD_X)
+    return max_std * torch.sigmoid(log_std / STD_X)
 
 
 class Gaussian:
     """Diagonal normal for a Box, in units in which the bounds are -1 and 1; samples may lie outside."""
 
-    def __init__(self, space: Box):
+    def __init__(self, space: Box, max_std: float = MAX_STD):
         self.head_size = self.width = space.size
+        self.max_std = max_std
 
     def sample(self, head: Tensor, log_std: Tensor, mask: Optional[Tensor]) -> Tuple[Tensor, Tensor]:
         """Action [..., W] and its log-probability [...]."""
-        std = std_of(log_std)
+        std = std_of(log_std, self.max_std)
         noise = torch.randn_like(head)
         at_mean = -(std.log() + HALF_LOG_2PI).sum(-1)
         return torch.addcmul(head, std, noise), torch.sub(at_mean, noise.square().sum(-1), alpha=0.5)
@@ -46,17 +48,17 @@ class Gaussian:
 
     def log_probs(self, head: Tensor, log_std: Tensor, mask: Optional[Tensor], action: Tensor) -> Tensor:
         """[..., W]: of each dimension."""
-        std = std_of(log_std)
+        std = std_of(log_std, self.max_std)
         return -0.5 * ((action - head) / std).square() - std.log() - HALF_LOG_2PI
 
     def entropy(self, head: Tensor, log_std: Tensor, mask: Optional[Tensor]) -> Tensor:
         """[...]"""
-        total = (0.5 + HALF_LOG_2PI + std_of(log_std).log()).sum(-1)
+        total = (0.5 + HALF_LOG_2PI + std_of(log_std, self.max_std).log()).sum(-1)
         return total.expand(head.shape[:-1])
 
     def kl(self, old_head: Tensor, old_log_std: Tensor, head: Tensor, log_std: Tensor, mask: Optional[Tensor]) -> Tensor:
         """KL(old, new) [...]: summed over dimensions."""
-        old_std, std = std_of(old_log_std), std_of(log_std)
+        old_std, std = std_of(old_log_std, self.max_std), std_of(log_std, self.max_std)
         spread = (old_std / std).square() + ((old_head - head) / std).square() - 1.0
         return (0.5 * spread + std.log() - old_std.log()).sum(-1)
 
@@ -115,7 +117,6 @@ class Categoricals:
         return self._gather_each(logs, action).sum(-1)
 
 
-def distribution_for(space: Space):
-    """The distribution of a policy over `space`."""
-    kinds = {Box: Gaussian, Discrete: Categoricals, MultiDiscrete: Categoricals}
-    return kinds[type(space)](space)
+def distribution_for(space: Space, max_std: float = MAX_STD):
+    """The distribution of a policy over `space`; `max_std` bounds the sigma of a Box."""
+    return Gaussian(space, max_std) if isinstance(space, Box) else Categoricals(space)

@@ -1,4 +1,4 @@
-"""The network of the on-policy algorithms: LayerNorm on the input, then [Linear, activation, LayerNorm] for each hidden
+"""The network of the on-policy algorithms: LayerNorm on the input (or its running moments), then [Linear, activation, LayerNorm] for each hidden
 layer, a GRU with a LayerNorm behind it if the network is recurrent, then a Linear head; orthogonal weights, zero biases
 (HARL, Appendix K and reference implementation)."""
 
@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from harl_isaac.networks.gru import Memory, unroll
+from harl_isaac.networks.running_norm import RunningNorm, new_running_norm
 
 EPS = 1e-5  # LayerNorm's
 ACTIVATIONS = {"relu": torch.relu, "tanh": torch.tanh, "elu": F.elu, "selu": F.selu}
@@ -20,23 +21,25 @@ class MLP(nn.Module):
     The first weight is [in, out], the others are [out, in]; `norm_*` are the LayerNorm in front of each Linear. A
     LayerNorm's scale and shift are folded into the Linear behind it: the same function, but their gradients then come
     from the weight's, and no gradient is computed for the observations. With `gru`, its (weight [3H, H], bias [3H]), the
-    last Linear but one gives the GRU's inputs [3H], and x is [N, L, in] with a `Memory`.
+    last Linear but one gives the GRU's inputs [3H], and x is [N, L, in] with a `Memory`. With `input_norm`, it stands in for
+    the LayerNorm on the input, whose scale and shift remain.
     """
 
     def __init__(self, weights: Sequence[Tensor], biases: Sequence[Tensor], norm_weights: Sequence[Tensor],
-                 norm_biases: Sequence[Tensor], activation: str, gru: Sequence[Tensor] = ()):
+                 norm_biases: Sequence[Tensor], activation: str, gru: Sequence[Tensor] = (),
+                 input_norm: Optional[RunningNorm] = None):
         super().__init__()
         self.weights, self.biases = _parameters(weights), _parameters(biases)
         self.norm_weights, self.norm_biases = _parameters(norm_weights), _parameters(norm_biases)
         self.gru = _parameters(gru)
-        self.activation = ACTIVATIONS[activation]
+        self.activation, self.input_norm = ACTIVATIONS[activation], input_norm
 
     def forward(self, x: Tensor, memory: Optional[Memory] = None) -> Tensor:
         return self.run(x, memory)[0]
 
     def standardised(self, x: Tensor) -> Tensor:
         """Inputs [..., in] with mean 0 and deviation 1: the same in every pass over a batch."""
-        return F.layer_norm(x, x.shape[-1:], eps=EPS)
+        return layer_norm(x) if self.input_norm is None else self.input_norm(x)
 
     def run(self, x: Tensor, memory: Optional[Memory] = None,
             standardised: bool = False) -> Tuple[Tensor, Optional[Tensor]]:
@@ -45,7 +48,8 @@ class MLP(nn.Module):
         for layer, matrix in enumerate(self.matrices()):
             scale, shift = self.norm_weights[layer], self.norm_biases[layer]
             weight, bias = matrix * scale, torch.addmv(self.biases[layer], matrix, shift)
-            x = x if standardised and layer == 0 else self.standardised(x)
+            if layer > 0 or not standardised:
+                x = layer_norm(x) if layer > 0 else self.standardised(x)
             x = F.linear(x, weight, bias)
             if memory is not None and layer == last - 1:
                 x = states = unroll(x, self.gru[0], self.gru[1], memory)
@@ -58,6 +62,11 @@ class MLP(nn.Module):
         return [self.weights[0].t()] + list(self.weights[1:])
 
 
+def layer_norm(x: Tensor) -> Tensor:
+    """[..., F] with mean 0 and deviation 1 in each row."""
+    return F.layer_norm(x, x.shape[-1:], eps=EPS)
+
+
 def layer_sizes(inputs: int, hidden: Sequence[int], outputs: int, recurrent: bool) -> Tuple[List[int], List[int]]:
     """Inputs and outputs of each Linear; a GRU, as wide as the last hidden layer, adds one for its three gates."""
     ins, outs = [inputs, *hidden], [*hidden, outputs]
@@ -68,7 +77,7 @@ def layer_sizes(inputs: int, hidden: Sequence[int], outputs: int, recurrent: boo
 
 
 def new_mlp(input_size: int, hidden: Sequence[int], output_size: int, activation: str, head_gain: float,
-            device: torch.device, recurrent: bool = False) -> MLP:
+            device: torch.device, recurrent: bool = False, running_norm: bool = False) -> MLP:
     """An initialised MLP with memory of its own."""
     ins, outs = layer_sizes(input_size, hidden, output_size, recurrent)
     weights = [torch.zeros(ins[0], outs[0], device=device)]
@@ -77,7 +86,8 @@ def new_mlp(input_size: int, hidden: Sequence[int], output_size: int, activation
     gru = [torch.zeros(gates, hidden[-1], device=device), torch.zeros(gates, device=device)] if recurrent else []
     mlp = MLP(weights, [torch.zeros(out, device=device) for out in outs],
               [torch.ones(width, device=device) for width in ins],
-              [torch.zeros(width, device=device) for width in ins], activation, gru)
+              [torch.zeros(width, device=device) for width in ins], activation, gru,
+              new_running_norm((input_size,), device) if running_norm else None)
     initialise(mlp, activation, head_gain)
     return mlp
 

@@ -1,0 +1,53 @@
+"""Inputs in units of their running mean and deviation: what a network sees of quantities as different as angles and forces."""
+
+from typing import Optional, Sequence
+
+import torch
+from torch import Tensor, nn
+
+LIMIT = 5.0  # deviations beyond which an input is cut off (as in rl_games)
+EPS = 1e-5  # added to variances
+
+
+class RunningNorm(nn.Module):
+    """Mean and variance of all inputs [..., *shape] taken in so far, each of them weighing the same.
+
+    Until the first are taken in, inputs pass as they are, within the limit. Kept in float64: in float32 a mean of 1e8
+    inputs would no longer move.
+    """
+
+    def __init__(self, mean: Tensor, variance: Tensor, count: Tensor, saved: bool = True):
+        super().__init__()
+        for name, moment in (("mean", mean), ("variance", variance), ("count", count)):
+            self.register_buffer(name, moment, persistent=saved)
+
+    def row(self, i: int, width: int) -> "RunningNorm":
+        """Of the i-th of [A, F], its first `width` inputs: a view of the same memory, saved with the whole."""
+        return RunningNorm(self.mean[i, :width], self.variance[i, :width], self.count[i], saved=False)
+
+    @torch.no_grad()
+    def take_in(self, x: Tensor, weight: Optional[Tensor] = None) -> None:
+        """A batch [N, *shape]; rows of weight 0 in [N, *shape[:-1]] do not count (Chan et al., 1979, parallel variance)."""
+        weight = torch.ones_like(x[..., :1]) if weight is None else weight[..., None].to(x.dtype)
+        rows = weight.sum(0)
+        mean = (x * weight).sum(0) / rows.clamp(min=1.0)
+        variance = ((x - mean).square() * weight).sum(0) / rows.clamp(min=1.0)
+        self.count += rows
+        share, change = rows / self.count.clamp(min=1.0), mean - self.mean
+        self.mean += share * change
+        self.variance += share * (variance - self.variance) + share * (1.0 - share) * change.square()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[..., *shape] with mean 0 and deviation 1 as far as known, within +-LIMIT."""
+        return self.apply_to(x, self.mean, self.variance)
+
+    @staticmethod
+    def apply_to(x: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
+        """`forward` with moments of another layout."""
+        return (x - mean.to(x.dtype)).mul_((variance + EPS).rsqrt().to(x.dtype)).clamp_(-LIMIT, LIMIT)
+
+
+def new_running_norm(shape: Sequence[int], device: torch.device) -> RunningNorm:
+    """One that has seen nothing."""
+    mean = torch.zeros(*shape, dtype=torch.float64, device=device)
+    return RunningNorm(mean, torch.ones_like(mean), torch.zeros_like(mean[..., :1]))
