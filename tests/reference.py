@@ -11,7 +11,6 @@ from harl_isaac.rollout import collect
 
 ACTIVATIONS = {"relu": lambda x: max(x, 0.0), "tanh": math.tanh, "elu": lambda x: x if x > 0 else math.exp(x) - 1.0,
                "selu": lambda x: 1.0507009873554805 * (x if x > 0 else 1.6732632423543772 * (math.exp(x) - 1.0))}
-PAPER = {"activation": "relu", "input_norm": "layer", "max_std": 0.5}  # the networks that the literal versions know
 
 
 def ends_at(terminated, truncated, t, e):

@@ -44,7 +44,7 @@ MISTAKES = {
     "task=mamujoco/HalfCheetah task.agents=2x4": r"agents=2x4.*2x3",
     "task=mamujoco/HalfCheetah task.agents=bthigh+bshin,bfoot": r"several values: add -m .* \"task.agents='bthigh\+bshin,bfoot'\"",
     "task=mamujoco/HalfCheetah task.agents='thigh,bshin'": r"thigh.*bthigh, bshin, bfoot, fthigh, fshin, ffoot",
-    "algo.recurrent=true algo.chunk_length=7": r"algo.chunk_length=7 does not divide algo.rollout_length=16",
+    "algo.recurrent=true algo.chunk_length=7": r"algo.chunk_length=7 does not divide algo.rollout_length=25",
     "task=MixedGame algo=mappo algo.share_param=true": r"share_param=true needs the same actions for every agent; reacher has Box",
     "algo.action_aggregation=sum": r"algo.action_aggregation=sum; possible: prod, mean",
     "algo=hatrpo algo.lr=0.1": r"key algo.lr is unknown",
@@ -53,7 +53,7 @@ MISTAKES = {
     "num_env=3": r"key num_env is unknown; did you mean num_envs\?",
     "algo.clip=abc": r"algo.clip: Value 'abc' of type 'str' could not be converted to Float",
     "num_envs=0": r"num_envs=0 must be at least 1",
-    "algo.minibatches=7": r"algo.minibatches=7 does not divide the batch of 4096 \(rollout_length 16 x num_envs 256\)",
+    "algo.minibatches=7": r"algo.minibatches=7 does not divide the batch of 6400 \(rollout_length 25 x num_envs 256\)",
     "sim=mujoco_warp": r"sim=mujoco_warp trains on a CUDA device only, this run is on cpu; use sim=mujoco",
     "task=MixedGame algo=hatd3": r"algo=hatd3 needs continuous actions \(Box\); chooser has Discrete",
     "task=SumGame algo=haddpg algo.warmup_steps=500": r"batch_size=1000 is larger than the algo.warmup_steps=500",
@@ -102,7 +102,7 @@ def test_resuming_goes_on_and_refuses_other_settings(finished):
     result = run("resume=%s" % folder, "total_steps=48", cwd=cwd)
     assert result.returncode == 0 and "finished after 4 iterations, 48 steps" in result.stdout, result.stderr
     assert len((folder / "metrics.csv").read_text().splitlines()) == 5
-    for words, message in ((["algo.lr=1"], "algo.lr: was 0.0005, now 1.0"), (["task=MatrixGame"], "task.name: was Shad")):
+    for words, message in ((["algo.lr=1"], "algo.lr: was 0.0003, now 1.0"), (["task=MatrixGame"], "task.name: was Shad")):
         result = run("resume=%s" % folder, *words, cwd=cwd)
         assert result.returncode == 2 and message in result.stderr and result.stderr.count("\n") == 1
 

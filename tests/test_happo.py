@@ -20,7 +20,7 @@ each_agent = pytest.mark.parametrize("i", range(3), ids=["box", "multidiscrete",
 
 
 def settings(**changed):
-    return HappoCfg(**{**dict(reference.PAPER, rollout_length=6, hidden=[16, 12], epochs=2, critic_epochs=2, lr=0.01), **changed})
+    return HappoCfg(**{**dict(rollout_length=6, hidden=[16, 12], epochs=2, critic_epochs=2, lr=0.01), **changed})
 
 
 def actor_and_batch(i):

@@ -24,7 +24,7 @@ NUMBERS = {"loss", "entropy", "grad_norm", "exact_kl", "improvement", "expected_
 
 def settings(**changed):
     """Few iterations of conjugate gradient: each multiplies the rounding, tenfold where one eigenvalue lies far out."""
-    return HatrpoCfg(**{**dict(reference.PAPER, rollout_length=6, hidden=[6, 5], critic_epochs=1, cg_iterations=6), **changed})
+    return HatrpoCfg(**{**dict(rollout_length=6, hidden=[6, 5], critic_epochs=1, cg_iterations=6), **changed})
 
 
 def scrambled_actors(activation="relu"):

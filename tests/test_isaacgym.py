@@ -218,7 +218,7 @@ def test_importing_it_after_torch_is_explained(monkeypatch):
 
 @pytest.mark.parametrize("algo", ["algo.recurrent=true", "algo=hasac"])
 def test_training_evaluates_on_its_own_simulation_and_goes_on_with_new_episodes(settings, tmp_path, algo):
-    small = [] if "hasac" in algo else ["algo.rollout_length=10", "algo.chunk_length=5", "algo.hidden=[8]"]
+    small = [] if "hasac" in algo else ["algo.rollout_length=10", "algo.hidden=[8]"]
     cfg = settings("isaacgym/ShadowHandOver", "total_steps=90", "eval.interval=1", algo, *small)
     trainer = Trainer(cfg)
     shown, evaluated = [], trainer.evaluate

@@ -236,7 +236,7 @@ def test_seeding_it_leaves_the_policies_random_numbers_alone():
 
 @pytest.mark.parametrize("algo", ["algo.recurrent=true", "algo=hasac"])
 def test_training_evaluates_on_its_own_simulation_and_resumes_with_new_episodes(settings, tmp_path, algo):
-    small = [] if "hasac" in algo else ["algo.rollout_length=10", "algo.chunk_length=5", "algo.hidden=[8]"]
+    small = [] if "hasac" in algo else ["algo.rollout_length=10", "algo.hidden=[8]"]
     cfg = settings("isaaclab/Isaac-Shadow-Hand-Over-Direct-v0", "total_steps=90", "eval.interval=1", algo, *small)
     trainer = Trainer(cfg)
     trainer.train(tmp_path)

@@ -16,7 +16,7 @@ HEADS = (2, 5, 3)
 
 def learner(spec, **changed):
     torch.manual_seed(0)
-    result = HappoCfg(**reference.PAPER, rollout_length=6, hidden=[8], **changed).learner(spec, 0)
+    result = HappoCfg(rollout_length=6, hidden=[8], **changed).learner(spec, 0)
     reference.scramble(result.actors)
     reference.fill(result.rollout, result.actors)
     return result

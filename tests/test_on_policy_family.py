@@ -27,8 +27,7 @@ ROWS = 24
 def built(kind, spec, seed=0, **changed):
     """A scrambled learner of small networks with a rollout of noise."""
     torch.manual_seed(seed)
-    cfg = kind(**{**dict(reference.PAPER, rollout_length=6, hidden=[16, 12], epochs=2, critic_epochs=1, lr=0.01,
-                         lr_decay=False), **changed})
+    cfg = kind(**{**dict(rollout_length=6, hidden=[16, 12], epochs=2, critic_epochs=1, lr=0.01, lr_decay=False), **changed})
     learner = cfg.learner(spec, seed)
     reference.scramble(learner.actors)
     reference.fill(learner.rollout, learner.actors, seed)

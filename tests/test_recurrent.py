@@ -21,8 +21,8 @@ LENGTH, CHUNK = 12, 4
 
 
 def small(**changed):
-    return HappoCfg(**{**dict(reference.PAPER, rollout_length=LENGTH, chunk_length=CHUNK, hidden=[16, 12], recurrent=True,
-                              epochs=2, critic_epochs=2), **changed})
+    return HappoCfg(**{**dict(rollout_length=LENGTH, chunk_length=CHUNK, hidden=[16, 12], recurrent=True, epochs=2,
+                              critic_epochs=2), **changed})
 
 
 def learner_with_rollout(spec=SPEC, iterations=1, **changed):

@@ -23,7 +23,7 @@ ALIKE = reference.spec_for((Box(3),) * 3, (6, 6, 6), has_alive=True)
 
 def learner(spec, kind=HappoCfg, **changed):
     torch.manual_seed(0)
-    result = kind(**{**dict(rollout_length=6, hidden=[16, 12], epochs=2, critic_epochs=2), **changed}).learner(spec, 0)
+    result = kind(**{**dict(input_norm="running", rollout_length=6, hidden=[16, 12], epochs=2, critic_epochs=2), **changed}).learner(spec, 0)
     reference.scramble(result.actors)
     return result
 
@@ -149,7 +149,7 @@ def test_with_a_layer_norm_nothing_is_normalised_by_moments():
     actors = StackedActors(ALIKE, (8,), "relu", 0.01)
     actors.take_in(Rollout(ALIKE, 6).obs, Rollout(ALIKE, 6).alive)
     assert actors.input_norm is None and not any("input_norm" in name for name in actors.state_dict())
-    with pytest.raises(ValueError, match="algo.input_norm=batch.*running, layer"):
+    with pytest.raises(ValueError, match="algo.input_norm=batch.*layer, running"):
         learner(ALIKE, input_norm="batch")
 
 

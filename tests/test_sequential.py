@@ -36,7 +36,7 @@ def filled(spec, actors, seed=0):
 
 
 def settings(**changed):
-    return HappoCfg(**{**dict(reference.PAPER, rollout_length=6, hidden=[16, 12], epochs=2, critic_epochs=1), **changed})
+    return HappoCfg(**{**dict(rollout_length=6, hidden=[16, 12], epochs=2, critic_epochs=1), **changed})
 
 
 def batches_of(rollout):

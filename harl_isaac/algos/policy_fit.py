@@ -17,7 +17,7 @@ from harl_isaac.rollout import AgentBatch
 class FirstOrderCfg(OnPolicyCfg):
     """Settings of the algorithms that fit policies by gradient steps."""
 
-    lr: float = 5e-4
+    lr: float = 3e-4
     epochs: int = 5  # of each actor
     minibatches: int = 1
     entropy_coef: float = 0.0
