@@ -36,7 +36,7 @@ class NoHostReads(TorchDispatchMode):
     ("mamujoco/CoupledHalfCheetah", ["task.episode_length=3"]), ("mamujoco/HumanoidStandup", ["task.episode_length=3"]),
     ("MemoryGame", ["algo.recurrent=true", "algo.chunk_length=5", "algo.minibatches=3"]),
     ("MemoryGame", ["algo=hatrpo", "algo.recurrent=true", "algo.chunk_length=5"]), ("MixedGame", ["algo=hatrpo"]),
-    ("MixedGame", ["algo=ippo"]), ("MixedGame", ["algo=haa2c", "algo.action_aggregation=mean"]),
+    ("MixedGame", ["algo=ippo", "algo.input_norm=running"]), ("MixedGame", ["algo=haa2c", "algo.action_aggregation=mean"]),
     ("ShadowHandOver", ["algo=mappo", "algo.share_param=true"]), ("SumGame", ["algo=hatd3", "algo.n_step=3"]),
     ("MatrixGame", ["algo=hasac", "task.masks=true", "task.absences=true"]), ("MixedGame", ["algo=hasac"]),
     ("MatrixGame", ["algo=had3qn", "task.masks=true", "task.absences=true"]), ("SumGame", ["algo=maddpg", "algo.max_grad_norm=1.0"]),

@@ -23,7 +23,7 @@ def without_times(table):
 
 @pytest.mark.parametrize("task, overrides", [
     ("ShadowHandOver", ["algo.minibatches=3", "algo.lr_decay=true", "task.episode_length=7"]), ("MixedGame", []),
-    ("MatrixGame", ["task.masks=true", "task.absences=true"])])
+    ("MatrixGame", ["task.masks=true", "task.absences=true", "algo.input_norm=running"])])
 def test_two_iterations_and_two_resumed_equal_four_bitwise(settings, tmp_path, task, overrides):
     overrides += ["eval.interval=2", "checkpoint.interval=2", "checkpoint.keep_every=2"]
     cfg = settings(task, "total_steps=120", *overrides)  # 4 iterations of 5 x 6
