@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf  # noqa: E402
 
 from harl_isaac import checkpoint  # noqa: E402
 from harl_isaac.command_line import CONFIG, check_command_line, overrides_in, with_free_keys  # noqa: E402
-from harl_isaac.config import admit, differences, register, to_run  # noqa: E402
+from harl_isaac.config import ALGOS, TASKS, admit, differences, register, to_run, with_defaults  # noqa: E402
 from harl_isaac.env import SimulatorError  # noqa: E402
 from harl_isaac.runs import new_run, read_overrides, saved_config  # noqa: E402
 from harl_isaac.trainer import Trainer  # noqa: E402
@@ -73,7 +73,10 @@ def with_saved_overrides(words: List[str]) -> List[str]:
 
 def refuse_changes(cfg: DictConfig, folder: Path) -> None:
     """A resumed run keeps its settings. Raises ValueError that names what would differ."""
-    changed = differences(saved_config(folder), OmegaConf.to_container(cfg, resolve=True))
+    saved = saved_config(folder)
+    admit([saved["task"]["name"]])
+    saved.update(task=with_defaults(TASKS, saved["task"]), algo=with_defaults(ALGOS, saved["algo"]))
+    changed = differences(saved, OmegaConf.to_container(cfg, resolve=True))
     changed.sort(key=lambda text: ".name:" not in text)  # another task or algorithm says it all
     if changed:
         raise ValueError("cannot resume %s with other settings (%s); start a new run instead" % (

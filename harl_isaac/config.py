@@ -75,6 +75,11 @@ def filled(registry: Dict[str, str], values: Dict[str, Any]) -> Any:
     return OmegaConf.to_object(OmegaConf.merge(schema, values))
 
 
+def with_defaults(registry: Dict[str, str], values: Dict[str, Any]) -> Dict[str, Any]:
+    """A run's saved settings, and the defaults of those that came later: what there was no choice of is the default."""
+    return {**OmegaConf.to_container(OmegaConf.structured(settings(registry, values["name"]))), **values}
+
+
 def admit(names: Iterable[str]) -> None:
     """Any name in a family of another install's tasks becomes a task; whether there is one shows when it is made."""
     for name in names:

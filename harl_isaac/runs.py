@@ -16,9 +16,6 @@ from harl_isaac.config import RunCfg
 
 PACKAGES = ("harl-isaac", "torch", "numpy", "mujoco", "mujoco-warp", "warp-lang", "gymnasium-robotics", "hydra-core")
 
-# On-policy runs from before these were settings had them so.
-EARLIER, ON_POLICY_MARK = {"input_norm": "layer", "max_std": 0.5}, "head_gain"
-
 
 def new_run(cfg: DictConfig, run: RunCfg) -> Path:
     """Make a run folder that holds the composed configuration, the overrides given, and all versions."""
@@ -55,10 +52,7 @@ def read_overrides(folder: Path) -> List[str]:
 
 def saved_config(folder: Path) -> Dict[str, Any]:
     """The run's composed configuration. Raises ValueError where the folder is not a run's."""
-    config = _read(folder / "config.yaml")
-    if ON_POLICY_MARK in config["algo"]:
-        config["algo"] = {**EARLIER, **config["algo"]}
-    return config
+    return _read(folder / "config.yaml")
 
 
 def _read(path: Path) -> Any:

@@ -3,11 +3,14 @@
 import os
 import pty
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from harl_isaac.playback import load_policy
 
 ROOT = Path(__file__).resolve().parent.parent
 TINY = ["num_envs=4", "algo.rollout_length=3", "algo.hidden=[8]", "total_steps=24", "device=cpu", "eval.episodes=2",
@@ -105,6 +108,21 @@ def test_resuming_goes_on_and_refuses_other_settings(finished):
     for words, message in ((["algo.lr=1"], "algo.lr: was 0.0003, now 1.0"), (["task=MatrixGame"], "task.name: was Shad")):
         result = run("resume=%s" % folder, *words, cwd=cwd)
         assert result.returncode == 2 and message in result.stderr and result.stderr.count("\n") == 1
+
+
+def test_a_run_from_before_there_was_a_setting_had_its_default(finished, tmp_path):
+    _, folder = finished
+    earlier = tmp_path / "runs" / folder.name
+    shutil.copytree(folder, earlier)
+    text = (earlier / "config.yaml").read_text()
+    lines = [line for line in text.splitlines() if line not in ("  input_norm: layer", "  max_std: 0.5", "  object: egg")]
+    assert len(lines) == len(text.splitlines()) - 3
+    (earlier / "config.yaml").write_text("\n".join(lines) + "\n")
+    result = run("resume=%s" % earlier, "algo.max_std=1.4", cwd=tmp_path)
+    assert result.returncode == 2 and "algo.max_std: was 0.5, now 1.4)" in result.stderr
+    result = run("resume=%s" % earlier, "total_steps=60", cwd=tmp_path)
+    assert result.returncode == 0 and "finished after 5 iterations, 60 steps" in result.stdout, result.stderr
+    assert load_policy(str(earlier), 2, "cpu", "auto")[1].input_norm is None
 
 
 def test_a_terminal_gets_a_live_table(tmp_path):

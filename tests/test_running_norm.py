@@ -1,20 +1,20 @@
 """Inputs in units of their running moments: the moments against all that was ever seen, and where the learner uses them."""
 
 import copy
-import json
 import math
 
 import pytest
 import torch
 
 import reference
+from harl_isaac.algos import ALGOS
 from harl_isaac.algos.happo import HappoCfg
 from harl_isaac.algos.ippo import IppoCfg
+from harl_isaac.config import with_defaults
 from harl_isaac.env import Box, Discrete, MultiDiscrete
 from harl_isaac.networks.actors import StackedActors
 from harl_isaac.networks.running_norm import new_running_norm
 from harl_isaac.rollout import Rollout
-from harl_isaac.runs import saved_config
 
 CPU = torch.device("cpu")
 RAGGED = reference.spec_for((Box(3), MultiDiscrete((2, 5, 3)), Discrete(4)), (5, 7, 4), has_action_mask=True, has_alive=True)
@@ -154,9 +154,10 @@ def test_with_a_layer_norm_nothing_is_normalised_by_moments():
 
 
 @pytest.mark.parametrize("algo, expected", [
-    ({"name": "happo", "head_gain": 0.01}, {"name": "happo", "head_gain": 0.01, "input_norm": "layer", "max_std": 0.5}),
+    ({"name": "happo", "head_gain": 0.02}, {"name": "happo", "head_gain": 0.02, "input_norm": "layer", "max_std": 0.5}),
     ({"name": "happo", "head_gain": 0.01, "input_norm": "running", "max_std": 1.4},) * 2,
     ({"name": "hatd3"},) * 2], ids=["earlier", "newer", "off-policy"])
-def test_a_run_from_before_there_was_a_choice_had_layer_norms_and_narrow_exploration(tmp_path, algo, expected):
-    (tmp_path / "config.yaml").write_text(json.dumps({"algo": algo}))
-    assert saved_config(tmp_path)["algo"] == expected
+def test_a_run_from_before_there_was_a_choice_had_layer_norms_and_narrow_exploration(algo, expected):
+    known = with_defaults(ALGOS, algo)
+    assert {name: known[name] for name in expected} == expected
+    assert ("input_norm" in known) == ("head_gain" in expected)
