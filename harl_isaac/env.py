@@ -115,6 +115,14 @@ class Step:
     action_mask: Optional[Tuple[Tensor, ...]] = None  # A x [E, mask_width_i] bool: allowed choices at `obs`
     alive: Optional[Tensor] = None  # [E, A] bool: which agents act at `obs`
 
+    @classmethod
+    def first(cls, spec: EnvSpec, obs: Tuple[Tensor, ...], state: Tensor) -> "Step":
+        """What begins new episodes, seen as `obs` and `state`: no reward, nothing ended, all metrics zero."""
+        zero = state.new_zeros(spec.num_envs)
+        nothing = zero.bool()
+        return cls(obs, state, zero[:, None].expand(-1, spec.reward_agents), nothing, nothing, obs, state,
+                   {name: zero for name in spec.metrics})
+
     @property
     def done(self) -> Tensor:
         """[E] bool: the episode ended, either way."""

@@ -58,7 +58,6 @@ class IsaacGymEnv(Unsavable):
             state_size=self.simulation.share_observation_space[0].shape[0], device=device,
             max_episode_steps=int(self.task.max_episode_length),
             metrics=("diverged", *[name for name, key in SUCCESSES.items() if hasattr(self.task, key)]), exclusive=True)
-        self._zero = torch.zeros(num_envs, device=device)
         self._blank_obs = tuple(torch.zeros(num_envs, size, device=device) for size in self.spec.obs_sizes)
         self._blank_state = torch.zeros(num_envs, 1, self.spec.state_size, device=device)
 
@@ -70,9 +69,7 @@ class IsaacGymEnv(Unsavable):
         if seed is not None:
             self.random.seed(seed)
         self.task.reset_buf.fill_(1)
-        nothing = torch.zeros_like(self._zero, dtype=torch.bool)
-        return Step(self._blank_obs, self._blank_state, torch.zeros_like(self._zero)[:, None], nothing, nothing.clone(),
-                    self._blank_obs, self._blank_state, {name: self._zero for name in self.spec.metrics})
+        return Step.first(self.spec, self._blank_obs, self._blank_state)
 
     def step(self, actions: Tuple[Tensor, ...]) -> Step:
         with self.random:

@@ -113,9 +113,7 @@ class IsaacLabEnv(Unsavable):
         with self.random:
             obs, _ = self.env.reset(seed=seed)
             self._seen = self._copied(obs)
-        zero = torch.zeros(self.spec.num_envs, self.spec.reward_agents, device=self.spec.device)
-        nothing = torch.zeros(self.spec.num_envs, dtype=torch.bool, device=self.spec.device)
-        return Step(*self._seen, zero, nothing, nothing.clone(), *self._seen, {"diverged": torch.zeros_like(zero[:, 0])})
+        return Step.first(self.spec, *self._seen)
 
     def step(self, actions: Tuple[Tensor, ...]) -> Step:
         before, self._last, self._stepping = self._seen, None, True

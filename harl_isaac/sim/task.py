@@ -34,9 +34,7 @@ class MujocoTask:
         if seed is not None:
             self.random.manual_seed(seed)
         self._start_episodes(self._all)
-        obs, state = self.observe()
-        return Step(obs, state, self._zero[:, None], self._none, self._none, obs, state,
-                    {name: self._zero for name in self.spec.metrics})
+        return Step.first(self.spec, *self.observe())
 
     def step(self, actions: Tuple[Tensor, ...]) -> Step:
         """Act, simulate, observe, reward, end, reset, observe again where an episode began."""

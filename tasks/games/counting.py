@@ -36,9 +36,7 @@ class CountingGame:
     def reset(self, seed: Optional[int] = None) -> Step:
         self.episode.zero_()
         self.count.zero_()
-        obs, state = self._observe()
-        nothing = torch.zeros_like(self.row, dtype=torch.bool)
-        return Step(obs, state, torch.zeros_like(state[:, 0, :1]), nothing, nothing, obs, state)
+        return Step.first(self.spec, *self._observe())
 
     def step(self, actions: Tuple[Tensor, ...]) -> Step:
         reward = self.count[:, None].float()

@@ -50,11 +50,8 @@ class MemoryGame:
         if seed is not None:
             self.random.manual_seed(seed)
         self.count.zero_()
-        nothing = torch.zeros_like(self.count, dtype=torch.bool)
-        self._new_cues(~nothing)
-        obs, state = self._observe()
-        return Step(obs, state, torch.zeros_like(state[:, 0, :1]), nothing, nothing, obs, state,
-                    {"success": nothing.to(state.dtype)})
+        self._new_cues(self.count == 0)
+        return Step.first(self.spec, *self._observe())
 
     def step(self, actions: Tuple[Tensor, ...]) -> Step:
         right = torch.cat(actions, 1) == self.cue

@@ -46,10 +46,7 @@ class MixedGame:
         self.count.zero_()
         self.all_right.fill_(True)
         self._new_targets()
-        obs, state = self._observe()
-        nothing = torch.zeros_like(self.all_right)
-        return Step(obs, state, torch.zeros_like(self.draw[:, :1]), nothing, nothing, obs, state,
-                    {"success": nothing.float()})
+        return Step.first(self.spec, *self._observe())
 
     def step(self, actions: Tuple[Tensor, ...]) -> Step:
         next_obs, next_state = self._observe()  # the target of a step is over with the step: it is its successor too

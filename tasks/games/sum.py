@@ -44,9 +44,7 @@ class SumGame:
         self.count.zero_()
         self.all_close.fill_(True)
         self._new_goals()
-        obs, state = self._observe()
-        nothing = torch.zeros_like(self.all_close)
-        return Step(obs, state, torch.zeros_like(self.goal), nothing, nothing, obs, state, {"success": nothing.float()})
+        return Step.first(self.spec, *self._observe())
 
     def step(self, actions: Tuple[Tensor, ...]) -> Step:
         one, two = actions

@@ -80,10 +80,7 @@ class ParticleTask:
         if seed is not None:
             self.random.manual_seed(seed)
         self._start_episodes(self._all)
-        obs, state = self.observe()
-        zero = torch.zeros(self.spec.num_envs, device=self.spec.device)
-        return Step(obs, state, zero[:, None].expand(-1, self.spec.reward_agents), self._none, self._none, obs, state,
-                    {name: zero for name in self.metrics})
+        return Step.first(self.spec, *self.observe())
 
     def step(self, actions: Tuple[Tensor, ...]) -> Step:
         """Act, move, observe, reward, reset, observe again."""
