@@ -2,6 +2,8 @@
 
 import difflib
 import re
+from collections import Counter
+from os.path import commonprefix
 from pathlib import Path
 from typing import List
 
@@ -74,7 +76,7 @@ def explain(error: Exception, words: List[str]) -> str:
         full = re.search(r"full_key: (\S+)", text)
         return unknown("key", full[1] if full else key["key"], known_keys(words, full[1] if full else key["key"]))
     if "You must specify 'task'" in text:
-        return "give a task, such as task=ShadowHandOver; possible: " + ", ".join(registry("task"))
+        return "give a task, such as task=ShadowHandOver; possible: " + listed(registry("task"))
     lines = [part.strip() for part in causes[-1].split("\n") if part.strip() and "https:" not in part]
     if "override" in lines[0] or "alternative" in lines[0]:
         return "cannot read %s (%s); give key=value" % (" ".join(words), "; ".join(lines))
@@ -83,11 +85,23 @@ def explain(error: Exception, words: List[str]) -> str:
 
 
 def unknown(kind: str, given: str, possible: List[str]) -> str:
-    """task "Shadowhandover" unknown; did you mean "ShadowHandOver"? possible: ..."""
+    """task Shadowhandover is unknown; did you mean ShadowHandOver? possible: ..."""
     folded = {name.lower(): name for name in possible}
-    near = difflib.get_close_matches(given.lower(), list(folded), 1, 0.5)
-    hint = "; did you mean %s?" % folded[near[0]] if near else ""
-    return "%s %s is unknown%s possible: %s" % (kind, given, hint or ";", ", ".join(possible))
+    near = [folded[name] for name in difflib.get_close_matches(given.lower(), list(folded), 1, 0.5)]
+    hint = "; did you mean %s?" % near[0] if near else ";"
+    return "%s %s is unknown%s possible: %s" % (kind, given, hint, listed(possible, (near or [given])[0]))
+
+
+def listed(possible: List[str], near: str = "") -> str:
+    """The names on the way to `near`; what lies in other folders as folder/... and how much it is."""
+    rooms = Counter(seen_from(name, near) for name in possible)
+    return ", ".join(room if room in possible else "%s/... (%d)" % (room, count) for room, count in rooms.items())
+
+
+def seen_from(name: str, near: str) -> str:
+    """The part of folder/folder/name up to the first folder that is not one of `near`'s."""
+    parts = name.split("/")
+    return "/".join(parts[:len(commonprefix([parts, near.split("/")])) + 1])
 
 
 def registry(group: str) -> List[str]:

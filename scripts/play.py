@@ -88,7 +88,7 @@ def write_rendered(env, parts, out: Path, fps: float) -> None:
 
 
 def watch(env, actors, args) -> None:
-    """The viewer, at real-time speed, until it is closed."""
+    """The viewer, at real-time speed, until it is closed; it shows the first environment."""
     import mujoco
     import mujoco.viewer
 
@@ -111,15 +111,13 @@ def main() -> None:
     screen = args["out"] is None and bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
     # More environments than episodes to show, so that pick=success has some to choose from.
     count = args["episodes"] * (16 if args["pick"] == "success" else 1)
-    env, actors, checkpoint = load_policy(args["run"], 1 if screen else count, "cpu", args["sim"])
+    env, actors, checkpoint = load_policy(args["run"], count, "cpu", args["sim"])
     if not drawn(env) and not hasattr(env, "visual_model"):
         raise ValueError("the run's task has no picture: it is not simulated by MuJoCo")
     torch.manual_seed(args["seed"])
-    if screen and not drawn(env):
+    if screen and not drawn(env):  # there is no viewer of drawings
         watch(env, actors, args)
         return
-    if screen:  # there is no viewer of drawings
-        env, actors, checkpoint = load_policy(args["run"], count, "cpu", args["sim"])
     write_video(env, actors, args, Path(args["out"] or run_folder(checkpoint) / "play.mp4"))
 
 

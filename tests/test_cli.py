@@ -39,9 +39,14 @@ def finished(tmp_path_factory):
 
 
 MISTAKES = {
-    "task=ShadowhandOver": r"task ShadowhandOver is unknown; did you mean ShadowHandOver\? possible: .*MatrixGame",
+    "task=ShadowhandOver": r"task ShadowhandOver is unknown; did you mean ShadowHandOver\? possible: .*MatrixGame"
+                           r".* mamujoco/\.\.\. \(12\), mpe/\.\.\. \(3\), pettingzoo, ",
     "experiment=ShadowHandOver/hapo_table25": r"experiment ShadowHandOver/hapo_table25 is unknown; did you mean "
-                                              r"ShadowHandOver/happo_table25",
+                                              r"ShadowHandOver/happo_table25\? possible: .*ShadowHandOver/hatd3_parallel, "
+                                              r"football/\.\.\. \(5\), ",
+    "experiment=mpe/simple_spread-discrete/happ": r"possible: .*mpe/simple_spread-continuous/\.\.\. \(9\), "
+                                                  r"mpe/simple_spread-discrete/haa2c, ",
+    "experiment=mpe": r"experiment mpe is unknown; possible: .*mpe/simple_reference-continuous/\.\.\. \(9\), ",
     "algo=hapo": r"algo hapo is unknown; did you mean happo\? possible: haa2c, had3qn, haddpg, happo, ",
     "task=mamujoco/HalfCheeta": r"task mamujoco/HalfCheeta is unknown; did you mean mamujoco/HalfCheetah\? possible: .*mamujoco/Ant",
     "task=mamujoco/HalfCheetah task.agents=2x4": r"agents=2x4.*2x3",
