@@ -4,41 +4,14 @@ Keys: runs, out=curve.png, x=steps (steps, minutes or both), smooth=20 (iteratio
 separated by commas; default: the folders' names). Runs with the same label have the same colour.
 """
 
-import csv
-from pathlib import Path
-
 import numpy as np
+from curves import labelled, minutes, smoothed
 
 from harl_isaac.playback import read_arguments, run_script
 
 DEFAULTS = {"runs": None, "out": "curve.png", "x": "steps", "smooth": 20, "labels": None}
 PANELS = (("return", "episode/return", 1.0), ("success [%]", "episode/success", 100.0))
-AXES = {"steps": ("million steps", lambda columns: columns["steps"] / 1e6), "minutes": ("minutes", lambda columns: minutes(columns))}
-
-
-def load(folder: Path):
-    """A run's metrics as arrays by column. Raises ValueError."""
-    path = folder / "metrics.csv"
-    if not path.is_file():
-        raise ValueError("no metrics.csv in %s: not a run folder" % folder)
-    rows = list(csv.DictReader(path.open()))
-    return {name: np.array([float(row[name]) for row in rows]) for name in rows[0]}
-
-
-def smoothed(values, width: int):
-    """Running mean over up to `width` rows before each; rows without a value are left out."""
-    known = np.isfinite(values)
-    total = np.cumsum(np.where(known, values, 0.0))
-    count = np.cumsum(known)
-    start = np.maximum(np.arange(len(values)) - width, -1)
-    before = np.where(start >= 0, total[start], 0.0), np.where(start >= 0, count[start], 0)
-    return (total - before[0]) / np.maximum(count - before[1], 1)
-
-
-def minutes(columns):
-    """Time spent training, from the rates of the iterations themselves: pauses between resumed parts do not count."""
-    steps = np.diff(columns["steps"], prepend=0.0)
-    return np.cumsum(steps / columns["time/steps_per_second"]) / 60.0
+AXES = {"steps": ("million steps", lambda columns: columns["steps"] / 1e6), "minutes": ("minutes", minutes)}
 
 
 def draw(panel, runs, labels, colours, name, factor, axis, smooth) -> None:
@@ -60,15 +33,9 @@ def main() -> None:
     from matplotlib import pyplot
 
     args = read_arguments(__doc__, DEFAULTS)
-    if not args["runs"]:
-        raise ValueError("give runs=<run folder>, several separated by commas")
     if args["x"] not in (*AXES, "both"):
         raise ValueError("x=%s; possible: %s, both" % (args["x"], ", ".join(AXES)))
-    folders = [Path(word) for word in args["runs"].split(",")]
-    labels = args["labels"].split(",") if args["labels"] else [folder.name for folder in folders]
-    if len(labels) != len(folders):
-        raise ValueError("%d labels for %d runs" % (len(labels), len(folders)))
-    runs = [load(folder) for folder in folders]
+    labels, runs = zip(*labelled(args))
     panels = [(panel, axis) for panel in PANELS if any(panel[1] in columns for columns in runs)
               for axis in (AXES if args["x"] == "both" else [args["x"]])]
     figure, axes = pyplot.subplots(1, len(panels), figsize=(1 + 4 * len(panels), 3.4), constrained_layout=True)
