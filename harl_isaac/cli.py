@@ -16,6 +16,7 @@ from harl_isaac import checkpoint  # noqa: E402
 from harl_isaac.command_line import CONFIG, check_command_line, overrides_in, with_free_keys  # noqa: E402
 from harl_isaac.config import ALGOS, TASKS, admit, differences, register, to_run, with_defaults  # noqa: E402
 from harl_isaac.env import SimulatorError  # noqa: E402
+from harl_isaac.memory import keep_freed_memory  # noqa: E402
 from harl_isaac.runs import new_run, read_overrides, saved_config  # noqa: E402
 from harl_isaac.trainer import Trainer  # noqa: E402
 
@@ -24,6 +25,7 @@ USER_ERRORS = (ValueError, OSError, FloatingPointError)  # with a message meant 
 
 def main() -> None:
     """What `launch.train` goes on with. Exit code 2 for a mistake of the user's, after one line."""
+    keep_freed_memory()
     try:
         sys.argv[1:] = with_free_keys(with_saved_overrides(sys.argv[1:]))
         admit(name for word in sys.argv[1:] if word.startswith("task=") for name in word[len("task="):].split(","))

@@ -33,6 +33,7 @@ from harl_isaac.command_line import check_command_line  # noqa: E402
 from harl_isaac.config import choose_device, register, to_run  # noqa: E402
 from harl_isaac.env import Box, mask_width  # noqa: E402
 from harl_isaac.episodes import EpisodeStats  # noqa: E402
+from harl_isaac.memory import keep_freed_memory  # noqa: E402
 from harl_isaac.playback import read_arguments, run_script  # noqa: E402
 from harl_isaac.rollout import collect, to_env  # noqa: E402
 from harl_isaac.runs import versions  # noqa: E402
@@ -252,6 +253,7 @@ def measure(args, device):
 
 
 def main() -> None:
+    keep_freed_memory()  # as training does
     args = read_arguments(__doc__, DEFAULTS, first="what")
     device = choose_device(args["device"])
     if args["what"] == "table3":
