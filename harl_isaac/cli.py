@@ -16,6 +16,7 @@ from harl_isaac import checkpoint  # noqa: E402
 from harl_isaac.command_line import CONFIG, check_command_line, overrides_in, with_free_keys  # noqa: E402
 from harl_isaac.config import ALGOS, TASKS, admit, differences, register, to_run, with_defaults  # noqa: E402
 from harl_isaac.env import SimulatorError  # noqa: E402
+from harl_isaac.help import help_text  # noqa: E402
 from harl_isaac.memory import keep_freed_memory  # noqa: E402
 from harl_isaac.runs import new_run, read_overrides, saved_config  # noqa: E402
 from harl_isaac.trainer import Trainer  # noqa: E402
@@ -31,7 +32,8 @@ def main() -> None:
         admit(name for word in sys.argv[1:] if word.startswith("task=") for name in word[len("task="):].split(","))
         register()
         if {"-h", "--help"} & set(sys.argv):
-            sys.argv.append("task=ShadowHandOver")  # hydra composes before it helps
+            print(help_text())
+            return
         check_command_line(overrides_in(sys.argv[1:]), bool({"-m", "--multirun"} & set(sys.argv)))
     except USER_ERRORS as error:
         fail(error)

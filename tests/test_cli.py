@@ -6,20 +6,18 @@ import re
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from commands import ROOT, run_command
 
 from harl_isaac.playback import load_policy
 
-ROOT = Path(__file__).resolve().parent.parent
 TINY = ["num_envs=4", "algo.rollout_length=3", "algo.hidden=[8]", "total_steps=24", "device=cpu", "eval.episodes=2",
         "eval.interval=1"]
 
 
 def run(*words, cwd, script="train.py", **env):
-    result = subprocess.run([sys.executable, str(ROOT / script), *words], cwd=str(cwd), capture_output=True, text=True,
-                            env={**os.environ, **env}, timeout=120)
+    result = run_command(script, *words, cwd=cwd, timeout=120, **env)
     if "needs MuJoCo" in result.stderr:
         pytest.skip(result.stderr.strip())
     return result
@@ -93,7 +91,9 @@ def test_a_mistake_is_one_line_and_leaves_nothing_behind(word, tmp_path):
 
 def test_help_and_configuration_are_readable(tmp_path):
     text = run("--help", cwd=tmp_path).stdout
-    assert "ShadowHandOver" in text and "happo" in text and "num_envs=256" in text
+    for line in ("  haa2c, had3qn, haddpg, happo, ", "  mpe/: simple_reference, simple_speaker_listener, simple_spread\n",
+                 "  mpe/simple_spread-discrete/: haa2c, had3qn, ", "  num_envs=256  ", "  resume=null  ", "  algo.lr=0.0003  "):
+        assert line in text
     shown = run("task=ShadowHandOver", "--cfg", "job", cwd=tmp_path).stdout
     assert "clip: 0.2" in shown and "object: egg" in shown
 
