@@ -11,7 +11,8 @@ WARP = ['mujoco-warp>=4.0,<5; python_version >= "3.11"']
 SMAX = ['jaxmarl>=0.2,<0.3; python_version >= "3.11"']
 PETTINGZOO = ['mpe2>=1.1,<2; python_version >= "3.11"']
 RL_GAMES = ["rl-games>=1.6.5,<1.7"]
-TEST = ["pytest>=7", "vermin>=1.6"] + PLOT + PETTINGZOO + [name + '; python_version >= "3.11"' for name in RL_GAMES]
+TEST = ["pytest>=7", "pytest-xdist>=3", "vermin>=1.6"] + PLOT + PETTINGZOO + [
+    name + '; python_version >= "3.11"' for name in RL_GAMES]
 
 
 def packages():

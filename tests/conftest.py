@@ -51,7 +51,7 @@ def settings():
 @pytest.fixture(autouse=True)
 def same_random_numbers():
     torch.manual_seed(0)
-    torch.set_num_threads(2)
+    torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else 2)
     register()
 
 

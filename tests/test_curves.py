@@ -1,14 +1,13 @@
 """What scripts/table.py and scripts/plot.py say of runs' metrics.csv."""
 
 import csv
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import ROOT, run_command
 
-SCRIPTS = Path(__file__).resolve().parent.parent / "scripts"
+SCRIPTS = ROOT / "scripts"
 HEADER = "iteration,steps,episode/count,episode/return,episode/success,time/steps_per_second"
 
 
@@ -19,10 +18,6 @@ def write_run(folder: Path, returns, count=2, success=0.5):
             for i, value in enumerate(returns)]
     (folder / "metrics.csv").write_text("\n".join([HEADER, *rows]) + "\n")
     return folder
-
-
-def execute(script: str, *words: str, cwd: Path):
-    return subprocess.run([sys.executable, str(SCRIPTS / script), *words], cwd=str(cwd), capture_output=True, text=True)
 
 
 def literal_mean(folder: Path, upto: float, window: float) -> float:
@@ -39,21 +34,21 @@ def test_the_table_holds_means_over_episodes_and_deviations_over_runs(tmp_path):
     second = write_run(tmp_path / "second", [2.0, 3.0, 5.0, float("nan")], count=7)
     short = write_run(tmp_path / "short", [5000.0, 7000.0], success=1.0)
     words = ["runs=%s,%s,%s" % (first, second, short), "labels=HAPPO,HAPPO,MAPPO", "at=0.002,0.004", "window=2000"]
-    result = execute("table.py", *words, cwd=tmp_path)
+    result = run_command("scripts/table.py", *words, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     head, rule, happo, mappo = result.stdout.splitlines()
     assert head == "| | runs | 0.002M | 0.004M |" and rule == "|---|---|---|---|"
     expected = [[literal_mean(folder, upto, 2000) for folder in (first, second)] for upto in (2000, 4000)]
     assert happo == "| HAPPO | 2 | %s |" % " | ".join("%.1f +- %.1f" % (np.mean(two), np.std(two, ddof=1)) for two in expected)
     assert mappo == "| MAPPO | 1 | %.0f | - |" % literal_mean(short, 2000, 2000)
-    shares = execute("table.py", *words[:3], "metric=success", cwd=tmp_path).stdout.splitlines()
+    shares = run_command("scripts/table.py", *words[:3], "metric=success", cwd=tmp_path).stdout.splitlines()
     assert shares[2:] == ["| HAPPO | 2 | 50.0 +- 0.0 % | 50.0 +- 0.0 % |", "| MAPPO | 1 | 100.0 % | - |"]
 
 
 def test_curves_are_drawn_against_steps_and_minutes(tmp_path, monkeypatch):
     pytest.importorskip("matplotlib", reason="matplotlib is not installed")
     folder = write_run(tmp_path / "run", [1.0, float("nan"), 4.0])
-    result = execute("plot.py", "runs=%s" % folder, "x=both", cwd=tmp_path)
+    result = run_command("scripts/plot.py", "runs=%s" % folder, "x=both", cwd=tmp_path)
     assert result.returncode == 0 and (tmp_path / "curve.png").read_bytes()[:4] == b"\x89PNG", result.stderr
     monkeypatch.syspath_prepend(str(SCRIPTS))
     import curves
@@ -72,5 +67,5 @@ def test_curves_are_drawn_against_steps_and_minutes(tmp_path, monkeypatch):
     ("plot.py", ["runs=run", "x=hours"], "x=hours; possible: steps, minutes, both")])
 def test_mistakes_are_named_in_one_line(script, words, message, tmp_path):
     write_run(tmp_path / "run", [1.0])
-    result = execute(script, *words, cwd=tmp_path)
+    result = run_command("scripts/" + script, *words, cwd=tmp_path)
     assert result.returncode == 2 and message in result.stderr and result.stderr.count("\n") == 1

@@ -1,13 +1,11 @@
 """PettingZoo's parallel environments: the real ones equal to stepping them by hand, and what only few of them have."""
 
-import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from commands import run_command
 
 pytest.importorskip("gymnasium", reason="gymnasium is not installed: pip install gymnasium")
 
@@ -27,7 +25,6 @@ from harl_isaac.playback import load_policy  # noqa: E402
 from harl_isaac.trainer import Trainer  # noqa: E402
 
 CPU = torch.device("cpu")
-ROOT = Path(__file__).resolve().parent.parent
 
 
 def view_of(spec):
@@ -195,7 +192,7 @@ def test_a_run_from_the_command_line_can_be_resumed_and_played(tmp_path):
     pytest.importorskip("mpe2", reason="mpe2 is not installed: pip install 'mpe2>=1.1,<2'")
     words = ["task=pettingzoo", "task.env=mpe2.simple_speaker_listener_v4", "task.kwargs.max_cycles=6", "task.workers=1",
              "num_envs=2", "algo.rollout_length=4", "algo.hidden=[8]", "total_steps=16", "eval.episodes=2", "device=cpu"]
-    result = subprocess.run([sys.executable, str(ROOT / "train.py"), *words], cwd=str(tmp_path), capture_output=True, text=True)
+    result = run_command("train.py", *words, cwd=tmp_path)
     assert result.returncode == 0 and "finished after 2 iterations" in result.stdout, result.stderr
     folder = next(tmp_path.glob("runs/pettingzoo/happo/*"))
     again = with_free_keys(with_saved_overrides(["resume=%s" % folder, "total_steps=32"]))

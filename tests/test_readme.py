@@ -3,14 +3,11 @@
 import os
 import re
 import shlex
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
+from commands import ROOT, run_command
 from conftest import OFF_POLICY
 
-ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
 TINY = ["num_envs=4", "algo.rollout_length=3", "algo.hidden=[8]", "total_steps=12", "device=cpu", "eval.episodes=2",
         "eval.interval=1"]
@@ -29,8 +26,7 @@ def run_folder(tmp_path_factory):
 
 
 def execute(script, words, cwd):
-    result = subprocess.run([sys.executable, str(ROOT / script), *words], cwd=str(cwd), capture_output=True, text=True,
-                            env={**os.environ, "DISPLAY": "", "WAYLAND_DISPLAY": ""}, timeout=240)
+    result = run_command(script, *words, cwd=cwd, DISPLAY="", WAYLAND_DISPLAY="")
     if "rendering failed" in result.stderr:
         pytest.skip("no OpenGL here: " + result.stderr.strip())
     if "needs MuJoCo" in result.stderr:

@@ -1,14 +1,11 @@
 """SMAC and SMACv2 against stand-ins with the same traps (fake_starcraft.py): ends, masks, the dead, crashes, seeds, replays."""
 
-import os
-import subprocess
-import sys
 from importlib.util import find_spec
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from commands import ROOT, run_command
 from fake_starcraft import LIVE, FakeDistribution, FakeStarCraft2Env, FakeStarCraftCapabilityEnvWrapper
 from play_game import look, play, random_actions, same
 
@@ -20,7 +17,6 @@ from harl_isaac.check_env import check_env
 from harl_isaac.env import MissingSimulator
 from harl_isaac.trainer import Trainer
 
-ROOT = Path(__file__).resolve().parent.parent
 CAPABILITIES = {"n_units": 4, "n_enemies": 3}
 
 
@@ -250,8 +246,7 @@ def test_wrong_settings_are_named():
 
 
 def test_without_the_game_one_line_says_what_to_install(tmp_path):
-    result = subprocess.run([sys.executable, str(ROOT / "train.py"), "task=smac/3m"], cwd=str(tmp_path), capture_output=True,
-                            text=True, env={**os.environ, "SC2PATH": str(tmp_path)})
+    result = run_command("train.py", "task=smac/3m", cwd=tmp_path, SC2PATH=str(tmp_path))
     if find_spec("smac"):
         pytest.skip("smac is installed here")
     assert result.returncode != 0 and not list(tmp_path.glob("runs/*"))

@@ -2,19 +2,17 @@
 
 import importlib.util
 import itertools
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
+from commands import ROOT, run_command
 
 from harl_isaac.tabular import (agent_gain, evaluate, iterate, multi_agent_advantage, objective, random_games, random_policy,
                                 trust_region)
 from harl_isaac.trainer import Trainer
 from reference_games import LiteralGame, largest_divergence
 
-SCRIPT = Path(__file__).resolve().parent.parent / "scripts" / "theory.py"
+SCRIPT = ROOT / "scripts" / "theory.py"
 GAMES = [(2, (2, 3)), (3, (3, 2)), (2, (2, 3, 2))]  # states, actions of each agent
 some_games = pytest.mark.parametrize("states, actions", GAMES)
 
@@ -238,12 +236,11 @@ def test_figure_1_takes_the_gradients_of_its_game(theory):
 
 def test_the_script_reports_and_draws(tmp_path):
     pytest.importorskip("matplotlib")
-    result = subprocess.run([sys.executable, str(SCRIPT), "out=picture.png", "games=10", "iterations=2"], cwd=str(tmp_path),
-                            capture_output=True, text=True)
+    result = run_command("scripts/theory.py", "out=picture.png", "games=10", "iterations=2", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert (tmp_path / "picture.png").read_bytes()[1:4] == b"PNG"
     for line in ("after simultaneous best responses -1.00, after sequential ones 2.00", "4 agents: return 0.12500",
                  "return -1.50; after a simultaneous gradient step -5.25, after a sequential one 8.25", "10 random games"):
         assert line in result.stdout
-    wrong = subprocess.run([sys.executable, str(SCRIPT), "games=2"], cwd=str(tmp_path), capture_output=True, text=True)
+    wrong = run_command("scripts/theory.py", "games=2", cwd=tmp_path)
     assert wrong.returncode == 2 and "give at least 5 games" in wrong.stderr
