@@ -23,7 +23,7 @@ def draw(panel, runs, labels, colours, name, factor, axis, smooth) -> None:
                        label=None if label in named else label, linewidth=1.2)
             named.add(label)
     panel.grid(alpha=0.3)
-    panel.legend(fontsize=8)
+    panel.legend(fontsize=8, framealpha=0.5)
 
 
 def main() -> None:
