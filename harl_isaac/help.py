@@ -1,4 +1,5 @@
-"""What `python train.py --help` says. Hydra's own help copies the configuration once for every folder of experiments: 20 seconds."""
+"""What `python train.py --help` says. Hydra's own help copies the configuration once for every folder of experiments, which
+takes 20 seconds."""
 
 import textwrap
 from typing import Dict, List

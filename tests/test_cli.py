@@ -91,8 +91,9 @@ def test_a_mistake_is_one_line_and_leaves_nothing_behind(word, tmp_path):
 
 def test_help_and_configuration_are_readable(tmp_path):
     text = run("--help", cwd=tmp_path).stdout
+    assert "ShadowHandOver" in text and "happo" in text and "num_envs=256" in text
     for line in ("  haa2c, had3qn, haddpg, happo, ", "  mpe/: simple_reference, simple_speaker_listener, simple_spread\n",
-                 "  mpe/simple_spread-discrete/: haa2c, had3qn, ", "  num_envs=256  ", "  resume=null  ", "  algo.lr=0.0003  "):
+                 "  mpe/simple_spread-discrete/: haa2c, had3qn, ", "  resume=null  ", "  algo.lr=0.0003  "):
         assert line in text
     shown = run("task=ShadowHandOver", "--cfg", "job", cwd=tmp_path).stdout
     assert "clip: 0.2" in shown and "object: egg" in shown
