@@ -21,10 +21,22 @@ def labelled(args: Dict[str, Any]) -> List[Tuple[str, Dict[str, np.ndarray]]]:
     if not args["runs"]:
         raise ValueError("give runs=<run folder>, several separated by commas")
     folders = [Path(word) for word in args["runs"].split(",")]
-    labels = args["labels"].split(",") if args["labels"] else [folder.name for folder in folders]
-    if len(labels) != len(folders):
-        raise ValueError("%d labels for %d runs" % (len(labels), len(folders)))
+    labels = words_for(args, "labels", len(folders)) if args["labels"] else [folder.name for folder in folders]
     return [(label, load(folder)) for label, folder in zip(labels, folders)]
+
+
+def words_for(args: Dict[str, Any], key: str, runs: int) -> List[str]:
+    """The words of an argument that gives one for each of `runs`. Raises ValueError."""
+    words = args[key].split(",")
+    if len(words) != runs:
+        raise ValueError("%d %s for %d runs" % (len(words), key, runs))
+    return words
+
+
+def episode_metrics(runs: List[Tuple[str, Dict[str, np.ndarray]]]) -> List[str]:
+    """What some of (label, metrics) know of their episodes: return, length, success, ..."""
+    names = dict.fromkeys(name for _, columns in runs for name in columns)
+    return [name.partition("/")[2] for name in names if name.startswith("episode/")]
 
 
 def smoothed(values, width: int):

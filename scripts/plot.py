@@ -1,29 +1,49 @@
 """python scripts/plot.py runs=<run folder>[,<run folder>...] out=curve.png: learning curves from the runs' own metrics.csv.
 
 Keys: runs, out=curve.png, x=steps (steps, minutes or both), smooth=20 (iterations averaged), labels (one for each run,
-separated by commas; default: the folders' names). Runs with the same label have the same colour.
+separated by commas; default: the folders' names), metric (a column episode/... of metrics.csv, such as length; default: return
+and success, each in its panel), titles (one for each run, separated by commas, such as the tasks' names: a panel for the runs
+with the same title; default: one panel for all). Runs with the same label have the same colour.
 """
 
 import numpy as np
-from curves import labelled, minutes, smoothed
+from curves import episode_metrics, labelled, minutes, smoothed, words_for
 
 from harl_isaac.playback import read_arguments, run_script
 
-DEFAULTS = {"runs": None, "out": "curve.png", "x": "steps", "smooth": 20, "labels": None}
-PANELS = (("return", "episode/return", 1.0), ("success [%]", "episode/success", 100.0))
+DEFAULTS = {"runs": None, "out": "curve.png", "x": "steps", "smooth": 20, "labels": None, "titles": None, "metric": None}
 AXES = {"steps": ("million steps", lambda columns: columns["steps"] / 1e6), "minutes": ("minutes", minutes)}
+COLUMNS = 3  # panels beside one another where each has its title
 
 
-def draw(panel, runs, labels, colours, name, factor, axis, smooth) -> None:
-    """One curve for each run, one entry in the legend for each label."""
+def draw(panel, runs, name, colours, axis, smooth) -> None:
+    """One curve for each (label, metrics), one entry in the legend for each label."""
+    column, factor = "episode/" + name, 100.0 if name == "success" else 1.0
     named = set()
-    for columns, label in zip(runs, labels):
-        if name in columns:
-            panel.plot(AXES[axis][1](columns), factor * smoothed(columns[name], smooth), color=colours[label],
+    for label, columns in runs:
+        if column in columns:
+            panel.plot(AXES[axis][1](columns), factor * smoothed(columns[column], smooth), color=colours[label],
                        label=None if label in named else label, linewidth=1.2)
             named.add(label)
     panel.grid(alpha=0.3)
-    panel.legend(fontsize=8, framealpha=0.5)
+    panel.set(xlabel=AXES[axis][0], ylabel="success [%]" if name == "success" else name)
+    if named:
+        panel.legend(fontsize=8, framealpha=0.5)
+
+
+def panels_of(args, runs):
+    """[(title, metric, axis, runs)] of (label, metrics). Raises ValueError."""
+    if args["x"] not in (*AXES, "both"):
+        raise ValueError("x=%s; possible: %s, both" % (args["x"], ", ".join(AXES)))
+    axes = list(AXES) if args["x"] == "both" else [args["x"]]
+    names = [args["metric"]] if args["metric"] else ["return", "success"]
+    titles = words_for(args, "titles", len(runs)) if args["titles"] else [""] * len(runs)
+    groups = {title: [run for run, other in zip(runs, titles) if other == title] for title in titles}
+    panels = [(title, name, axis, group) for title, group in groups.items() for name in names for axis in axes
+              if any("episode/" + name in columns for _, columns in group)]
+    if not panels:
+        raise ValueError("metric=%s: no run has it; possible: %s" % (args["metric"], ", ".join(episode_metrics(runs))))
+    return panels
 
 
 def main() -> None:
@@ -33,16 +53,18 @@ def main() -> None:
     from matplotlib import pyplot
 
     args = read_arguments(__doc__, DEFAULTS)
-    if args["x"] not in (*AXES, "both"):
-        raise ValueError("x=%s; possible: %s, both" % (args["x"], ", ".join(AXES)))
-    labels, runs = zip(*labelled(args))
-    panels = [(panel, axis) for panel in PANELS if any(panel[1] in columns for columns in runs)
-              for axis in (AXES if args["x"] == "both" else [args["x"]])]
-    figure, axes = pyplot.subplots(1, len(panels), figsize=(1 + 4 * len(panels), 3.4), constrained_layout=True)
-    colours = {label: "C%d" % (place % 10) for place, label in enumerate(dict.fromkeys(labels))}
-    for place, ((title, name, factor), axis) in enumerate(panels):
-        draw(np.atleast_1d(axes)[place], runs, labels, colours, name, factor, axis, args["smooth"])
-        np.atleast_1d(axes)[place].set(xlabel=AXES[axis][0], ylabel=title)
+    runs = labelled(args)
+    panels = panels_of(args, runs)
+    across = min(len(panels), COLUMNS) if args["titles"] else len(panels)  # all of one title beside one another
+    down = -(-len(panels) // across)
+    size = 1 + 4 * across, 0.2 + 3.2 * down
+    figure, axes = pyplot.subplots(down, across, figsize=size, constrained_layout=True, squeeze=False)
+    colours = {label: "C%d" % (place % 10) for place, label in enumerate(dict.fromkeys(label for label, _ in runs))}
+    for panel, (title, name, axis, group) in zip(axes.flat, panels):
+        draw(panel, group, name, colours, axis, args["smooth"])
+        panel.set_title(title, fontsize=10)
+    for panel in axes.flat[len(panels):]:
+        panel.set_visible(False)
     figure.savefig(args["out"], dpi=110)
     print(args["out"])
 

@@ -7,7 +7,7 @@ label are one row: the mean over them, and their standard deviation behind +-.
 """
 
 import numpy as np
-from curves import episodes_mean, labelled
+from curves import episode_metrics, episodes_mean, labelled
 
 from harl_isaac.playback import read_arguments, run_script
 
@@ -39,8 +39,8 @@ def main() -> None:
     runs, name, at = labelled(args), "episode/" + args["metric"], milestones(args["at"])
     for label, columns in runs:
         if name not in columns:
-            raise ValueError("metric=%s: %s has none; possible: %s" % (args["metric"], label, ", ".join(
-                column.partition("/")[2] for column in columns if column.startswith("episode/"))))
+            raise ValueError("metric=%s: %s has none; possible: %s" % (
+                args["metric"], label, ", ".join(episode_metrics([(label, columns)]))))
     print("| | runs | %s |" % " | ".join("%gM" % (steps / 1e6) for steps in at))
     print("|" + "---|" * (2 + len(at)))
     for label in dict.fromkeys(label for label, _ in runs):

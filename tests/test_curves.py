@@ -58,13 +58,38 @@ def test_curves_are_drawn_against_steps_and_minutes(tmp_path, monkeypatch):
     np.testing.assert_allclose(curves.smoothed(columns["episode/return"], 2), [1.0, 1.0, 4.0])
 
 
+def test_runs_of_several_tasks_have_a_panel_each(tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    import curves
+    import plot
+
+    folders = [write_run(tmp_path / name, [1.0, 4.0]) for name in "abc"]
+    words = {"runs": ",".join(map(str, folders)), "labels": "HAPPO,MAPPO,HAPPO", "titles": "spread,spread,reference"}
+    runs = curves.labelled(words)
+
+    def panels(**more):
+        drawn = plot.panels_of({**plot.DEFAULTS, **words, **more}, runs)
+        return [(title, name, axis, [label for label, _ in group]) for title, name, axis, group in drawn]
+
+    assert panels(metric="return") == [("spread", "return", "steps", ["HAPPO", "MAPPO"]),
+                                       ("reference", "return", "steps", ["HAPPO"])]
+    assert [panel[:3] for panel in panels(x="both")][:4] == [
+        ("spread", name, axis) for name in ("return", "success") for axis in ("steps", "minutes")]
+    assert panels(titles=None) == [("", name, "steps", ["HAPPO", "MAPPO", "HAPPO"]) for name in ("return", "success")]
+    result = run_command("scripts/plot.py", *("%s=%s" % pair for pair in words.items()), "metric=success", cwd=tmp_path)
+    assert result.returncode == 0 and (tmp_path / "curve.png").read_bytes()[:4] == b"\x89PNG", result.stderr
+
+
 @pytest.mark.parametrize("script, words, message", [
     ("table.py", [], "give runs=<run folder>, several separated by commas"),
     ("plot.py", ["runs=nowhere"], "no metrics.csv with iterations in nowhere: not a run folder"),
     ("plot.py", ["runs=run", "labels=a,b"], "2 labels for 1 runs"),
     ("table.py", ["runs=run", "metric=speed"], "metric=speed: run has none; possible: count, return, success"),
     ("table.py", ["runs=run", "at=soon"], "at=soon: give million steps, such as at=0.5,1,2"),
-    ("plot.py", ["runs=run", "x=hours"], "x=hours; possible: steps, minutes, both")])
+    ("plot.py", ["runs=run", "x=hours"], "x=hours; possible: steps, minutes, both"),
+    ("plot.py", ["runs=run,run", "titles=spread"], "1 titles for 2 runs"),
+    ("plot.py", ["runs=run", "metric=speed"], "metric=speed: no run has it; possible: count, return, success")])
 def test_mistakes_are_named_in_one_line(script, words, message, tmp_path):
     write_run(tmp_path / "run", [1.0])
     result = run_command("scripts/" + script, *words, cwd=tmp_path)
