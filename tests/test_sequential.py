@@ -90,6 +90,23 @@ def test_each_agent_gets_its_normalised_advantage_times_all_earlier_ratios(spec,
             torch.testing.assert_close(metrics[i]["factor"], (given[i] * alive).sum() / alive.sum())
 
 
+@everywhere
+def test_a_policy_that_drops_its_actions_altogether_has_finite_metrics(spec):
+    """Their probability underflows; nothing else is wrong with it."""
+    def far(i, batch, weighted):
+        with torch.no_grad():
+            for name, value in actors.agents[i].named_parameters():
+                if name != "log_std":
+                    value.mul_(300.0)
+        return {}
+
+    actors = scrambled_actors(spec)
+    metrics, last = sequential_update(actors, filled(spec, actors), torch.randn(6, 4, spec.state_agents), (0, 1, 2), far)
+    assert (last == 0.0).any() and bool(torch.isfinite(last).all())
+    assert all(bool(torch.isfinite(value)) for i in range(3) for value in metrics[i].values())
+    assert max(float(metrics[i]["kl"]) for i in range(3)) > 10.0
+
+
 def literal_and_library(spec, cfg, monkeypatch, order=(2, 0, 1), iterations=2):
     """The agents' parameters after the library's updates and after a literal loop's, and the two last factors."""
     actors, drawn = scrambled_actors(spec), []

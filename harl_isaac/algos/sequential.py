@@ -90,5 +90,10 @@ def alive_mean(value: Tensor, alive: Tensor) -> Tensor:
 
 
 def _trust_metrics(ratio: Tensor, alive: Tensor) -> Dict[str, Tensor]:
-    """How far the policy moved: the k3 estimate of KL(old, new) (Schulman, 2020) and the mean ratio."""
-    return {"kl": alive_mean(ratio - 1.0 - ratio.log(), alive), "ratio": alive_mean(ratio, alive)}
+    """How far the policy moved: the k3 estimate of KL(old, new) (Schulman, 2020) and the mean ratio.
+
+    A ratio may round to zero, after an unclipped step for one (HAA2C): such a row counts as the smallest float, 87 or 708
+    nats, because an infinite metric ends a run, and this policy is a finite one.
+    """
+    log_ratio = ratio.clamp(min=torch.finfo(ratio.dtype).tiny).log()
+    return {"kl": alive_mean(ratio - 1.0 - log_ratio, alive), "ratio": alive_mean(ratio, alive)}
