@@ -42,7 +42,7 @@ def panels_of(args, runs):
     panels = [(title, name, axis, group) for title, group in groups.items() for name in names for axis in axes
               if any("episode/" + name in columns for _, columns in group)]
     if not panels:
-        raise ValueError("metric=%s: no run has it; possible: %s" % (args["metric"], ", ".join(episode_metrics(runs))))
+        raise ValueError("metric=%s: no run has it; possible: %s" % (",".join(names), ", ".join(episode_metrics(runs))))
     return panels
 
 
