@@ -86,8 +86,9 @@ def explain(error: Exception, words: List[str]) -> str:
 
 def unknown(kind: str, given: str, possible: List[str]) -> str:
     """task Shadowhandover is unknown; did you mean ShadowHandOver? possible: ..."""
-    folded = {name.lower(): name for name in possible}
-    near = [folded[name] for name in difflib.get_close_matches(given.lower(), list(folded), 1, 0.5)]
+    alike = len(commonprefix([given, *possible]).rpartition(".")[0])  # algo. of them all says nothing about their likeness
+    folded = {name[alike:].lower(): name for name in possible}
+    near = [folded[name] for name in difflib.get_close_matches(given[alike:].lower(), list(folded), 1)]
     hint = "; did you mean %s?" % near[0] if near else ";"
     return "%s %s is unknown%s possible: %s" % (kind, given, hint, listed(possible, (near or [given])[0]))
 

@@ -55,6 +55,7 @@ MISTAKES = {
     "algo.action_aggregation=sum": r"algo.action_aggregation=sum; possible: prod, mean",
     "algo=hatrpo algo.lr=0.1": r"key algo.lr is unknown",
     "algo.clipp=0.1": r"key algo.clipp is unknown; did you mean algo.clip\?",
+    "algo.learning_rat=0.1": r"key algo.learning_rat is unknown; possible: .*algo.lr_decay",
     "task.gravity=1": r"key task.gravity is unknown; .*possible: .*task.object",
     "num_env=3": r"key num_env is unknown; did you mean num_envs\?",
     "algo.clip=abc": r"algo.clip: Value 'abc' of type 'str' could not be converted to Float",
