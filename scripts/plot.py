@@ -3,7 +3,8 @@
 Keys: runs, out=curve.png, x=steps (steps, minutes or both), smooth=20 (iterations averaged), labels (one for each run,
 separated by commas; default: the folders' names), metric (a column episode/... of metrics.csv, such as length; default: return
 and success, each in its panel), titles (one for each run, separated by commas, such as the tasks' names: a panel for the runs
-with the same title; default: one panel for all). Runs with the same label have the same colour.
+with the same title; default: one panel for all), cut=0 (this percentage of a panel's points, the lowest, lies below its
+picture: for runs that begin far down). Runs with the same label have the same colour.
 """
 
 import numpy as np
@@ -11,7 +12,8 @@ from curves import episode_metrics, labelled, minutes, smoothed, words_for
 
 from harl_isaac.playback import read_arguments, run_script
 
-DEFAULTS = {"runs": None, "out": "curve.png", "x": "steps", "smooth": 20, "labels": None, "titles": None, "metric": None}
+DEFAULTS = {"runs": None, "out": "curve.png", "x": "steps", "smooth": 20, "labels": None, "titles": None, "metric": None,
+            "cut": 0.0}
 AXES = {"steps": ("million steps", lambda columns: columns["steps"] / 1e6), "minutes": ("minutes", minutes)}
 COLUMNS = 3  # panels beside one another where each has its title
 
@@ -29,6 +31,16 @@ def draw(panel, runs, name, colours, axis, smooth) -> None:
     panel.set(xlabel=AXES[axis][0], ylabel="success [%]" if name == "success" else name)
     if named:
         panel.legend(fontsize=8, framealpha=0.5)
+
+
+def leave_out(panel, cut) -> None:
+    """The lowest `cut` percent of the points. Raises ValueError."""
+    if not 0.0 <= cut < 100.0:
+        raise ValueError("cut=%s: give a percentage of at least 0 and below 100" % cut)
+    if cut:
+        values = np.concatenate([line.get_ydata() for line in panel.lines])
+        low, high = np.nanpercentile(values, cut), np.nanmax(values)
+        panel.set_ylim(low, high + 0.05 * (high - low))
 
 
 def panels_of(args, runs):
@@ -62,6 +74,7 @@ def main() -> None:
     colours = {label: "C%d" % (place % 10) for place, label in enumerate(dict.fromkeys(label for label, _ in runs))}
     for panel, (title, name, axis, group) in zip(axes.flat, panels):
         draw(panel, group, name, colours, axis, args["smooth"])
+        leave_out(panel, args["cut"])
         panel.set_title(title, fontsize=10)
     for panel in axes.flat[len(panels):]:
         panel.set_visible(False)

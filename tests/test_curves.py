@@ -81,6 +81,23 @@ def test_runs_of_several_tasks_have_a_panel_each(tmp_path, monkeypatch):
     assert result.returncode == 0 and (tmp_path / "curve.png").read_bytes()[:4] == b"\x89PNG", result.stderr
 
 
+def test_the_lowest_points_can_be_left_out_of_a_picture(monkeypatch):
+    pyplot = pytest.importorskip("matplotlib.pyplot", reason="matplotlib is not installed")
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    import plot
+
+    figure, panel = pyplot.subplots()
+    panel.plot([-1000.0, *range(99)])
+    panel.plot([float("nan"), *range(100)])
+    before = panel.get_ylim()
+    plot.leave_out(panel, 0.0)
+    assert panel.get_ylim() == before
+    plot.leave_out(panel, 1.0)
+    low, high = panel.get_ylim()
+    assert 0.0 <= low <= 1.0 and 99.0 < high < 105.0
+    pyplot.close(figure)
+
+
 @pytest.mark.parametrize("script, words, message", [
     ("table.py", [], "give runs=<run folder>, several separated by commas"),
     ("plot.py", ["runs=nowhere"], "no metrics.csv with iterations in nowhere: not a run folder"),
@@ -89,6 +106,7 @@ def test_runs_of_several_tasks_have_a_panel_each(tmp_path, monkeypatch):
     ("table.py", ["runs=run", "at=soon"], "at=soon: give million steps, such as at=0.5,1,2"),
     ("plot.py", ["runs=run", "x=hours"], "x=hours; possible: steps, minutes, both"),
     ("plot.py", ["runs=run,run", "titles=spread"], "1 titles for 2 runs"),
+    ("plot.py", ["runs=run", "cut=100"], "cut=100.0: give a percentage of at least 0 and below 100"),
     ("plot.py", ["runs=run", "metric=speed"], "metric=speed: no run has it; possible: count, return, success")])
 def test_mistakes_are_named_in_one_line(script, words, message, tmp_path):
     write_run(tmp_path / "run", [1.0])
