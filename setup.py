@@ -1,4 +1,4 @@
-"""Packaging: `cfg/` and `tasks/` ship inside the package, as harl_isaac.cfg and harl_isaac.tasks."""
+"""Packaging: the links harl_isaac/cfg and harl_isaac/tasks bring `cfg/` and `tasks/` into the package."""
 
 from pathlib import Path
 
@@ -15,14 +15,6 @@ TEST = ["pytest>=7", "pytest-xdist>=3", "vermin>=1.6"] + PLOT + PETTINGZOO + [
     name + '; python_version >= "3.11"' for name in RL_GAMES]
 
 
-def packages():
-    """Every package under its installed name."""
-    names = find_packages(include=["harl_isaac", "harl_isaac.*"])
-    for folder in ("cfg", "tasks"):
-        names += ["harl_isaac." + name for name in find_packages(include=[folder, folder + ".*"])]
-    return names
-
-
 setup(
     name="harl-isaac",
     version="0.1.0",
@@ -31,11 +23,10 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.8",
-    package_dir={"harl_isaac.cfg": "cfg", "harl_isaac.tasks": "tasks"},
-    packages=packages(),
+    packages=find_packages(include=["harl_isaac", "harl_isaac.*"]),  # tasks and cfg by their links
     package_data={"harl_isaac.cfg": ["*.yaml", "experiment/*/*.yaml", "experiment/*/*/*.yaml"]},
     install_requires=["torch>=2.0", "numpy>=1.21", "hydra-core>=1.3,<2", "pyyaml", "tensorboard", "rich"] + SIMULATION,
     extras_require={"warp": WARP, "plot": PLOT, "pettingzoo": PETTINGZOO, "rl-games": RL_GAMES, "smax": SMAX, "test": TEST,
                     "all": WARP + TEST},
-    entry_points={"console_scripts": ["harl-train = harl_isaac.launch:train"]},
+    entry_points={"console_scripts": ["harl-train = harl_isaac.cli.entry:train"]},
 )

@@ -1,15 +1,14 @@
 """A run's settings, their registration with hydra, and the checks that need several of them."""
 
-from dataclasses import dataclass, field, fields, replace
-from importlib import import_module
-from typing import Any, Dict, Iterable, List, Optional
+from dataclasses import dataclass, field, fields
+from typing import Any, Dict, List, Optional
 
-import torch
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 
 from harl_isaac.algos import ALGOS
-from harl_isaac.tasks import FAMILIES, TASKS
+from harl_isaac.registry import settings
+from harl_isaac.tasks import TASKS
 
 
 @dataclass
@@ -58,36 +57,6 @@ class RunCfg:
 RESUMABLE = ("total_steps", "device", "resume", "run_root", "eval", "checkpoint", "log", "algo.replay_device")
 
 
-def locate(path: str) -> Any:
-    """The thing that "package.module:name" names."""
-    module, name = path.split(":")
-    return getattr(import_module(module), name)
-
-
-def settings(registry: Dict[str, str], name: str) -> Any:
-    """The default settings of a task or algorithm, which know the name that they were chosen by."""
-    return replace(locate(registry[name])(), name=name)
-
-
-def filled(registry: Dict[str, str], values: Dict[str, Any]) -> Any:
-    """The settings of the task or algorithm `values["name"]` with these values in place of its defaults."""
-    schema = OmegaConf.structured(settings(registry, values["name"]))
-    return OmegaConf.to_object(OmegaConf.merge(schema, values))
-
-
-def with_defaults(registry: Dict[str, str], values: Dict[str, Any]) -> Dict[str, Any]:
-    """A run's saved settings, and the defaults of those that came later: what there was no choice of is the default."""
-    return {**OmegaConf.to_container(OmegaConf.structured(settings(registry, values["name"]))), **values}
-
-
-def admit(names: Iterable[str]) -> None:
-    """Any name in a family of another install's tasks becomes a task; whether there is one shows when it is made."""
-    for name in names:
-        family, _, task = name.partition("/")
-        if task and family in FAMILIES:
-            TASKS.setdefault(name, FAMILIES[family])
-
-
 def register() -> None:
     """Tell hydra the schema, the tasks and the algorithms."""
     store = ConfigStore.instance()
@@ -114,29 +83,6 @@ def to_run(cfg: DictConfig) -> RunCfg:
             if key not in known:  # a + or ++ lets hydra take what nobody asks for
                 raise ValueError("key %s.%s is unknown; possible: %s" % (group, key, ", ".join(group + "." + n for n in known)))
     return run
-
-
-def choose_device(name: str) -> torch.device:
-    """The torch device of a setting. Raises ValueError where this machine lacks it."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise ValueError("device=%s is not a device; possible: auto, cpu, cuda, cuda:1, ..." % name) from None
-    if device.type not in ("cpu", "cuda"):
-        raise ValueError("device=%s is not supported; possible: auto, cpu, cuda, cuda:1, ..." % name)
-    count = torch.cuda.device_count() if device.type == "cuda" else 0
-    if device.type == "cuda" and (device.index or 0) >= count:
-        raise ValueError("device=%s: this machine shows %d CUDA device(s) to torch; use device=cpu%s" % (
-            name, count, " or cuda:0..%d" % (count - 1) if count else ""))
-    return torch.device("cuda", device.index or 0) if device.type == "cuda" else device
-
-
-def refuse_engine(sim: str, device: torch.device) -> None:
-    """Training on MuJoCo Warp's CPU device would work, ten times slower than MuJoCo itself: surely a mistake."""
-    if sim == "mujoco_warp" and device.type != "cuda":
-        raise ValueError("sim=mujoco_warp trains on a CUDA device only, this run is on %s; use sim=mujoco" % device)
 
 
 def differences(old: Dict, new: Dict, prefix: str = "") -> List[str]:

@@ -9,7 +9,7 @@ Importing this costs nothing: worker processes of CPU simulators need the spaces
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Dict, Iterable, Optional, Protocol, Tuple, Union
+from typing import TYPE_CHECKING, Any, Dict, Optional, Protocol, Tuple, Union
 
 if TYPE_CHECKING:
     import torch
@@ -22,13 +22,6 @@ class MissingSimulator(ValueError):
 
 class SimulatorError(RuntimeError):
     """A simulator died or raised in the middle of a run; the message holds its own account."""
-
-
-def check_choices(group: str, cfg: Any, choices: Iterable[Tuple[str, Iterable[str]]]) -> None:
-    """Raises ValueError where a setting (name, possible values) of the group task or algo is none of those possible."""
-    for name, possible in choices:
-        if getattr(cfg, name) not in possible:
-            raise ValueError("%s.%s=%s; possible: %s" % (group, name, getattr(cfg, name), ", ".join(possible)))
 
 
 @dataclass(frozen=True)

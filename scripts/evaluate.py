@@ -1,36 +1,11 @@
-"""python scripts/evaluate.py run=<run folder> episodes=320: play full episodes with a run's deterministic policy and print
-return and success rate with 95 % intervals.
+"""Full episodes of a trained policy: harl_isaac/cli/evaluate.py."""
 
-Keys: run (a run folder, which means its best checkpoint, or a checkpoint file), episodes=320, num_envs=64, seed=0,
-device=auto, sim=auto, json (a file for the results).
-"""
-
-import json
 import sys
+from pathlib import Path
 
-from harl_isaac.launch import import_first
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this checkout, whatever is installed
 
-import_first(sys.argv[1:])  # before torch
-
-from harl_isaac.evaluate import evaluate  # noqa: E402
-from harl_isaac.playback import load_policy, read_arguments, run_script  # noqa: E402
-
-DEFAULTS = {"run": None, "episodes": 320, "num_envs": 64, "seed": 0, "device": "auto", "sim": "auto", "json": None}
-
-
-def main() -> None:
-    args = read_arguments(__doc__, DEFAULTS)
-    env, actors, checkpoint = load_policy(args["run"], min(args["num_envs"], args["episodes"]), args["device"], args["sim"])
-    result = evaluate(env, actors, args["episodes"], args["seed"])
-    intervals = result.intervals()
-    count = len(result.values["return"])
-    print("%s: %d episodes, deterministic policy, 95 %% intervals" % (checkpoint, count))
-    for name, (mean, low, high) in intervals.items():
-        print("  %-10s %8.3f  [%.3f, %.3f]" % (name, mean, low, high))
-    if args["json"]:
-        with open(args["json"], "w") as file:
-            json.dump({"episodes": count, "checkpoint": str(checkpoint), "intervals": intervals}, file, indent=2)
-
+from harl_isaac.cli.entry import evaluate  # noqa: E402
 
 if __name__ == "__main__":
-    run_script(main)
+    evaluate()

@@ -13,13 +13,5 @@ if [ -n "${WHEELS:-}" ]; then
         hydra-core tensorboard rich mujoco gymnasium-robotics mujoco-warp
     python="$root/.venv/bin/python"
 fi
-if ! (cd / && "$python" -c "import harl_isaac.tasks") 2> /dev/null; then
-    # Not installed: links show the folders under their installed names.
-    links="$(mktemp -d)"
-    trap 'rm -rf "$links"' EXIT
-    cp -rs "$root/harl_isaac" "$links/harl_isaac"
-    ln -s "$root/tasks" "$links/harl_isaac/tasks"
-    ln -s "$root/cfg" "$links/harl_isaac/cfg"
-    export PYTHONPATH="$links${SITE:+:$SITE}${PYTHONPATH:+:$PYTHONPATH}"
-fi
+export PYTHONPATH="$root${SITE:+:$SITE}${PYTHONPATH:+:$PYTHONPATH}"
 "$python" "$root/scripts/gpu_check.py" "$@"

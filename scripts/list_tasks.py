@@ -1,54 +1,11 @@
-"""python scripts/list_tasks.py: every task with its agents, widths, actions and engines."""
+"""Every task with its agents: harl_isaac/cli/list_tasks.py."""
 
-import torch
-from rich.console import Console
-from rich.table import Table
+import sys
+from pathlib import Path
 
-from harl_isaac.config import TASKS, settings
-from harl_isaac.env import Box, Discrete
-from harl_isaac.tasks import FAMILIES
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this checkout, whatever is installed
 
-
-def short(space) -> str:
-    if isinstance(space, Box):
-        return "Box(%d)" % space.size
-    return "Discrete(%d)" % space.n if isinstance(space, Discrete) else "MultiDiscrete(%s)" % ", ".join(
-        str(n) for n in space.nvec)
-
-
-def row(words, separator: str) -> str:
-    """All words, or if there are many: the first to the last, or how often the same one."""
-    words = list(words)
-    if len(words) <= 3:
-        return separator.join(words)
-    same = len(set(words)) == 1
-    return "%d x %s" % (len(words), words[0]) if same else "%s ... %s" % (words[0], words[-1])
-
-
-def main() -> None:
-    table = Table("task", "agents", "observations", "actions", "state", "episode", "engines", box=None)
-    missing = {}  # family -> why the first of its tasks is not available
-    for column in table.columns:
-        column.no_wrap = True
-    others = [name for name in sorted(TASKS) if name.partition("/")[0] in FAMILIES]  # a process can make one of them at most
-    for name in sorted(set(TASKS) - set(others)):
-        try:
-            env = settings(TASKS, name).make(1, torch.device("cpu"), "auto")
-        except (ImportError, ValueError) as error:
-            table.add_row(name, "not available here")
-            missing.setdefault(name.split("/")[0], error)
-            continue
-        spec = env.spec
-        engines = "mujoco, mujoco_warp" if hasattr(env, "physics") else "worker processes" if hasattr(env, "crew") else "torch"
-        table.add_row(name, row(spec.agents, ", "), row((str(size) for size in spec.obs_sizes), " "),
-                      row((short(space) for space in spec.actions), " "), str(spec.state_size),
-                      "%d steps" % spec.max_episode_steps, engines)
-        env.close()
-    Console(width=max(180, Console().width)).print(table)
-    for error in missing.values():
-        print(error)
-    print("with simulators of your own (docs/isaacgym.md, docs/isaaclab.md): %s, or any other of theirs" % ", ".join(others))
-
+from harl_isaac.cli.entry import list_tasks  # noqa: E402
 
 if __name__ == "__main__":
-    main()
+    list_tasks()

@@ -24,11 +24,11 @@ TASKS = {
     "mpe/simple_reference": "harl_isaac.tasks.particles.reference:SimpleReferenceCfg",
     "mpe/simple_speaker_listener": "harl_isaac.tasks.particles.speaker_listener:SimpleSpeakerListenerCfg",
     "mpe/simple_spread": "harl_isaac.tasks.particles.spread:SimpleSpreadCfg",
-    "pettingzoo": "harl_isaac.adapters.pettingzoo:PettingZooCfg",
+    "pettingzoo": "harl_isaac.adapters.pettingzoo.game:PettingZooCfg",
 }
 
 # Families whose tasks are other installs': any name of theirs is a task, those that come with them are listed.
-FAMILIES = {"isaacgym": "harl_isaac.adapters.isaacgym:IsaacGymCfg", "isaaclab": "harl_isaac.adapters.isaaclab:IsaacLabCfg"}
+FAMILIES = {"isaacgym": "harl_isaac.adapters.isaacgym.env:IsaacGymCfg", "isaaclab": "harl_isaac.adapters.isaaclab.env:IsaacLabCfg"}
 KNOWN = {
     "isaacgym": (
         "ShadowHandBlockStack", "ShadowHandBottleCap", "ShadowHandCatchAbreast", "ShadowHandCatchOver2Underarm",
@@ -41,10 +41,10 @@ KNOWN = {
 TASKS.update({"%s/%s" % (family, name): FAMILIES[family] for family, names in KNOWN.items() for name in names})
 # Scenarios of simulators that are adapted as they are, by family: where their settings are, and the names within it
 SCENARIOS = {
-    "smac": ("harl_isaac.adapters.smac:SmacCfg", (
+    "smac": ("harl_isaac.adapters.starcraft.settings:SmacCfg", (
         "3m", "8m", "2s3z", "MMM", "8m_vs_9m", "25m", "5m_vs_6m", "3s5z", "10m_vs_11m", "MMM2", "3s5z_vs_3s6z", "27m_vs_30m",
         "corridor", "6h_vs_8z")),
-    "smacv2": ("harl_isaac.adapters.smac:Smacv2Cfg", (
+    "smacv2": ("harl_isaac.adapters.starcraft.settings:Smacv2Cfg", (
         "protoss_5_vs_5", "terran_5_vs_5", "zerg_5_vs_5", "zerg_10_vs_10", "zerg_10_vs_11")),
     "football": ("harl_isaac.adapters.football:FootballCfg", (
         "academy_pass_and_shoot_with_keeper", "academy_run_pass_and_shoot_with_keeper", "academy_3_vs_1_with_keeper",

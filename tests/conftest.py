@@ -7,29 +7,12 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 import pytest  # noqa: E402
 import torch  # noqa: E402
 from hydra import compose, initialize_config_module  # noqa: E402
+from support.small_runs import OFF_POLICY, SMALL, SMALL_REPLAY  # noqa: E402
 
-from harl_isaac.algos.off_policy import OffPolicyCfg  # noqa: E402
-from harl_isaac.algos.on_policy import OnPolicyCfg  # noqa: E402
-from harl_isaac.config import ALGOS, TASKS, locate, register, to_run  # noqa: E402
+from harl_isaac.config import register, to_run  # noqa: E402
 from harl_isaac.env import MissingSimulator  # noqa: E402
+from harl_isaac.registry import ALGOS, TASKS  # noqa: E402
 
-ON_POLICY = [name for name, path in ALGOS.items() if issubclass(locate(path), OnPolicyCfg)]
-OFF_POLICY = [name for name, path in ALGOS.items() if issubclass(locate(path), OffPolicyCfg)]
-SMALL = {
-    "CountingGame": ["algo.rollout_length=5", "algo.hidden=[8]"],
-    "MatrixGame": ["algo.rollout_length=5", "algo.hidden=[8]"],
-    "MemoryGame": ["algo.rollout_length=5", "algo.hidden=[8]"],
-    "MixedGame": ["algo.rollout_length=5", "algo.hidden=[8]"],
-    "OppositesGame": ["algo.rollout_length=5", "algo.hidden=[8]"],
-    "SumGame": ["algo.rollout_length=5", "algo.hidden=[8]"],
-    "pettingzoo": ["algo.rollout_length=5", "algo.hidden=[8]", "task.workers=2"],
-    "ShadowHandOver": ["algo.rollout_length=5", "algo.hidden=[16]", "sim=mujoco"],
-}
-SMALL.update({name: ["algo.rollout_length=5", "algo.hidden=[16]", "sim=mujoco"] for name in TASKS
-              if name.startswith("mamujoco/")})
-SMALL.update({name: ["algo.rollout_length=5", "algo.hidden=[8]"] for name in TASKS if name.startswith("mpe/")})
-SMALL_REPLAY = ["algo.train_interval=5", "algo.warmup_steps=60", "algo.batch_size=16", "algo.buffer_size=300",
-                "algo.save_replay=true"]
 registered = {}
 
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from harl_isaac.check_env import check_env
-from harl_isaac.config import TASKS, settings
 from harl_isaac.env import MissingSimulator
+from harl_isaac.registry import TASKS, settings
 from harl_isaac.tasks import SCENARIOS
 from harl_isaac.tasks.games.counting import CountingGame
 from harl_isaac.tasks.games.matrix import MatrixGameCfg

@@ -8,7 +8,9 @@ from omegaconf import OmegaConf
 
 from harl_isaac import cfg
 from harl_isaac.algos import ALGOS
-from harl_isaac.config import admit, choose_device, locate, register, to_run
+from harl_isaac.config import register, to_run
+from harl_isaac.devices import choose_device
+from harl_isaac.registry import admit, locate
 from harl_isaac.tasks import TASKS
 
 FOLDER = Path(cfg.__file__).parent

@@ -10,16 +10,24 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-CODE = sorted(path for folder in ("harl_isaac", "tasks", "scripts", "cfg") for path in (ROOT / folder).rglob("*.py"))
-LIBRARY = [path for path in CODE if path.parts[-2] != "scripts"]
-HOT = ("algos", "networks", "sim", "hands", "games", "mamujoco", "particles")  # folders whose code runs between actions and metrics
-HOT_FILES = ("rollout.py", "replay.py", "episodes.py")
+CODE = sorted(path for folder in ("harl_isaac", "tasks", "scripts", "benchmarks", "cfg") for path in (ROOT / folder).rglob("*.py"))
+LIBRARY = [path for path in CODE if path.relative_to(ROOT).parts[0] in ("harl_isaac", "tasks", "cfg")]
+HOT = ("algos", "learning", "networks", "buffers", "sim", "hands", "games", "mamujoco", "particles")  # folders whose code runs between actions and metrics
+HOT_FILES = ("acting.py", "episode_stats.py")
 FORBIDDEN = {"item", "cpu", "numpy", "nonzero", "tolist", "masked_select"}
 # Construction, and the CPU engine, whose own memory is numpy's and whose rows are chosen on the host.
 ALLOWED = {("mujoco_cpu.py", "numpy"), ("mujoco_warp.py", "numpy"), ("base.py", "cpu")}
 # A folder may import from those named after it, and from itself.
-LAYERS = {"networks": {"env"}, "algos": {"env", "networks", "rollout", "replay", "memory", "threads", "adapters"},
-          "sim": {"env", "sim", "threads"}, "tasks": {"env", "sim", "tasks"}, "adapters": {"env", "config"}, "env": set()}
+ROOT_CONTRACT = {"env", "checks", "runtime", "devices", "acting"}
+LAYERS = {
+    "env": set(), "runtime": set(), "devices": set(), "checks": {"env"}, "acting": {"env", "runtime"},
+    "networks": ROOT_CONTRACT, "buffers": ROOT_CONTRACT | {"networks"}, "learning": ROOT_CONTRACT | {"networks", "buffers"},
+    "algos": ROOT_CONTRACT | {"networks", "buffers", "learning", "rl_games"},
+    "rl_games": ROOT_CONTRACT | {"learning", "registry", "config"}, "sim": {"env", "runtime"}, "tasks": {"env", "checks", "sim"},
+    "adapters": ROOT_CONTRACT, "registry": {"algos", "tasks"}, "config": {"registry", "algos", "tasks"},
+    "training": ROOT_CONTRACT | {"config", "registry"}, "rendering": set(), "theory": {"env", "tasks"},
+    "cli": ROOT_CONTRACT | {"config", "registry", "algos", "tasks", "cfg", "training", "rendering", "theory"},
+}
 
 
 def tree(path):
@@ -92,8 +100,8 @@ def test_the_core_needs_neither_mujoco_nor_a_second_to_spare():
     """Imports with only torch, hydra and numpy, as on Isaac Gym's Python 3.8."""
     hidden = "import sys\nfor name in ('mujoco', 'mujoco_warp', 'warp', 'gymnasium', 'rich', 'tensorboard'):\n" \
              "    sys.modules[name] = None\n"
-    core = "from harl_isaac.config import register, TASKS, ALGOS\nregister()\nimport harl_isaac.trainer\n" \
-           "import harl_isaac.check_env, harl_isaac.evaluate, harl_isaac.playback\n" \
+    core = "from harl_isaac.config import register\nregister()\nimport harl_isaac.training.trainer\n" \
+           "import harl_isaac.check_env, harl_isaac.training.evaluation, harl_isaac.cli.script\n" \
            "assert 'mujoco' not in [n for n, m in sys.modules.items() if m]\n"
     result = subprocess.run([sys.executable, "-c", hidden + core], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr

@@ -5,8 +5,8 @@ import re
 import shlex
 
 import pytest
-from commands import ROOT, run_command
-from conftest import OFF_POLICY
+from support.commands import ROOT, run_command
+from support.small_runs import OFF_POLICY
 
 README = (ROOT / "README.md").read_text()
 TINY = ["num_envs=4", "algo.rollout_length=3", "algo.hidden=[8]", "total_steps=12", "device=cpu", "eval.episodes=2",

@@ -10,19 +10,19 @@ import torch
 
 pytest.importorskip("rl_games", reason="rl_games is not installed: pip install -e .[rl-games]")
 
-import reference  # noqa: E402
 from omegaconf import OmegaConf  # noqa: E402
-from resuming import flat, same, whole_and_resumed  # noqa: E402
+from support import reference  # noqa: E402
+from support.resuming import flat, same, whole_and_resumed  # noqa: E402
 
-from harl_isaac import checkpoint  # noqa: E402
-from harl_isaac.adapters.rl_games import Rows, TaskEnv, make, register  # noqa: E402
 from harl_isaac.algos.rl_games_ppo import RlGamesPpoCfg  # noqa: E402
 from harl_isaac.config import RunCfg  # noqa: E402
 from harl_isaac.env import Box, Discrete, MultiDiscrete  # noqa: E402
-from harl_isaac.evaluate import Player, evaluate  # noqa: E402
-from harl_isaac.playback import load_policy  # noqa: E402
+from harl_isaac.rl_games.vec_env import Rows, TaskEnv, make, register  # noqa: E402
 from harl_isaac.tasks.games.sum import SumGame  # noqa: E402
-from harl_isaac.trainer import Trainer  # noqa: E402
+from harl_isaac.training import checkpoint  # noqa: E402
+from harl_isaac.training.evaluation import Player, evaluate  # noqa: E402
+from harl_isaac.training.load_policy import load_policy  # noqa: E402
+from harl_isaac.training.trainer import Trainer  # noqa: E402
 
 CPU = torch.device("cpu")
 DOCS = Path(__file__).resolve().parent.parent / "docs" / "rl_games.md"

@@ -11,9 +11,10 @@ from typing import Any, Dict, List, Tuple
 
 import numpy as np
 
-from harl_isaac.adapters.game import GameSpec, Outcome, View
-from harl_isaac.adapters.simulator import SimulatorCfg
-from harl_isaac.env import Discrete, MissingSimulator, check_choices
+from harl_isaac.adapters.workers.game import GameSpec, Outcome, View
+from harl_isaac.adapters.workers.settings import SimulatorCfg
+from harl_isaac.checks import check_choices
+from harl_isaac.env import Discrete, MissingSimulator
 
 # scenario -> players moved by agents: all of the left team but the goalkeeper (of academy_corner also that)
 PLAYERS = {"academy_pass_and_shoot_with_keeper": 2, "academy_run_pass_and_shoot_with_keeper": 2,

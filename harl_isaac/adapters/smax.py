@@ -6,12 +6,13 @@ Arrays go between JAX and torch by DLPack, without a copy. Nobody writes into th
 
 import os
 from dataclasses import dataclass
-from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Dict, NamedTuple, Optional, Tuple
 
 import torch
 from torch import Tensor
 
-from harl_isaac.env import Discrete, EnvSpec, MissingSimulator, Step, check_choices
+from harl_isaac.checks import check_choices
+from harl_isaac.env import Discrete, EnvSpec, MissingSimulator, Step
 
 ATTACK_MODES = ("closest", "random")
 

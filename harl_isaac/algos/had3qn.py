@@ -14,13 +14,13 @@ from typing import Dict, List
 import torch
 from torch import Tensor, nn
 
-from harl_isaac.algos.off_policy import OffPolicyCfg, OffPolicyLearner
-from harl_isaac.algos.on_policy import check_ranges
+from harl_isaac.buffers.replay import Batch
+from harl_isaac.checks import check_ranges
 from harl_isaac.env import Box, EnvSpec
-from harl_isaac.networks.behaviours import Greedy
+from harl_isaac.learning.off_policy import OffPolicyCfg, OffPolicyLearner
 from harl_isaac.networks.dueling import DuelingMLP, JointTable
-from harl_isaac.networks.plain import PlainActors
-from harl_isaac.replay import Batch
+from harl_isaac.networks.heads import Greedy
+from harl_isaac.networks.off_policy_nets import PlainActors
 
 MOST = 2 ** 20  # joint actions: their places are exact in float32 up to 2^24
 

@@ -7,10 +7,10 @@ from typing import Dict, List
 import torch
 from torch import Tensor
 
-from harl_isaac.algos.off_policy import OffPolicyCfg, OffPolicyLearner
+from harl_isaac.buffers.replay import Batch
 from harl_isaac.env import Box, EnvSpec
-from harl_isaac.networks.behaviours import Deterministic
-from harl_isaac.replay import Batch
+from harl_isaac.learning.off_policy import OffPolicyCfg, OffPolicyLearner
+from harl_isaac.networks.heads import Deterministic
 
 
 @dataclass

@@ -6,11 +6,11 @@ from typing import Dict
 import torch
 from torch import Tensor
 
-from harl_isaac.algos.on_policy import OnPolicyLearner
-from harl_isaac.algos.policy_fit import FirstOrderCfg, fit_policy
+from harl_isaac.buffers.rollout import AgentBatch
 from harl_isaac.env import EnvSpec
+from harl_isaac.learning.on_policy import OnPolicyLearner
+from harl_isaac.learning.policy_fit import FirstOrderCfg, fit_policy
 from harl_isaac.networks.actors import Actor
-from harl_isaac.rollout import AgentBatch
 
 
 @dataclass

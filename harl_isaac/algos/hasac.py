@@ -13,12 +13,12 @@ from typing import Any, Dict, List
 import torch
 from torch import Tensor, nn
 
-from harl_isaac.algos.gradient import adam
-from harl_isaac.algos.off_policy import ADAM_EPS, OffPolicyCfg, OffPolicyLearner
-from harl_isaac.algos.on_policy import INFINITY, check_ranges
+from harl_isaac.buffers.replay import Batch
+from harl_isaac.checks import INFINITY, check_ranges
 from harl_isaac.env import Box, EnvSpec
-from harl_isaac.networks.behaviours import Choices, SquashedNormal
-from harl_isaac.replay import Batch
+from harl_isaac.learning.gradient import adam
+from harl_isaac.learning.off_policy import ADAM_EPS, OffPolicyCfg, OffPolicyLearner
+from harl_isaac.networks.heads import Choices, SquashedNormal
 
 
 @dataclass

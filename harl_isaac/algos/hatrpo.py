@@ -6,13 +6,20 @@ from typing import Dict, List, Optional, Tuple
 import torch
 from torch import Tensor
 
-from harl_isaac.algos.gradient import chunks, over_threads, summed
-from harl_isaac.algos.natural_gradient import (conjugate_gradient, fisher_vector_product, flatten, line_search,
-                                               trust_region_step, unflatten)
-from harl_isaac.algos.on_policy import INFINITY, OnPolicyCfg, OnPolicyLearner, check_ranges
+from harl_isaac.buffers.rollout import AgentBatch
+from harl_isaac.checks import INFINITY, check_ranges
 from harl_isaac.env import EnvSpec
+from harl_isaac.learning.gradient import chunks, over_threads, summed
+from harl_isaac.learning.natural_gradient import (
+    conjugate_gradient,
+    fisher_vector_product,
+    flatten,
+    line_search,
+    trust_region_step,
+    unflatten,
+)
+from harl_isaac.learning.on_policy import OnPolicyCfg, OnPolicyLearner
 from harl_isaac.networks.actors import Actor
-from harl_isaac.rollout import AgentBatch
 
 
 @dataclass

@@ -4,8 +4,8 @@
 from dataclasses import dataclass
 
 from harl_isaac.algos.haddpg import DeterministicLearner, HaddpgCfg
-from harl_isaac.algos.off_policy import OffPolicyLearner
 from harl_isaac.env import EnvSpec
+from harl_isaac.learning.off_policy import OffPolicyLearner
 
 
 @dataclass

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 from harl_isaac.algos.happo import HappoCfg, update_agent
-from harl_isaac.algos.on_policy import OnPolicyLearner
-from harl_isaac.algos.sequential import simultaneous_update
 from harl_isaac.env import EnvSpec
+from harl_isaac.learning.on_policy import OnPolicyLearner
+from harl_isaac.learning.sequential import simultaneous_update
 
 
 @dataclass

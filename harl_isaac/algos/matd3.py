@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from harl_isaac.algos.hatd3 import Hatd3Cfg, SmoothedLearner
-from harl_isaac.algos.off_policy import OffPolicyLearner
 from harl_isaac.env import EnvSpec
+from harl_isaac.learning.off_policy import OffPolicyLearner
 
 
 @dataclass

@@ -7,8 +7,8 @@ rows of a shared one. The single-agent PPO of the paper's Figure 10 is the first
 from dataclasses import dataclass, field
 from typing import List
 
-from harl_isaac.algos.on_policy import INFINITY, check_divides, check_hidden, check_ranges
-from harl_isaac.env import EnvSpec, check_choices
+from harl_isaac.checks import INFINITY, check_choices, check_divides, check_hidden, check_ranges
+from harl_isaac.env import EnvSpec
 from harl_isaac.networks.mlp import ACTIVATIONS
 
 SCHEDULES = ("adaptive", "linear", "constant")
@@ -55,12 +55,12 @@ class RlGamesPpoCfg:
 
     def actors(self, spec: EnvSpec):
         """A new policy for an environment."""
-        from harl_isaac.algos.rl_games_learner import RlGamesPolicy  # only here is the package needed
+        from harl_isaac.rl_games.learner import RlGamesPolicy  # only here is the package needed
 
         return RlGamesPolicy(spec, self)
 
     def learner(self, spec: EnvSpec, seed: int):
         self.check(spec)
-        from harl_isaac.algos.rl_games_learner import RlGamesLearner
+        from harl_isaac.rl_games.learner import RlGamesLearner
 
         return RlGamesLearner(spec, self, seed)

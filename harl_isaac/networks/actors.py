@@ -7,18 +7,17 @@ sharing the stack has one row, which is every agent's, and an agent's place may 
 """
 
 from dataclasses import replace
-from typing import List, Optional, Sequence, Tuple
+from typing import Optional, Sequence, Tuple
 
 import torch
 from torch import Tensor, nn
 
+from harl_isaac.acting import Layers, alike
 from harl_isaac.env import Box, EnvSpec, mask_width
 from harl_isaac.networks.distributions import MAX_STD, STD_X, distribution_for
 from harl_isaac.networks.gru import Memory, gru_step
 from harl_isaac.networks.mlp import ACTIVATIONS, EPS, MLP, initialise, layer_norm, layer_sizes
 from harl_isaac.networks.running_norm import RunningNorm, new_running_norm
-
-Layers = List[Tuple[Tensor, Tensor]]  # see StackedActors.folded
 
 
 class Actor(nn.Module):
@@ -218,11 +217,3 @@ def _shared_spec(spec: EnvSpec, with_id: bool) -> EnvSpec:
     return replace(spec, obs_sizes=(width,) * spec.num_agents)
 
 
-def alike(spec: EnvSpec):
-    """Agents grouped by action space: [(members, their place in the agent axis: a slice if all, else an index)]."""
-    groups = {}
-    for i, space in enumerate(spec.actions):
-        groups.setdefault(space, []).append(i)
-    if len(groups) == 1:
-        return [(list(range(spec.num_agents)), slice(None))]
-    return [(members, torch.tensor(members, device=spec.device)) for members in groups.values()]

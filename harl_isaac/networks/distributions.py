@@ -4,14 +4,13 @@
 allows choices (discrete only). Actions are float [..., W] throughout; discrete choices are whole numbers in it.
 """
 
-from typing import List, Optional, Tuple
-
 import math
+from typing import List, Optional, Tuple
 
 import torch
 from torch import Tensor
 
-from harl_isaac.env import Box, Discrete, MultiDiscrete, Space
+from harl_isaac.env import Box, Discrete, Space
 
 STD_X = 1.0  # sigma = max_std sigmoid(log_std / STD_X): 0.73 max_std at the start, where log_std is 1
 MAX_STD = 0.5  # of the paper's experiments

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from harl_isaac.networks.plain import PlainMLP
+from harl_isaac.networks.off_policy_nets import PlainMLP
 
 
 class DuelingMLP(nn.Module):

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from harl_isaac.env import EnvSpec, Step
+from harl_isaac.runtime import one_thread
 from harl_isaac.sim.physics import Physics
-from harl_isaac.threads import one_thread
 
 DIVERGED = 1e6  # [m, rad, m/s, rad/s together] beyond this, or not finite, an environment has blown up
 

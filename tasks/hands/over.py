@@ -12,8 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from harl_isaac.tasks.hands.base import (VELOCITY_SCALE, HandsCfg, TwoHands, quat_conj, quat_mul, rotation_angle,
-                                         tumbled)
+from harl_isaac.tasks.hands.base import VELOCITY_SCALE, HandsCfg, TwoHands, quat_conj, quat_mul, rotation_angle, tumbled
 
 DISTANCE_SCALE = 50.0  # [1/m]
 REWARD_RATE = 0.2

@@ -10,8 +10,16 @@ from typing import Sequence, Tuple
 
 import mujoco
 
-from harl_isaac.tasks.hands.shadow_hand import (COUPLING_TENDONS, DIGITS, EGG_MASS, JOINTS, SIDES, GainsCfg, PhysicsCfg,
-                                                full_name)
+from harl_isaac.tasks.hands.shadow_hand import (
+    COUPLING_TENDONS,
+    DIGITS,
+    EGG_MASS,
+    JOINTS,
+    SIDES,
+    GainsCfg,
+    PhysicsCfg,
+    full_name,
+)
 
 # [m], [kg]: type, size, mass. The egg is the capsule of the original ellipsoid's extents: ellipsoid contacts differ
 # between float32 and float64 collision code, capsule contacts do not.

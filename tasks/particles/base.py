@@ -19,7 +19,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from harl_isaac.env import EnvSpec, Step, check_choices
+from harl_isaac.checks import check_choices
+from harl_isaac.env import EnvSpec, Step
 from harl_isaac.tasks.particles.actions import ActionReader
 
 SECONDS = 0.1  # [s] of a step

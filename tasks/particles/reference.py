@@ -11,8 +11,16 @@ from typing import Dict, List, Tuple
 import torch
 from torch import Tensor
 
-from harl_isaac.tasks.particles.base import (REACHED, ParticleCfg, ParticleTask, Sight, check_ratio, distance,
-                                             landmark_sights, own)
+from harl_isaac.tasks.particles.base import (
+    REACHED,
+    ParticleCfg,
+    ParticleTask,
+    Sight,
+    check_ratio,
+    distance,
+    landmark_sights,
+    own,
+)
 
 
 @dataclass

@@ -1,0 +1,139 @@
+"""Everything that needs a CUDA device: engines agree, no host synchronisation in an iteration, speed, a training run.
+
+Started by scripts/gpu_check.sh. Keys: minutes=5 (of training), num_envs=256,1024,2048,4096,8192, train_envs=2048,
+out=gpu_check (a folder), device=cuda.
+"""
+
+import json
+import subprocess
+import time
+from pathlib import Path
+
+import torch
+
+from harl_isaac.algos.happo import HappoCfg
+from harl_isaac.buffers.rollout import collect
+from harl_isaac.cli.script import read_arguments, run_script
+from harl_isaac.devices import choose_device
+from harl_isaac.registry import ALGOS, TASKS, locate
+from harl_isaac.tasks.hands.over import ShadowHandOverCfg
+from harl_isaac.training.episode_stats import EpisodeStats
+from harl_isaac.training.evaluation import evaluate
+from harl_isaac.training.run_folder import versions
+
+DEFAULTS = {"minutes": 5.0, "num_envs": "256,1024,2048,4096,8192", "train_envs": 2048, "out": "gpu_check",
+            "device": "cuda"}
+CASES = (("ShadowHandOver", "happo", {}), ("ShadowHandOver", "hatrpo", {}), ("ShadowHandOver", "ippo", {}),
+         ("ShadowHandOver", "happo", {"recurrent": True, "chunk_length": 5}),
+         ("mamujoco/HalfCheetah", "mappo", {"share_param": True}), ("mamujoco/Ant", "haa2c", {}))
+AGREEMENT_STEPS, AGREEMENT = 25, 1e-3  # control steps; largest difference of positions [m, rad] allowed
+
+
+def engines_agree(device):
+    """The largest difference of qpos between MuJoCo on the CPU and MuJoCo Warp on the device, from equal starts."""
+    cpu = ShadowHandOverCfg(object="ball").make(8, torch.device("cpu"), "mujoco")
+    gpu = ShadowHandOverCfg(object="ball").make(8, device, "mujoco_warp")
+    cpu.reset(0), gpu.reset(0)
+    every = torch.ones(8, dtype=torch.bool)
+    gpu.physics.set_state(every.to(device), cpu.physics.qpos.to(device), cpu.physics.qvel.to(device))
+    random = torch.Generator().manual_seed(0)
+    for _ in range(AGREEMENT_STEPS):
+        action = torch.rand(8, 40, generator=random) * 2 - 1
+        cpu.act(action), gpu.act(action.to(device))
+        cpu.physics.step(), gpu.physics.step()
+    worst = float((cpu.physics.qpos - gpu.physics.qpos.cpu()).abs().max())
+    return {"worst_difference": worst, "allowed": AGREEMENT, "passed": worst < AGREEMENT}
+
+
+def no_host_sync(device):
+    """The first case of CASES in which the host waits for the device, if there is one."""
+    for task, algo, changed in CASES:
+        result = iterates_alone(locate(TASKS[task])(), locate(ALGOS[algo])(**changed), device)
+        if not result["passed"]:
+            return {"task": task, "algo": algo, **changed, **result}
+    return {"passed": True, "cases": len(CASES)}
+
+
+def iterates_alone(task, algo, device):
+    """One whole iteration under torch's sync debug mode, which raises where the host waits for the device."""
+    env = task.make(64, device, "mujoco_warp")
+    learner, stats = algo.learner(env.spec, 0), EpisodeStats(env.spec)
+    step = collect(env, learner.actors, learner.rollout, env.reset(0), stats)
+    learner.update(0.0)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        collect(env, learner.actors, learner.rollout, step, stats)
+        learner.update(0.0)
+    except RuntimeError as error:
+        return {"passed": False, "error": str(error)}
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    return {"passed": True}
+
+
+def speed(learner_state, num_envs: int, device, iterations: int = 3):
+    """Steps/s of collection and of whole iterations with a given policy (None: untrained)."""
+    env = ShadowHandOverCfg().make(num_envs, device, "mujoco_warp")
+    learner, stats = HappoCfg().learner(env.spec, 0), EpisodeStats(env.spec)
+    if learner_state is not None:
+        learner.load_state_dict(learner_state)
+    step, times = env.reset(0), []
+    for _ in range(iterations + 1):
+        torch.cuda.synchronize(device)
+        begin = time.perf_counter()
+        step = collect(env, learner.actors, learner.rollout, step, stats)
+        torch.cuda.synchronize(device)
+        middle = time.perf_counter()
+        learner.update(0.0)
+        torch.cuda.synchronize(device)
+        times.append((middle - begin, time.perf_counter() - begin))
+    rows = num_envs * learner.rollout.length
+    collecting, total = (sorted(part)[len(part) // 2] for part in zip(*times[1:]))
+    return {"num_envs": num_envs, "collect_steps_per_second": rows / collecting, "steps_per_second": rows / total,
+            "device_memory_gib": torch.cuda.max_memory_allocated(device) / 2 ** 30}
+
+
+def train(minutes: float, num_envs: int, device):
+    """A training run of the given length with the default settings; the curve, and the learner's state."""
+    env = ShadowHandOverCfg().make(num_envs, device, "mujoco_warp")
+    learner, stats = HappoCfg().learner(env.spec, 1), EpisodeStats(env.spec)
+    step, begin, curve, steps = env.reset(1), time.monotonic(), [], 0
+    while time.monotonic() - begin < 60.0 * minutes:
+        step = collect(env, learner.actors, learner.rollout, step, stats)
+        learner.update(0.0)
+        steps += num_envs * learner.rollout.length
+        numbers = {name: float(value) for name, value in stats.drain().items()}
+        curve.append({"steps": steps, "seconds": time.monotonic() - begin, **numbers})
+    test = evaluate(ShadowHandOverCfg().make(320, device, "mujoco_warp"), learner.actors, 320, 7)
+    return {"curve": curve, "evaluation": test.intervals(), "steps": steps}, learner.state_dict()
+
+
+def main() -> None:
+    args = read_arguments(__doc__, DEFAULTS)
+    device, out = choose_device(args["device"]), Path(args["out"])
+    if device.type != "cuda":
+        raise ValueError("device=%s: this check is for CUDA devices" % device)
+    out.mkdir(parents=True, exist_ok=True)
+    driver = subprocess.run(["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"],
+                            capture_output=True, text=True).stdout.strip()
+    report = {"machine": driver, "cuda": torch.version.cuda, **versions()}
+    sizes = [int(word) for word in args["num_envs"].split(",")]
+    state = None
+
+    def finish(name, result):
+        report[name] = result
+        (out / "gpu_check.json").write_text(json.dumps(report, indent=2))
+        shown = {key: value for key, value in result.items() if key != "curve"} if isinstance(result, dict) else result
+        print(name, json.dumps(shown), flush=True)
+
+    finish("engines_agree", engines_agree(device))
+    finish("no_host_sync", no_host_sync(device))
+    finish("untrained", [speed(None, size, device) for size in sizes])
+    result, state = train(args["minutes"], args["train_envs"], device)
+    torch.save(state["actors"], out / "actors.pt")
+    finish("training", result)
+    finish("trained", [speed(state, size, device) for size in sizes])
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,94 @@
+"""The tasks of Bi-DexterousHands (Chen et al., 2022) as they are, on Isaac Gym, in this process and on its device.
+
+How an episode begins. Isaac Gym resets at the start of the next step: what is seen with an end is the true last view, but
+nobody ever sees what an episode begins with. The first action is chosen by the ended episode's last view, which tells
+nothing of the new one. Here agents and critic see zeros instead, a view that nothing else has. So no transition joins two
+episodes, and the rows are those of an exact decision process whose first state is the distribution that starts are drawn
+from: the zeros' value is the mean over starts. It costs what it costs there: each episode's first action is blind.
+
+Ends. The simulation has one flag for failures and the time limit. An end at `max_episode_length` is a truncation, also if
+the object fell in that very step.
+
+Success is the task's own flag: 0 or 1 in most, 0.5 for one of two blocks in PushBlock, a count in ReOrientation.
+`consecutive_successes` is bidexhands' own running figure, of all environments in most tasks.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, Dict, Optional, Tuple
+
+import torch
+from torch import Tensor
+
+from harl_isaac.adapters.in_process import OwnRandom, Unsavable
+from harl_isaac.adapters.isaacgym.simulation import hand_groups, simulation
+from harl_isaac.env import Box, EnvSpec, Step
+
+SUCCESSES = {"success": "successes", "consecutive_successes": "consecutive_successes"}  # metric -> key of task.extras
+
+
+@dataclass
+class IsaacGymCfg:
+    """Settings of every task of Bi-DexterousHands; `options` reach its own YAML file."""
+
+    name: str = "isaacgym/ShadowHandOver"
+    agents: str = "hands"  # hands (2), fingers (12), or groups of parts such as palm+FF+MF,RF+LF+TH (4)
+    episode_length: int = 0  # [control steps of 1/60 s], 0: the task's own
+    headless: bool = True
+    graphics_device: Optional[int] = None  # Vulkan's number; null: none if headless, else the compute device's
+    options: Dict[str, Any] = field(default_factory=dict)  # task.options.env.startPositionNoise=0.02, task.options.sim.substeps=4
+
+    def make(self, num_envs: int, device: torch.device, sim: str) -> "IsaacGymEnv":
+        return IsaacGymEnv(self, num_envs, device)
+
+
+class IsaacGymEnv(Unsavable):
+    """Agents "right hand" and "left hand", or a hand's parts; see the module's first lines."""
+
+    def __init__(self, cfg: IsaacGymCfg, num_envs: int, device: torch.device):
+        self.random = OwnRandom(device)
+        with self.random:
+            self.simulation = simulation(cfg.name.partition("/")[2], cfg, num_envs, device)
+        self.task = self.simulation.task
+        groups = hand_groups(cfg.agents)
+        names = ["+".join(group) if len(groups) > 1 else "hand" for group in groups]
+        self.spec = EnvSpec(
+            num_envs=num_envs, agents=tuple("%s %s" % (side, name) for side in ("right", "left") for name in names),
+            obs_sizes=tuple(space.shape[0] for space in self.simulation.observation_space),
+            actions=tuple(Box(space.shape[0]) for space in self.simulation.action_space),
+            state_size=self.simulation.share_observation_space[0].shape[0], device=device,
+            max_episode_steps=int(self.task.max_episode_length),
+            metrics=("diverged", *[name for name, key in SUCCESSES.items() if hasattr(self.task, key)]), exclusive=True)
+        self._blank_obs = tuple(torch.zeros(num_envs, size, device=device) for size in self.spec.obs_sizes)
+        self._blank_state = torch.zeros(num_envs, 1, self.spec.state_size, device=device)
+
+    def reset(self, seed: Optional[int] = None) -> Step:
+        """Every environment begins an episode with the next step, as after an end. Nothing is simulated.
+
+        Physics on a GPU does not repeat exactly, whatever the seed.
+        """
+        if seed is not None:
+            self.random.seed(seed)
+        self.task.reset_buf.fill_(1)
+        return Step.first(self.spec, self._blank_obs, self._blank_state)
+
+    def step(self, actions: Tuple[Tensor, ...]) -> Step:
+        with self.random:
+            obs, state, reward, done, _, _ = self.simulation.step(list(actions))
+        reward = reward[:, 0].float()
+        diverged = ~torch.isfinite(torch.cat((state[:, 0], reward), 1)).all(1)  # observations are parts of the state
+        self.task.reset_buf.masked_fill_(diverged, 1)
+        late = self.task.progress_buf >= self.task.max_episode_length
+        ended, truncated = (done[:, 0] != 0) | diverged, (done[:, 0] != 0) & late & ~diverged
+        next_obs = tuple(each.masked_fill(diverged[:, None], 0.0) for each in obs.float().unbind(1))
+        next_state = state[:, :1].float().masked_fill(diverged[:, None, None], 0.0)
+        return Step(tuple(each.masked_fill(ended[:, None], 0.0) for each in next_obs),
+                    next_state.masked_fill(ended[:, None, None], 0.0), reward.masked_fill(diverged[:, None], 0.0),
+                    ended & ~truncated, truncated, next_obs, next_state, self._metrics(diverged))
+
+    def close(self) -> None:
+        """A simulation ends with its process."""
+
+    def _metrics(self, diverged: Tensor) -> Dict[str, Tensor]:
+        values = {name: self.task.extras[key].float().expand(self.spec.num_envs).clone()
+                  for name, key in SUCCESSES.items() if name in self.spec.metrics}
+        return {"diverged": diverged.float(), **values}

@@ -1,0 +1,155 @@
+"""SMAC and SMACv2 as Games: battles of StarCraft II, a process of the game for each (oxwhirl/smac, oxwhirl/smacv2).
+
+What the two environments do that their callers trip over, and what becomes of it here:
+
+- A time limit is reported as termination. With `continuing_episode=True` the info names it: truncated.
+- When StarCraft II dies, `step` starts it anew and returns (0, True, {}): the episode is truncated, and the next one is
+  played by a new game (the old object would start another process beside its own in its first episode).
+- SMACv2's `reset` may return None, so what is seen is always asked for.
+- SMACv2 draws teams and places from generators without a seed and from `random`: all are seeded at every reset.
+- The game itself takes a seed only when it is launched, at the first reset: later episodes go on from there.
+"""
+
+import os
+import random
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Optional
+
+import numpy as np
+
+from harl_isaac.adapters.workers.game import GameSpec, Outcome, View
+from harl_isaac.env import Discrete, MissingSimulator
+
+NO_OP = 0  # the only action of the dead, and theirs alone
+GITHUB = "pip install git+https://github.com/oxwhirl/%s.git"
+
+
+class StarCraftGame:
+    """One battle after another. `build(seed=, replay_prefix=)` makes the simulator's environment, without a game yet.
+
+    With `agent_state` the critic's state of each agent is the environment's state and the agent's observation in a row
+    (the agent-specific state of Yu et al., 2022), otherwise one state serves all.
+    """
+
+    def __init__(self, build: Callable[..., Any], agent_state: bool = False, save_replays: bool = False):
+        self._build, self._agent_state, self._save_replays = build, agent_state, save_replays
+        self._env, self._running, self._crashed = build(seed=0), False, False
+        info = self._env.get_env_info()
+        agents, width = info["n_agents"], info["state_shape"]
+        self._state_width = width
+        self.spec = GameSpec(
+            agents=tuple("unit%d" % i for i in range(agents)), obs_sizes=(info["obs_shape"],) * agents,
+            actions=(Discrete(info["n_actions"]),) * agents, state_size=width + agent_state * info["obs_shape"],
+            max_episode_steps=info["episode_limit"], state_agents=agents if agent_state else 1,
+            metrics=("success", "crashed"), has_action_mask=True, has_alive=True)
+
+    def reset(self, seed: int) -> None:
+        """Begin a battle; the first one launches the game, with this seed."""
+        if self._crashed:
+            self.close()
+        if not self._running:
+            self._env, self._running, self._crashed = self._build(seed=seed), True, False
+        seed_generators(self._env, seed)
+        self._env.reset()
+
+    def step(self, actions: List[np.ndarray]) -> Outcome:
+        reward, over, info = self._env.step([int(action[0]) for action in actions])
+        self._crashed = bool(over) and not info
+        truncated = self._crashed or bool(info.get("episode_limit", False))
+        metrics = {"success": float(info.get("battle_won", False)), "crashed": float(self._crashed)}
+        return Outcome([float(reward)], bool(over) and not truncated, truncated, metrics)
+
+    def look(self, view: View) -> None:
+        seen = self._env.get_obs()
+        view.state[:, :self._state_width] = self._env.get_state()
+        for i, obs in enumerate(seen):
+            view.obs[i][:] = obs
+            if self._agent_state:
+                view.state[i, self._state_width:] = obs
+            view.action_mask[i][:] = self._env.get_avail_agent_actions(i)
+            view.alive[i] = not view.action_mask[i][NO_OP]
+
+    def save(self) -> Optional[bytes]:
+        """None: StarCraft II cannot be saved in the middle of a battle."""
+        return None
+
+    def restore(self, saved: bytes) -> None:
+        raise NotImplementedError("a battle cannot be restored")
+
+    def close(self) -> None:
+        if self._running:
+            if self._save_replays and not self._crashed:
+                self._env.save_replay()
+            self._env.close()
+        self._running = False
+
+
+def smac_game(map_name: str, agent_state: bool, replays: str, settings: Dict[str, Any]) -> StarCraftGame:
+    """A battle of SMAC on a map; `settings` are arguments of its StarCraft2Env."""
+    prefer_slow_protobuf()
+    from smac.env import StarCraft2Env
+
+    def build(seed):
+        return StarCraft2Env(map_name=map_name, seed=seed, **recorded(replays, map_name, seed), **settings)
+
+    return StarCraftGame(build, agent_state, bool(replays))
+
+
+def smacv2_game(map_name: str, agent_state: bool, replays: str, settings: Dict[str, Any]) -> StarCraftGame:
+    """A battle of SMACv2; `settings` are arguments of its StarCraft2Env, the capability_config among them."""
+    prefer_slow_protobuf()
+    from smacv2.env.starcraft2.wrapper import StarCraftCapabilityEnvWrapper
+
+    def build(seed):
+        return StarCraftCapabilityEnvWrapper(map_name=map_name, seed=seed, **recorded(replays, map_name, seed), **settings)
+
+    return StarCraftGame(build, agent_state, bool(replays))
+
+
+def recorded(folder: str, map_name: str, seed: int) -> Dict[str, Any]:
+    """Arguments common to both: limits named as such, and where replays go (the seed keeps environments' names apart)."""
+    return {"continuing_episode": True, "replay_dir": folder, "replay_prefix": "%s_%d" % (map_name, seed)}
+
+
+def prefer_slow_protobuf() -> None:
+    """PySC2's messages are too old for protobuf 4's fast decoder; the slow one reads them (in this process only)."""
+    os.environ.setdefault("PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION", "python")
+
+
+def seed_generators(env: Any, seed: int) -> None:
+    """Seed whatever SMACv2 draws an episode's teams and places from; nothing to do for SMAC."""
+    random.seed(seed)
+    waiting, count = list(getattr(env, "env_key_to_distribution_map", {}).values()), 0
+    while waiting:
+        distribution = waiting.pop(0)
+        if hasattr(distribution, "rng"):
+            distribution.rng = np.random.default_rng((seed, count))
+            count += 1
+        waiting += [part for part in vars(distribution).values() if hasattr(part, "generate")]
+
+
+def refuse_missing(task: str, package: str, map_name: str) -> None:
+    """Raises MissingSimulator that says which of the package, the game and its maps is missing, and how to get it."""
+    missing = _missing(package, Path(os.path.expanduser(os.environ.get("SC2PATH", "~/StarCraftII"))), map_name)
+    if missing:
+        raise MissingSimulator("task=%s needs %s" % (task, missing))
+
+
+def _missing(package: str, game: Path, map_name: str) -> str:
+    spec = find_spec(package)
+    folders = list(spec.submodule_search_locations or ()) if spec else []
+    if not any((Path(folder) / "env").is_dir() for folder in folders):
+        other = "the `%s` installed here is another project; " % package if folders else ""
+        warning = " (`pip install smac` is another project, a hyper-parameter optimiser)" if package == "smac" else ""
+        return "the StarCraft Multi-Agent Challenge; %sinstall it with %s%s, and StarCraft II" % (
+            other, GITHUB % package, warning)
+    if sys.platform != "linux":  # elsewhere PySC2 finds the game itself
+        return ""
+    if not game.is_dir():
+        return "StarCraft II: unpack Blizzard's Linux package (github.com/Blizzard/s2client-proto) to %s, or set SC2PATH" % game
+    place = game / "Maps" / "SMAC_Maps" / (map_name + ".SC2Map")
+    if not place.is_file():
+        return "the map %s: copy the SMAC_Maps of github.com/oxwhirl/%s there" % (place, package)
+    return ""

@@ -1,0 +1,40 @@
+"""Running normalization of value targets (ValueNorm)."""
+
+import torch
+from torch import Tensor, nn
+
+
+class ValueNormalizer(nn.Module):
+    """Running mean and variance of value targets, debiased (HARL's ValueNorm, beta 0.99999).
+
+    Kept in float64: in float32 the mean of squares less the square of the mean is lost where the mean is large.
+    """
+
+    def __init__(self, beta: float, device: torch.device):
+        super().__init__()
+        self.beta = beta
+        for name in ("mean", "mean_square", "weight"):
+            self.register_buffer(name, torch.zeros((), dtype=torch.float64, device=device))
+
+    @torch.no_grad()
+    def update(self, target: Tensor) -> None:
+        """Take in a batch of targets of any shape."""
+        target = target.double()
+        for total, value in ((self.mean, target.mean()), (self.mean_square, target.square().mean()),
+                             (self.weight, torch.ones_like(self.weight))):
+            total.mul_(self.beta).add_(value * (1.0 - self.beta))
+
+    def normalize(self, value: Tensor) -> Tensor:
+        """Targets or values of any shape in units of the running deviation."""
+        mean, std = (moment.to(value.dtype) for moment in self._moments())
+        return (value - mean) / std
+
+    def denormalize(self, value: Tensor) -> Tensor:
+        """The inverse of `normalize`."""
+        mean, std = (moment.to(value.dtype) for moment in self._moments())
+        return value * std + mean
+
+    def _moments(self):
+        weight = self.weight.clamp(min=1e-5)
+        mean = self.mean / weight
+        return mean, (self.mean_square / weight - mean.square()).clamp(min=1e-2).sqrt()

@@ -1,0 +1,32 @@
+"""Loading a trained policy from a run folder or a checkpoint."""
+
+from pathlib import Path
+from typing import Tuple
+
+from harl_isaac.acting import JointPolicy
+from harl_isaac.devices import choose_device
+from harl_isaac.env import MultiAgentEnv
+from harl_isaac.registry import ALGOS, TASKS, admit, filled
+from harl_isaac.training import checkpoint
+from harl_isaac.training.checkpoint import check_sizes
+from harl_isaac.training.run_folder import saved_config
+
+
+def load_policy(run: str, num_envs: int, device: str, sim: str) -> Tuple[MultiAgentEnv, JointPolicy, Path]:
+    """An environment as the run had it, its policy, and the checkpoint that it came from.
+
+    `run` is a run folder (its best checkpoint, else its latest) or a checkpoint file. Raises ValueError.
+    """
+    if not run:
+        raise ValueError("give run=<run folder>, such as run=runs/ShadowHandOver/happo/20260101-120000-seed1")
+    best = Path(run) / checkpoint.FOLDER / "best.pt"
+    file = best if best.is_file() else checkpoint.find(run)
+    saved = checkpoint.load(file)
+    config = saved_config(checkpoint.run_folder(file))
+    admit([config["task"]["name"]])
+    task, algo = filled(TASKS, config["task"]), filled(ALGOS, config["algo"])
+    env = task.make(num_envs, choose_device(device), sim)
+    check_sizes(saved["sizes"], env.spec, "num_envs")
+    actors = algo.actors(env.spec)
+    actors.load_state_dict(saved["learner"]["actors"])
+    return env, actors, file

@@ -1,0 +1,162 @@
+"""A run's records: metrics.csv and eval.csv, TensorBoard events, and what is shown on the console."""
+
+import csv
+import math
+import sys
+import time
+from pathlib import Path
+from typing import Any, Dict, List, Optional
+
+import torch
+from torch import Tensor
+
+from harl_isaac.training.checkpoint import write_atomically
+
+SHOWN = (("return", "episode/return", "%.2f"), ("success", "episode/success", "%.1f%%"),
+         ("speed", "episode/speed", "%.2f"), ("distance", "episode/distance", "%.3f"),
+         ("length", "episode/length", "%.1f"), ("kl", "actor/kl", "%.4f"), ("entropy", "actor/entropy", "%.2f"),
+         ("expl.var", "critic/explained_variance", "%.2f"), ("q", "critic/q", "%.2f"),
+         ("alpha", "actor/alpha", "%.4f"),
+         ("td error", "critic/td_error", "%.3f"), ("steps/s", "time/steps_per_second", "%.0f"),
+         ("collect/s", "time/collect_steps_per_second", "%.0f"), ("diverged", "episode/diverged", "%.2f%%"),
+         ("overflow", "episode/overflow", "%.2f%%"), ("restarts", "episode/restarts", "%.2f%%"),
+         ("crashed", "episode/crashed", "%.2f%%"))
+TROUBLE = ("diverged", "overflow", "restarts", "crashed")  # shown only where there is any
+
+
+def read(metrics: Dict[str, Any]) -> Dict[str, float]:
+    """Metrics as numbers: one copy from the device for all tensors [] together."""
+    names = [name for name, value in metrics.items() if isinstance(value, Tensor)]
+    numbers = {name: float(value) for name, value in metrics.items() if not isinstance(value, Tensor)}
+    if names:
+        numbers.update(zip(names, torch.stack([metrics[name].float() for name in names]).tolist()))
+    return {name: numbers[name] for name in metrics}
+
+
+class Table:
+    """A CSV file that grows by a row at a time; after a resume, rows from beyond the checkpoint are gone."""
+
+    def __init__(self, path: Path, iteration: int):
+        self.path = path
+        self.columns: Optional[List[str]] = None
+        rows = list(csv.reader(path.open())) if path.is_file() else []
+        if rows:
+            self.columns = rows[0]
+            kept = [rows[0]] + [row for row in rows[1:] if len(row) == len(rows[0]) and int(row[0]) <= iteration]
+            text = "".join(",".join(row) + "\n" for row in kept)
+            write_atomically(path, lambda file: file.write(text.encode()))
+
+    def add(self, iteration: int, numbers: Dict[str, float]) -> None:
+        """Append a row; the first one names the columns."""
+        with self.path.open("a") as file:
+            if self.columns is None:
+                self.columns = ["iteration", *numbers]
+                file.write(",".join(self.columns) + "\n")
+            row = [str(iteration)] + ["%.9g" % numbers.get(name, math.nan) for name in self.columns[1:]]
+            file.write(",".join(row) + "\n")
+
+
+class Logger:
+    """Writes and shows one iteration's metrics. `total` is the number of environment steps of the whole run."""
+
+    def __init__(self, folder: Path, console: str, interval: int, total: int, iteration: int = 0, steps: int = 0):
+        from torch.utils.tensorboard import SummaryWriter  # takes a second to import
+
+        self.folder, self.total, self.interval = folder, total, interval
+        self.metrics, self.evaluations = Table(folder / "metrics.csv", iteration), Table(folder / "eval.csv", iteration)
+        self.events = SummaryWriter(str(folder), purge_step=steps + 1 if steps else None)
+        self.started, self.first_steps = time.monotonic(), steps
+        terminal = sys.stdout.isatty()
+        self.panel = Panel() if console == "auto" and terminal else None
+        self.lines = self.panel is None and console != "none"
+
+    def iteration(self, iteration: int, steps: int, numbers: Dict[str, float]) -> None:
+        self.metrics.add(iteration, numbers)
+        self._to_events(numbers, steps)
+        left = self._seconds_left(steps)
+        if self.panel is not None:
+            self.panel.show(steps, self.total, numbers, left)
+        elif self.lines and (iteration % self.interval == 0 or steps >= self.total):
+            print("%d/%d steps | %s | left %s" % (steps, self.total, line(numbers), clock(left)), flush=True)
+
+    def evaluation(self, iteration: int, steps: int, means: Dict[str, float]) -> None:
+        self.evaluations.add(iteration, {"steps": steps, **means})
+        self._to_events({"eval/" + name: value for name, value in means.items()}, steps)
+        text = ", ".join("%s %.3g" % item for item in means.items())
+        self.say("evaluation at %d steps: %s" % (steps, text))
+
+    def say(self, text: str) -> None:
+        """One line to the user."""
+        if self.panel is not None:
+            self.panel.say(text)
+        elif self.lines:
+            print(text, flush=True)
+
+    def close(self) -> None:
+        self.events.close()
+        if self.panel is not None:
+            self.panel.close()
+
+    def _to_events(self, numbers: Dict[str, float], steps: int) -> None:
+        for name, value in numbers.items():
+            if math.isfinite(value):
+                self.events.add_scalar(name, value, steps)
+
+    def _seconds_left(self, steps: int) -> float:
+        done = max(steps - self.first_steps, 1)
+        return (time.monotonic() - self.started) * max(self.total - steps, 0) / done
+
+
+class Panel:
+    """A live table and progress bar on a terminal."""
+
+    def __init__(self):
+        from rich.live import Live
+        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+
+        self.bar = Progress(TextColumn("{task.fields[steps]} steps"), BarColumn(40), TaskProgressColumn(),
+                            TextColumn("left {task.fields[left]}"))
+        self.task = self.bar.add_task("", total=1, steps="0", left="?")
+        self.live = Live(self.bar, refresh_per_second=4)
+        self.live.start()
+
+    def show(self, steps: int, total: int, numbers: Dict[str, float], left: float) -> None:
+        from rich.console import Group
+        from rich.table import Table as RichTable
+
+        table = RichTable(*[title for title, _ in shown(numbers)], box=None, padding=(0, 1))
+        for column in table.columns:
+            column.no_wrap = True
+        table.add_row(*[text for _, text in shown(numbers)])
+        self.bar.update(self.task, completed=min(steps / total, 1.0), steps="{:,}".format(steps), left=clock(left))
+        self.live.update(Group(table, self.bar))
+
+    def say(self, text: str) -> None:
+        self.live.console.print(text, highlight=False, soft_wrap=True)
+
+    def close(self) -> None:
+        self.live.stop()
+
+
+def shown(numbers: Dict[str, float]):
+    """(title, text) of what the console shows; what an environment does not report is left out, as is no trouble."""
+    result = []
+    for title, name, form in SHOWN:
+        value = numbers.get(name)
+        if value is None or (title in TROUBLE and not value > 0):
+            continue
+        text = "-" if math.isnan(value) else form % (100.0 * value if "%%" in form else value)
+        result.append((title, text))
+    return result
+
+
+def line(numbers: Dict[str, float]) -> str:
+    """One iteration in one line."""
+    return " | ".join("%s %s" % item for item in shown(numbers))
+
+
+def clock(seconds: float) -> str:
+    """90 -> "1:30", 3700 -> "1:01:40"."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return "%d:%02d:%02d" % (hours, minutes, rest) if hours else "%d:%02d" % (minutes, rest)

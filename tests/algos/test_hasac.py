@@ -1,0 +1,235 @@
+"""HASAC: densities, straight-through samples, target entropies and temperatures against their definitions; an update."""
+
+import copy
+import math
+
+import pytest
+import torch
+from support import reference
+from support import reference_off_policy as literal
+
+from harl_isaac.algos.hasac import HasacCfg
+from harl_isaac.env import Box, Discrete, MultiDiscrete
+from harl_isaac.networks.heads import Choices, SquashedNormal
+from harl_isaac.training.evaluation import evaluate
+from harl_isaac.training.trainer import Trainer
+
+MIXED = reference.spec_for((Box(3), MultiDiscrete((2, 5, 3)), Discrete(4)), (5, 7, 4), has_action_mask=True, has_alive=True)
+SMALL = dict(hidden=[8, 6], buffer_size=60, warmup_steps=40, batch_size=10, train_interval=1, lr=0.01, critic_lr=0.02,
+             alpha=0.3, alpha_lr=0.1)
+
+
+def built(spec=MIXED, **changed):
+    torch.manual_seed(0)
+    learner = HasacCfg(**{**SMALL, **changed}).learner(spec, 0)
+    for place, module in enumerate((learner.actors, learner.critic, learner.target_critic)):
+        reference.scramble(module, seed=place)
+    return literal.filled(learner)
+
+
+def with_fixed_noise(learner, rows):
+    """Each agent's chance is the same in every call."""
+    fixed = [kind.noise(torch.empty(rows, kind.head_size)) for kind in learner.actors.kinds]
+    for kind, noise in zip(learner.actors.kinds, fixed):
+        kind.noise = lambda head, noise=noise: noise
+    return fixed
+
+
+# Distributions.
+
+
+def test_the_density_of_a_squashed_normal_is_that_of_its_definition():
+    """p(tanh u) = p(u) / (d tanh / du), the slope taken by differences."""
+    kind = SquashedNormal(Box(2, 0.0, 7.0))  # bounds do not matter: units are half-ranges
+    with reference.double_precision():
+        head, noise = torch.randn(20, 4) * 0.7, torch.randn(20, 2)
+        action, log_prob = kind.draw(head, noise)
+        for row in range(20):
+            expected, h = 0.0, 1e-5
+            for w in range(2):
+                mean, std = head[row, w].item(), math.exp(head[row, 2 + w].item())
+                u = mean + std * noise[row, w].item()
+                slope = (math.tanh(u + h) - math.tanh(u - h)) / (2.0 * h)
+                expected += math.log(reference.density(u, mean, std) / slope)
+                assert action[row, w].item() == pytest.approx(math.tanh(u), rel=1e-12)
+            assert log_prob[row].item() == pytest.approx(expected, abs=1e-5)
+
+
+def test_the_squashed_density_sums_to_one_and_is_finite_at_the_bounds():
+    kind = SquashedNormal(Box(1))
+    head = torch.tensor([[0.4, -0.3]], dtype=torch.float64).expand(200001, 2)
+    action = torch.linspace(-1.0 + 1e-9, 1.0 - 1e-9, 200001, dtype=torch.float64)
+    noise = (torch.atanh(action) - 0.4) / math.exp(-0.3)
+    density = kind.draw(head, noise[:, None])[1].exp()
+    assert torch.trapezoid(density, action).item() == pytest.approx(1.0, abs=1e-4)
+    for far in (-1e3, 1e3):
+        action, log_prob = kind.draw(torch.tensor([[far, 5.0]]), torch.zeros(1, 1))
+        assert torch.isfinite(log_prob).all() and action.abs().item() == 1.0
+
+
+def test_samples_of_choices_have_the_right_frequencies_and_never_what_is_forbidden():
+    kind = Choices(MultiDiscrete((2, 3)), 0.98)
+    logits, mask = torch.tensor([0.3, -0.4, 0.1, 1.2, 0.7]), torch.tensor([True, True, True, False, True])
+    head, rows = logits.expand(40000, 5), mask.expand(40000, 5)
+    sample, expected = kind.draw(head, kind.noise(head), rows)
+    probabilities = reference.probabilities(logits.tolist(), (2, 3), mask.tolist())
+    assert sample.mean(0).tolist() == pytest.approx(sum(probabilities, []), abs=0.01)
+    assert (sample[:, 3] == 0.0).all() and torch.equal(sample[:, :2].sum(1), torch.ones(40000))
+    assert expected[0].item() == pytest.approx(-reference.choices_entropy(logits.tolist(), (2, 3), mask.tolist()), rel=1e-5)
+    assert torch.equal(kind.encode(kind.mode(head, rows))[0], torch.tensor([1.0, 0.0, 0.0, 0.0, 1.0]))
+
+
+def test_the_straight_through_gradient_is_that_of_the_softmax():
+    """d sample_a / d logit_b = p_a (1[a = b] - p_b) with p the softmax of log-probabilities plus Gumbel noise."""
+    kind = Choices(Discrete(3), 0.98)
+    with reference.double_precision():
+        head, noise = torch.randn(1, 3, requires_grad=True), kind.noise(torch.empty(1, 3))
+        sample, _ = kind.draw(head, noise)
+        p = reference.probabilities((head + noise)[0].tolist(), (3,))[0]
+        assert sample[0].tolist() == pytest.approx([float(x == max(p)) for x in p])
+        for a in range(3):
+            found = torch.autograd.grad(sample[0, a], head, retain_graph=True)[0][0].tolist()
+            assert found == pytest.approx([p[a] * ((a == b) - p[b]) for b in range(3)])
+
+
+def test_target_entropies():
+    """The reference's were 0 for Discrete and 0.98 log(number of heads) for MultiDiscrete."""
+    assert SquashedNormal(Box(3)).target_entropy(torch.empty(2, 6)).tolist() == [-3.0, -3.0]
+    assert Choices(Discrete(5), 0.98).target_entropy(torch.empty(1, 5)).item() == pytest.approx(0.98 * math.log(5))
+    heads = (41, 41, 41, 30)
+    whole = Choices(MultiDiscrete(heads), 0.98).target_entropy(torch.empty(1, sum(heads))).item()
+    assert whole == pytest.approx(0.98 * sum(math.log(n) for n in heads)) and whole == pytest.approx(14.25, abs=0.01)
+    mask = torch.tensor([[True, False, True, True], [False, True, False, False]])
+    masked = Choices(Discrete(4), 0.5).target_entropy(torch.empty(2, 4), mask).tolist()
+    assert masked == pytest.approx([0.5 * math.log(3), 0.0])
+
+
+# The update.
+
+
+def literal_draw(learner, i, obs, noise, mask):
+    """Agent i's encoded action and log-probability of one row, as lists of numbers."""
+    head, space = literal.row_of(learner.actors.agent(i), obs), learner.spec.actions[i]
+    if isinstance(space, Box):
+        total, action = 0.0, []
+        for mean, log_std, z in zip(head[:space.size], head[space.size:], noise):
+            std = math.exp(min(max(log_std, -20.0), 2.0))
+            action.append(math.tanh(mean + std * z))
+            total += math.log(reference.density(mean + std * z, mean, std) / (1.0 - action[-1] ** 2))
+        return action, total
+    nvec, start, action = learner.actors.kinds[i].nvec, 0, []
+    heads = reference.probabilities(head, nvec, mask)
+    for p in heads:
+        scores = [math.log(x) + g if x else -math.inf for x, g in zip(p, noise[start:start + len(p)])]
+        action += [float(score == max(scores)) for score in scores]
+        start += len(p)
+    return action, sum(x * math.log(x) for p in heads for x in p if x)
+
+
+def test_targets_equal_a_literal_loop():
+    """y = sum gamma^k r + gamma^n (min_j Q_j'(s', a') - sum_i alpha_i log pi_i) of agents that will be there."""
+    with reference.double_precision():
+        learner = built()
+        learner.log_alpha += torch.tensor([0.0, 0.4, -0.3])
+        batch = learner.replay.sample(10, 3, 0.9)
+        noise, target = with_fixed_noise(learner, 10), learner.target(batch)
+        assert not batch.next_alive.all()
+        for b in range(10):
+            joint, bonus = batch.next_state[b].tolist(), 0.0
+            for i in range(3):
+                mask = None if batch.next_mask[i] is None else batch.next_mask[i][b].tolist()
+                action, log_prob = literal_draw(learner, i, batch.next_obs[i][b].tolist(), noise[i][b].tolist(), mask)
+                joint += action
+                bonus -= math.exp(learner.log_alpha[i].item()) * log_prob * float(batch.next_alive[b, i])
+            lower = min(literal.row_of(net, joint)[0] for net in learner.target_critic.nets)
+            expected = float(batch.reward[b]) + float(batch.discount[b]) * (lower + bonus)
+            assert target[b].item() == pytest.approx(expected, rel=1e-9)
+
+
+def test_an_update_of_the_actors_equals_a_hand_written_chain():
+    """Each agent descends alpha log pi - min Q against new samples of those before it and old ones of those after it; then
+    its temperature takes a step of Adam down log alpha (entropy - target)."""
+    with reference.double_precision():
+        spec = reference.spec_for((Box(3), Box(1, -3.0, 1.0), Box(2)), (5, 7, 2))
+        learner, order = built(spec), [2, 0, 1]
+        batch = learner.replay.sample(10, 1, 0.9)
+        noise, learner._turns = with_fixed_noise(learner, 10), lambda: order
+        actors = [literal.PlainNet(net) for net in learner.actors.agents]
+
+        def draw(i):
+            mean, log_std = actors[i](batch.obs[i]).chunk(2, 1)
+            u = mean + log_std.clamp(-20.0, 2.0).exp() * noise[i]
+            normal = -0.5 * noise[i] ** 2 - log_std.clamp(-20.0, 2.0) - 0.5 * math.log(2.0 * math.pi)
+            return u.tanh(), (normal - (1.0 - u.tanh() ** 2).log()).sum(1)
+
+        acting, alphas = [draw(j)[0].detach() for j in range(3)], []
+        for i in order:
+            optimiser, (own, log_prob) = torch.optim.Adam(actors[i].parameters(), lr=0.01), draw(i)
+            joint = torch.cat([batch.state, *[own if j == i else acting[j] for j in range(3)]], 1)
+            worth = torch.minimum(*[net(joint) for net in learner.critic.nets])[:, 0]
+            reference.stepped(optimiser, (0.3 * log_prob - worth).mean(), 1e9)
+            acting[i] = draw(i)[0].detach()
+            surplus = -log_prob.mean().item() - -spec.actions[i].size
+            alphas.append((i, 0.3 * math.exp(-0.1 * surplus / (abs(surplus) + 1e-8))))  # Adam's first step
+        metrics = learner.fit_actors(batch)
+        for mine, theirs in zip(learner.actors.agents, actors):
+            literal.same(mine, theirs.numbers)
+        for i, alpha in alphas:
+            assert metrics[i]["alpha"].item() == pytest.approx(alpha) == learner.log_alpha[i].exp().item()
+
+
+def test_every_kind_of_agent_moves_and_everything_stays_finite():
+    learner = built()
+    for _ in range(3):
+        before = [[p.clone() for p in actor.parameters()] for actor in learner.actors.agents]
+        metrics = learner.update(0.0)
+        assert all(torch.isfinite(value) and not value.requires_grad for value in metrics.values())
+        for old, actor in zip(before, learner.actors.agents):
+            assert any(not torch.equal(a, b) for a, b in zip(old, actor.parameters()))
+
+
+def test_a_temperature_rises_where_entropy_lacks_and_rests_for_absent_agents():
+    learner = built()
+    for actor, kind in zip(learner.actors.agents, learner.actors.kinds):  # certain of everything
+        torch.nn.init.zeros_(actor.layers[-1].weight)
+        certain = torch.tensor([0.0] * 3 + [-10.0] * 3 if kind.head_size == 6 else [20.0 * (k in (0, 2, 7)) for k in range(
+            kind.head_size)])
+        actor.layers[-1].bias.data.copy_(certain)
+    batch = learner.replay.sample(10, 1, 0.9)
+    batch.mask = [None] * 3
+    batch.alive[:, 2] = 0.0
+    learner.fit_actors(batch)
+    alpha = learner.log_alpha.exp().tolist()
+    assert alpha[0] > 0.31 and alpha[1] > 0.31 and alpha[2] == pytest.approx(0.3)
+    fixed = built(auto_alpha=False)
+    fixed.update(0.0)
+    assert fixed.log_alpha.exp().tolist() == pytest.approx([0.3] * 3)
+
+
+def test_temperatures_are_saved():
+    """The reference's were lost with every checkpoint."""
+    learner = built()
+    for _ in range(3):
+        learner.update(0.0)
+    other = built()
+    other.load_state_dict(copy.deepcopy(learner.state_dict()))
+    assert torch.equal(other.log_alpha, learner.log_alpha) and (learner.log_alpha.exp() != 0.3).all()
+    batch = learner.replay.sample(10, 1, 0.9)
+    for each in (learner, other):
+        each._turns = lambda: [0, 1, 2]
+        torch.manual_seed(3)
+        each.fit_actors(batch)
+    assert torch.equal(other.log_alpha, learner.log_alpha)
+
+
+@pytest.mark.parametrize("task, words, least", [
+    ("MatrixGame", ["task.masks=true", "task.absences=true", "algo.alpha=0.02"], 0.85),
+    ("MixedGame", ["algo.alpha=0.01"], 4.0)])
+def test_choices_are_learnt(task, words, least, settings, tmp_path):
+    """The second agent of the matrix game sits out every fourth episode; the optimum is 1. That of the mixed game is 5."""
+    cfg = settings(task, "algo=hasac", "num_envs=16", "total_steps=9000", "algo.hidden=[64]", "algo.gamma=0.5",
+                   "algo.warmup_steps=1000", "algo.batch_size=128", "algo.buffer_size=20000", "algo.lr=0.002",
+                   "algo.auto_alpha=false", *words)
+    trainer = Trainer(cfg)
+    trainer.train(tmp_path)
+    assert evaluate(cfg.task.make(64, torch.device("cpu"), "auto"), trainer.learner.actors, 64, 7).means()["return"] > least

@@ -1,0 +1,75 @@
+"""Pictures of particle worlds: what lies where, and the script that makes them of a run."""
+
+import numpy as np
+import pytest
+import torch
+
+imageio = pytest.importorskip("imageio.v3", reason="imageio is not installed")
+
+from support.commands import TINY, run  # noqa: E402
+
+from harl_isaac.registry import TASKS, locate  # noqa: E402
+from harl_isaac.rendering.particle_frames import HEIGHT, LEAST_EXTENT, WIDTH, pictures  # noqa: E402
+
+CPU = torch.device("cpu")
+RED, GREEN = (1.0, 0.0, 0.0), (0.0, 1.0, 0.0)
+
+
+def pixel(picture, x, y, extent=LEAST_EXTENT):
+    scale = HEIGHT / 2 / extent
+    return picture[int(HEIGHT / 2 - y * scale), int(WIDTH / 2 + x * scale)].tolist()
+
+
+def draw(centres, colours, words=np.zeros((1, 0, 0)), radii=None):
+    centres, colours = np.array([centres], dtype=float), np.array([colours], dtype=float)
+    return next(iter(pictures(centres, colours, words, radii or [0.1] * centres.shape[1])))
+
+
+def test_discs_lie_where_they_are_and_later_ones_on_top():
+    picture = draw([(0.5, 0.4), (0.55, 0.4)], [RED, GREEN], radii=[0.2, 0.05])
+    assert picture.shape == (HEIGHT, WIDTH, 3) and picture.dtype == np.uint8
+    assert pixel(picture, 0.55, 0.4) == [0, 255, 0] and pixel(picture, 0.4, 0.4) == [255, 0, 0]
+    assert pixel(picture, 0.5, 0.65) == pixel(picture, -0.5, -0.4) == [255, 255, 255]
+    area = (picture != 255).any(-1).sum() / (HEIGHT / 2 / LEAST_EXTENT) ** 2
+    assert area == pytest.approx(np.pi * 0.2 ** 2, rel=0.05)
+
+
+def test_far_discs_are_seen_as_well():
+    picture = draw([(0.0, 0.0), (4.0, -2.0)], [RED, GREEN])
+    assert pixel(picture, 4.0, -2.0, extent=4.1 * HEIGHT / WIDTH) == [0, 255, 0]
+
+
+def test_words_are_darker_the_louder():
+    picture = draw([(0.0, 0.0)], [RED], words=np.array([[[0.0, 0.5, 1.0]]]))
+    grey = [int(picture[HEIGHT - 11, 4 + 18 * place + 7, 0]) for place in range(3)]
+    assert grey[0] == 255 > grey[1] > grey[2]
+
+
+@pytest.mark.parametrize("name", sorted(name for name in TASKS if name.startswith("mpe/")))
+def test_a_task_says_what_it_looks_like(name):
+    task = locate(TASKS[name])().make(32, CPU, "auto")
+    task.reset(0)
+    centres, colours, words = task.discs()
+    count = task.landmarks + len(task.names)
+    assert centres.shape == (32, count, 2) and colours.shape == (32, count, 3) and len(task.radii()) == count
+    assert words.shape == (32, len(task.speakers), task.words)
+    for row in range(32):
+        for goal in range(task.goals):
+            mark = (task.landmark[row] == task.goal[row, goal]).all(1).tolist().index(True)
+            agent = task.landmarks + 1 - goal  # who is told of it
+            assert colours[row, agent].argmax() == colours[row, mark].argmax()
+
+
+def test_playing_a_run_draws_it(tmp_path):
+    words = [word for word in TINY if "rollout_length" not in word]
+    result = run("task=mpe/simple_speaker_listener", *words, "algo.rollout_length=6", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    folder = next(tmp_path.glob("runs/mpe/simple_speaker_listener/happo/*"))
+    for out, words in (("strip.png", []), ("two.mp4", ["episodes=2"])):
+        result = run("run=%s" % folder, "out=" + out, *words, cwd=tmp_path, script="scripts/play.py")
+        assert result.returncode == 0 and (tmp_path / out).stat().st_size > 3000, result.stderr
+    assert "2 episodes, 0 of them with success, 50 frames" in result.stdout
+    strip = imageio.imread(tmp_path / "strip.png")
+    assert strip.shape == (HEIGHT // 2, 6 * (WIDTH // 2 + 4) - 4, 3)
+    result = run("run=%s" % folder, "out=film.gif", cwd=tmp_path, script="scripts/play.py")
+    assert result.returncode == 2 and "ends in .mp4 or .png" in result.stderr

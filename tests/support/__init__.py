@@ -1,0 +1,1 @@
+"""Helpers, literal references and named fakes of the tests."""

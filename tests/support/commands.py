@@ -1,0 +1,60 @@
+"""Commands in processes of their own, which a server that has imported torch already forks: `python script words` without
+the seconds of its imports."""
+
+import multiprocessing
+import os
+import runpy
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Dict, List
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(["torch", "hydra", "numpy"])
+TINY = ["num_envs=4", "algo.rollout_length=3", "algo.hidden=[8]", "total_steps=24", "device=cpu", "eval.episodes=2",
+        "eval.interval=1"]
+
+
+def run_command(script: str, *words: str, cwd: Path, timeout: float = 240, **env: str) -> subprocess.CompletedProcess:
+    """`python script words` in `cwd` with `env` above this process's environment; `script` is a path from the root.
+
+    Raises subprocess.TimeoutExpired.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        outputs = [str(Path(folder) / name) for name in ("stdout", "stderr")]
+        process = FORKS.Process(target=_script, args=(str(ROOT / script), words, str(cwd), {**os.environ, **env}, outputs))
+        process.start()
+        process.join(timeout)
+        if process.exitcode is None:
+            process.kill()
+            raise subprocess.TimeoutExpired([script, *words], timeout)
+        return subprocess.CompletedProcess([script, *words], process.exitcode, *[Path(name).read_text() for name in outputs])
+
+
+def run(*words, cwd, script="train.py", **env):
+    """`run_command`, skipped where the task needs a simulator that is not here."""
+    result = run_command(script, *words, cwd=cwd, timeout=120, **env)
+    if "needs MuJoCo" in result.stderr:
+        pytest.skip(result.stderr.strip())
+    return result
+
+
+def of_tests(path: Path) -> bool:
+    """A folder on the path that is there for the tests alone."""
+    return path == ROOT or ROOT / "tests" in (path, *path.parents)
+
+
+def _script(script: str, words: List[str], cwd: str, env: Dict[str, str], outputs: List[str]) -> None:
+    """In the new process."""
+    for descriptor, name in zip((1, 2), outputs):
+        os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT), descriptor)
+    os.environ.clear()
+    os.environ.update(env)
+    os.chdir(cwd)
+    sys.argv = [script, *words]
+    sys.path = [str(Path(script).parent)] + [path for path in sys.path if not of_tests(Path(path))]
+    runpy.run_path(script, run_name="__main__")

@@ -1,0 +1,34 @@
+"""A run in one piece beside one that was resumed, and their states as flat tables."""
+
+import math
+
+import torch
+
+from harl_isaac.training import checkpoint
+from harl_isaac.training.trainer import Trainer
+
+
+def flat(state, prefix=""):
+    """Nested dicts and lists -> {path: leaf}."""
+    items = state.items() if isinstance(state, dict) else enumerate(state) if isinstance(state, (list, tuple)) else None
+    if items is None:
+        return {prefix: state}
+    return {key: leaf for name, value in items for key, leaf in flat(value, "%s/%s" % (prefix, name)).items()}
+
+
+def same(one, other):
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one, other)
+    return one == other or (isinstance(one, float) and math.isnan(one) and math.isnan(other))
+
+
+def whole_and_resumed(cfg, folder):
+    """A Trainer that trained through four iterations (checkpoint.keep_every=2), and one that went on from the second."""
+    whole = Trainer(cfg)
+    whole.train(folder)
+    assert whole.iteration == 4
+    torch.manual_seed(99)
+    second = Trainer(cfg, checkpoint.load(folder / "checkpoints" / "iteration_000002.pt"))
+    for _ in range(2):
+        second.iterate()
+    return whole, second

@@ -1,0 +1,23 @@
+"""Settings of tiny runs, by task, and the algorithms by family."""
+
+from harl_isaac.learning.off_policy import OffPolicyCfg
+from harl_isaac.learning.on_policy import OnPolicyCfg
+from harl_isaac.registry import ALGOS, TASKS, locate
+
+ON_POLICY = [name for name, path in ALGOS.items() if issubclass(locate(path), OnPolicyCfg)]
+OFF_POLICY = [name for name, path in ALGOS.items() if issubclass(locate(path), OffPolicyCfg)]
+SMALL = {
+    "CountingGame": ["algo.rollout_length=5", "algo.hidden=[8]"],
+    "MatrixGame": ["algo.rollout_length=5", "algo.hidden=[8]"],
+    "MemoryGame": ["algo.rollout_length=5", "algo.hidden=[8]"],
+    "MixedGame": ["algo.rollout_length=5", "algo.hidden=[8]"],
+    "OppositesGame": ["algo.rollout_length=5", "algo.hidden=[8]"],
+    "SumGame": ["algo.rollout_length=5", "algo.hidden=[8]"],
+    "pettingzoo": ["algo.rollout_length=5", "algo.hidden=[8]", "task.workers=2"],
+    "ShadowHandOver": ["algo.rollout_length=5", "algo.hidden=[16]", "sim=mujoco"],
+}
+SMALL.update({name: ["algo.rollout_length=5", "algo.hidden=[16]", "sim=mujoco"] for name in TASKS
+              if name.startswith("mamujoco/")})
+SMALL.update({name: ["algo.rollout_length=5", "algo.hidden=[8]"] for name in TASKS if name.startswith("mpe/")})
+SMALL_REPLAY = ["algo.train_interval=5", "algo.warmup_steps=60", "algo.batch_size=16", "algo.buffer_size=300",
+                "algo.save_replay=true"]

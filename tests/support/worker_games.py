@@ -1,0 +1,134 @@
+"""Small games with everything that a worker must carry over: different agents, masks, absences, crashes."""
+
+import ctypes
+import json
+import os
+import subprocess
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from harl_isaac.adapters.workers.game import GameSpec, Outcome
+from harl_isaac.adapters.workers.settings import SimulatorCfg
+from harl_isaac.env import Box, Discrete, MissingSimulator, MultiDiscrete
+
+
+class Walk:
+    """A mover (Box) and a talker (MultiDiscrete) whose views hold seed, step and what was done; nothing is left out."""
+
+    spec = GameSpec(agents=("mover", "talker"), obs_sizes=(3, 5), actions=(Box(2, -1.0, 3.0), MultiDiscrete((2, 3))), state_size=4,
+                    max_episode_steps=7, state_agents=2, reward_agents=2, metrics=("distance",), has_action_mask=True,
+                    has_alive=True)
+    savable = True
+
+    def reset(self, seed):
+        self.random = np.random.default_rng(seed)
+        self.seed, self.count, self.place = seed, 0, self.random.random(2)
+        self.length = int(self.random.integers(3, 8))
+
+    def step(self, actions):
+        assert [a.dtype for a in actions] == [np.float32, np.int64]
+        self.count += 1
+        self.place = self.place + actions[0] * self.random.random(2) + actions[1] * [0.01, 0.1]
+        over, last = self.count >= self.length, self.count == 7
+        return Outcome([self.place[0], -self.place[1]], over and not last, last, {"distance": float(np.abs(self.place).sum())})
+
+    def look(self, view):
+        view.obs[0][:] = self.seed % 1000, self.count, self.place[0]
+        view.obs[1][:] = [*self.place, self.count, 1.0, self.length]
+        view.state[0], view.state[1] = [*self.place, self.count, 0.0], [*self.place, self.count, 1.0]
+        view.action_mask[1][:] = True
+        view.action_mask[1][4] = self.count % 2 == 0
+        view.alive[:] = True, self.count % 3 != 2
+
+    def save(self):
+        if not self.savable:
+            return None
+        return json.dumps([self.random.bit_generator.state, self.seed, self.count, self.place.tolist(), self.length]).encode()
+
+    def restore(self, saved):
+        state, self.seed, self.count, place, self.length = json.loads(saved)
+        self.random, self.place = np.random.default_rng(), np.array(place)
+        self.random.bit_generator.state = state
+
+    def close(self):
+        pass
+
+
+class Unsavable(Walk):
+    """One that cannot tell its state."""
+
+    savable = False
+
+
+class Clumsy(Walk):
+    """Does `what` in the step of the mover's order: an action beyond 2 in its first dimension."""
+
+    def __init__(self, what="raise", folder=""):
+        self.what, self.folder = what, folder
+        if folder:  # leave word of who was here
+            open(os.path.join(folder, "game-%d" % os.getpid()), "w").close()
+        if what == "child":
+            self.child = subprocess.Popen(["sleep", "1000"])
+            open(os.path.join(folder, "child-%d" % self.child.pid), "w").close()
+
+    def step(self, actions):
+        if actions[0][0] > 2.0:
+            self.fall()
+        return super().step(actions)
+
+    def fall(self):
+        if self.what == "raise":
+            raise RuntimeError("the game fell over")
+        if self.what == "hang":
+            time.sleep(1000)
+        if self.what == "exit":
+            os._exit(3)
+        if self.what == "leave":
+            raise SystemExit(4)
+        if self.what == "segfault":
+            ctypes.string_at(0)
+
+    def save(self):
+        if self.what == "save":
+            raise RuntimeError("cannot be saved today")
+        return super().save()
+
+
+class Brittle(Clumsy):
+    """Falls over in the first step of every episode."""
+
+    def step(self, actions):
+        raise RuntimeError("the game fell over")
+
+
+class Missing:
+    """A game whose simulator is not there, or whose settings are wrong."""
+
+    def __init__(self, error):
+        raise {"missing": MissingSimulator("needs nothing; pip install nothing"), "wrong": ValueError("map=x; possible: y"),
+               "broken": KeyError("inside")}[error]
+
+
+class Uneven(Walk):
+    """Games of one task that differ."""
+
+    def __init__(self):
+        if os.environ.setdefault("HARL_TEST_UNEVEN", "") == "":
+            os.environ["HARL_TEST_UNEVEN"] = "second"
+        else:
+            self.spec = GameSpec(("mover",), (1,), (Discrete(2),), 1, 7)
+
+
+@dataclass
+class WalkCfg(SimulatorCfg):
+    """A task of one of these games."""
+
+    name: str = "Walk"
+    kind: str = "Walk"
+    what: str = ""
+    folder: str = ""
+
+    def game(self):
+        return "support.worker_games:" + self.kind, {"what": self.what, "folder": self.folder} if self.what else {}

@@ -1,0 +1,79 @@
+"""What the learner estimates for one agent, factor times joint advantage (Zhong et al., 2024, Equation 10), is on average
+what Proposition 9 says: its own advantage given the agents updated before it."""
+
+from itertools import permutations
+
+import pytest
+import torch
+from support import reference
+from support.reference_games import LiteralGame
+
+from harl_isaac.algos.happo import happo_loss
+from harl_isaac.buffers.rollout import Rollout
+from harl_isaac.env import Discrete
+from harl_isaac.learning.sequential import sequential_update
+from harl_isaac.networks.actors import StackedActors
+from harl_isaac.theory.markov_games import evaluate, matrix_game
+
+
+def every_joint_action(actors, seen):
+    """A rollout with each joint action in one row, which counts as much as it is likely; the agents' policies."""
+    spec = actors.spec
+    joint = torch.cartesian_prod(*[torch.arange(space.n) for space in spec.actions])
+    rollout = Rollout(spec, 1)
+    for name, value in vars(rollout).items():
+        if torch.is_tensor(value) and value.is_floating_point():
+            setattr(rollout, name, value.double())
+    rollout.obs[0], rollout.action[0, :, :, 0] = seen, joint.double()
+    policy = [probabilities(actors, rollout, i) for i in range(spec.num_agents)]
+    chosen = torch.stack([own.detach()[joint[:, i]] for i, own in enumerate(policy)], 1)
+    rollout.log_prob[0], rollout.alive[0] = chosen.log(), chosen.prod(1, keepdim=True)
+    return rollout, joint, [own.detach()[None, None] for own in policy]
+
+
+def probabilities(actors, rollout, i):
+    """Agent i's [N_i] at what it sees, with gradient."""
+    choices = torch.arange(actors.spec.actions[i].n)[:, None]
+    return actors.agents[i].evaluate(rollout.agent(i).obs[:len(choices)], choices)[0].exp()
+
+
+def surrogate(actor, batch, weighted):
+    """The learner's objective of one agent at its old policy, in expectation."""
+    log_prob = actor.evaluate(batch.obs, batch.action, batch.mask)[0]
+    return -(happo_loss(batch.ratio(log_prob), weighted, 0.2) * batch.alive).sum()
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+def test_the_learners_estimate_of_an_agents_advantage_is_exact_in_expectation(order):
+    """Factor times advantage (Equation 10): its value is Proposition 9's left side, its gradient that of the left side."""
+    spec = reference.spec_for((Discrete(2), Discrete(3), Discrete(2)), (3, 2, 4), num_envs=12)
+    with reference.double_precision():
+        actors = StackedActors(spec, (8,), "tanh", 0.01)
+        reference.scramble(actors)
+        rollout, joint, old = every_joint_action(actors, torch.randn(3, 4))
+        game = matrix_game(torch.randn(2, 3, 2))
+        advantage = evaluate(game, old).advantage.reshape(1, 12, 1)
+        scale = (rollout.alive[0, :, 0] * advantage[0, :, 0].square()).sum().sqrt() + 1e-5  # the learner normalises
+        literal, new = LiteralGame(game, old, 0), [own[0].tolist() for own in old]
+
+        def left_side(before, i, own):
+            choices = [[[float(n == a) for n in range(len(own))]] for a in range(len(own))]
+            gains = [literal.left_side(0, before, i, {**dict(enumerate(new)), i: only}) for only in choices]
+            return (own * torch.tensor(gains)).sum() / scale
+
+        def update(i, batch, weighted):
+            actor, before = actors.agents[i], order[:order.index(i)]
+            ours = torch.autograd.grad(surrogate(actor, batch, weighted), list(actor.parameters()))
+            exact = torch.autograd.grad(left_side(before, i, probabilities(actors, rollout, i)), list(actor.parameters()))
+            assert max(float(part.abs().max()) for part in exact) > 1e-3
+            for one, other in zip(ours, exact):
+                torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-12)
+            reference.scramble(actor, seed=i)
+            own = probabilities(actors, rollout, i).detach()
+            ratio = own[joint[:, i]] / old[i][0, 0, joint[:, i]]
+            assert (ratio - 1.0).abs().max() > 0.05
+            torch.testing.assert_close((rollout.alive[0, :, 0] * (ratio - 1.0) * weighted).sum(), left_side(before, i, own))
+            new[i] = [own.tolist()]
+            return {}
+
+        sequential_update(actors, rollout, advantage, order, update)
