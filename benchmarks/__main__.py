@@ -24,33 +24,44 @@ from dataclasses import replace
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as in harl_isaac/cli.py, before torch starts threads
 
-import torch  # noqa: E402
-from hydra import compose, initialize_config_module  # noqa: E402
-from benchmarks.off_policy import off_policy  # noqa: E402
-from benchmarks.table3 import table3  # noqa: E402
-from benchmarks.clock import Clock, show, spread  # noqa: E402
-from torch import nn  # noqa: E402
-from benchmarks.workers import transport  # noqa: E402
+import torch
+from hydra import compose, initialize_config_module
+from torch import nn
 
-from harl_isaac.acting import to_env  # noqa: E402
-from harl_isaac.buffers.rollout import collect  # noqa: E402
-from harl_isaac.cli.overrides import check_command_line  # noqa: E402
-from harl_isaac.cli.script import read_arguments, run_script  # noqa: E402
-from harl_isaac.config import register, to_run  # noqa: E402
-from harl_isaac.devices import choose_device  # noqa: E402
-from harl_isaac.env import Box, mask_width  # noqa: E402
-from harl_isaac.runtime import keep_freed_memory  # noqa: E402
-from harl_isaac.training.episode_stats import EpisodeStats  # noqa: E402
-from harl_isaac.training.run_folder import versions  # noqa: E402
+from benchmarks.clock import Clock, show, spread
+from benchmarks.off_policy import off_policy
+from benchmarks.table3 import table3
+from benchmarks.workers import transport
+from harl_isaac.acting import to_env
+from harl_isaac.buffers.rollout import collect
+from harl_isaac.cli.overrides import check_command_line
+from harl_isaac.cli.script import read_arguments, run_script
+from harl_isaac.config import register, to_run
+from harl_isaac.devices import choose_device
+from harl_isaac.env import Box, mask_width
+from harl_isaac.runtime import keep_freed_memory
+from harl_isaac.training.episode_stats import EpisodeStats
+from harl_isaac.training.run_folder import versions
 
-DEFAULTS = {"what": "all", "experiment": None, "task": "ShadowHandOver", "algo": "happo", "num_envs": None,
-            "rollout_length": 75, "repeats": 5, "device": "auto", "sim": "auto", "json": None}
+DEFAULTS = {
+    "what": "all",
+    "experiment": None,
+    "task": "ShadowHandOver",
+    "algo": "happo",
+    "num_envs": None,
+    "rollout_length": 75,
+    "repeats": 5,
+    "device": "auto",
+    "sim": "auto",
+    "json": None,
+}
 STEPS = 75  # environment steps in one repeat
 BLOCK = 5  # of them in a row, before the other side has its turn
 
 
 def random_actions(spec):
     """Actions of every agent: numbers within the bounds, choices."""
+
     def action(space):
         if isinstance(space, Box):
             return torch.rand(spec.num_envs, space.size, device=spec.device) * (space.high - space.low) + space.low
@@ -110,10 +121,15 @@ def block_seconds(clock, env, twin, env_first: bool):
 
 def collect_ratio(make, algo, num_envs: int, device, sim, repeats: int):
     """Seconds of collecting, and of the engine alone from the same states with the controls that were chosen."""
-    clock, env, rows = Clock(device), make(num_envs, device, sim), num_envs * STEPS
+    clock = Clock(device)
+    env = make(num_envs, device, sim)
+    rows = num_envs * STEPS
     twin = make(num_envs, device, sim).physics if hasattr(env, "physics") else None
     learner = replace(algo, rollout_length=STEPS, critic_minibatches=1).learner(env.spec, 0)
-    stats, ours, bare, step = EpisodeStats(env.spec), [], [], env.reset(0)
+    stats = EpisodeStats(env.spec)
+    ours = []
+    bare = []
+    step = env.reset(0)
     for _ in range(repeats + 1):  # the first warms up
         if twin is not None:
             twin.load_state_dict(env.physics.state_dict())
@@ -128,9 +144,11 @@ def collect_ratio(make, algo, num_envs: int, device, sim, repeats: int):
         bare.append(engine_seconds(clock, twin, controls))
     if twin is None:
         return {"collect_steps_per_second": spread([rows / t for t in ours[1:]])}
-    return {"collect_steps_per_second": spread([rows / t for t in ours[1:]]),
-            "engine_steps_per_second": spread([rows / t for t in bare[1:]]),
-            "ratio": spread([a / b for a, b in zip(ours[1:], bare[1:])])}
+    return {
+        "collect_steps_per_second": spread([rows / t for t in ours[1:]]),
+        "engine_steps_per_second": spread([rows / t for t in bare[1:]]),
+        "ratio": spread([a / b for a, b in zip(ours[1:], bare[1:])]),
+    }
 
 
 def tensor_steps(clock, env, repeats: int):
@@ -147,26 +165,31 @@ def tensor_steps(clock, env, repeats: int):
 
 def step_ratio(make, num_envs: int, device, sim, repeats: int):
     """Seconds of task steps, and of the engine alone on copies of the same states and controls, block by block in turn."""
-    clock, env = Clock(device), make(num_envs, device, sim)
+    clock = Clock(device)
+    env = make(num_envs, device, sim)
     env.reset(0)
     if not hasattr(env, "physics"):
         return tensor_steps(clock, env, repeats)
     twin = make(num_envs, device, sim).physics
-    ours, bare = [], []
+    ours = []
+    bare = []
     for _ in range(repeats + 1):  # the first warms up
         pairs = [block_seconds(clock, env, twin, env_first=bool(k % 2)) for k in range(STEPS // BLOCK)]
         ours.append(sum(mine for mine, _ in pairs))
         bare.append(sum(engine for _, engine in pairs))
     rows = num_envs * STEPS
-    return {"task_steps_per_second": spread([rows / t for t in ours[1:]]),
-            "engine_steps_per_second": spread([rows / t for t in bare[1:]]),
-            "ratio": spread([a / b for a, b in zip(ours[1:], bare[1:])])}
+    return {
+        "task_steps_per_second": spread([rows / t for t in ours[1:]]),
+        "engine_steps_per_second": spread([rows / t for t in bare[1:]]),
+        "ratio": spread([a / b for a, b in zip(ours[1:], bare[1:])]),
+    }
 
 
 def bare_network(inputs: int, hidden, outputs: int, activation: str, device):
     """LayerNorm, then Linear, activation, LayerNorm for each hidden layer, then Linear, as torch modules."""
     kinds = {"relu": nn.ReLU, "tanh": nn.Tanh, "elu": nn.ELU, "selu": nn.SELU}
-    layers, width = [nn.LayerNorm(inputs)], inputs
+    layers = [nn.LayerNorm(inputs)]
+    width = inputs
     for size in hidden:
         layers += [nn.Linear(width, size), kinds[activation](), nn.LayerNorm(size)]
         width = size
@@ -185,30 +208,48 @@ def bare_loop(parts):
 def update_ratio(make, algo, num_envs: int, device, sim, repeats: int):
     """Seconds of a learner's update on a real rollout, and of the bare loop."""
     env = make(num_envs, device, sim)
-    learner, spec, cfg = algo.learner(env.spec, 0), env.spec, algo
+    learner = algo.learner(env.spec, 0)
+    spec = env.spec
+    cfg = algo
     collect(env, learner.actors, learner.rollout, env.reset(0))
-    rollout, parts = learner.rollout, []
+    rollout = learner.rollout
+    parts = []
     for i, space in enumerate(spec.actions):
-        network = bare_network(spec.obs_sizes[i], cfg.hidden, space.size if isinstance(space, Box) else mask_width(space),
-                               cfg.activation, device)
-        inputs = rollout.obs[:, :, i, :spec.obs_sizes[i]].flatten(0, 1).contiguous()
+        network = bare_network(
+            spec.obs_sizes[i],
+            cfg.hidden,
+            space.size if isinstance(space, Box) else mask_width(space),
+            cfg.activation,
+            device,
+        )
+        inputs = rollout.obs[:, :, i, : spec.obs_sizes[i]].flatten(0, 1).contiguous()
         parts.append((network, torch.optim.Adam(network.parameters(), cfg.critic_lr), inputs, cfg.epochs))
     critic = bare_network(spec.state_size, cfg.hidden, 1, cfg.activation, device)
-    parts.append((critic, torch.optim.Adam(critic.parameters(), cfg.critic_lr), rollout.state.flatten(0, 2),
-                  cfg.critic_epochs))
-    clock, ours, bare = Clock(device), [], []
+    parts.append(
+        (critic, torch.optim.Adam(critic.parameters(), cfg.critic_lr), rollout.state.flatten(0, 2), cfg.critic_epochs)
+    )
+    clock = Clock(device)
+    ours = []
+    bare = []
     for _ in range(repeats + 1):
         ours.append(clock.time(learner.update, 0.0))
         bare.append(clock.time(bare_loop, parts))
-    return {"update_seconds": spread(ours[1:]), "bare_seconds": spread(bare[1:]),
-            "ratio": spread([a / b for a, b in zip(ours[1:], bare[1:])])}
+    return {
+        "update_seconds": spread(ours[1:]),
+        "bare_seconds": spread(bare[1:]),
+        "ratio": spread([a / b for a, b in zip(ours[1:], bare[1:])]),
+    }
 
 
 def training_speed(make, algo, num_envs: int, device, sim, repeats: int):
     """Steps/s of whole iterations, with episode statistics, and this process's peak memory."""
     env = make(num_envs, device, sim)
-    learner, stats, clock = algo.learner(env.spec, 0), EpisodeStats(env.spec), Clock(device)
-    step, total, collecting = env.reset(0), [], []
+    learner = algo.learner(env.spec, 0)
+    stats = EpisodeStats(env.spec)
+    clock = Clock(device)
+    step = env.reset(0)
+    total = []
+    collecting = []
     for _ in range(repeats + 1):
         begin = clock.now()
         step = collect(env, learner.actors, learner.rollout, step, stats)
@@ -217,19 +258,24 @@ def training_speed(make, algo, num_envs: int, device, sim, repeats: int):
         total.append(clock.now() - begin)
         collecting.append(middle - begin)
     rows = num_envs * learner.rollout.length
-    result = {"steps_per_second": spread([rows / t for t in total[1:]]),
-              "collect_steps_per_second": spread([rows / t for t in collecting[1:]]),
-              "peak_memory_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2 ** 20}
+    result = {
+        "steps_per_second": spread([rows / t for t in total[1:]]),
+        "collect_steps_per_second": spread([rows / t for t in collecting[1:]]),
+        "peak_memory_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+    }
     if device.type == "cuda":
-        result["peak_device_memory_gib"] = torch.cuda.max_memory_allocated(device) / 2 ** 30
+        result["peak_device_memory_gib"] = torch.cuda.max_memory_allocated(device) / 2**30
     return result
 
 
 def settings(args):
     """The run that is measured, as the command line would compose it."""
     register()
-    words = (["experiment=" + args["experiment"]] if args["experiment"] else
-             ["task=" + args["task"], "algo=" + args["algo"], "algo.rollout_length=%d" % args["rollout_length"]])
+    words = (
+        ["experiment=" + args["experiment"]]
+        if args["experiment"]
+        else ["task=" + args["task"], "algo=" + args["algo"], f"algo.rollout_length={args['rollout_length']}"]
+    )
     check_command_line(words)
     with initialize_config_module("harl_isaac.cfg", version_base="1.3"):
         return to_run(compose("config", words))
@@ -237,14 +283,21 @@ def settings(args):
 
 def measure(args, device):
     """The figures of one or all kinds of measurement, shown as they come."""
-    run, sim, repeats = settings(args), args["sim"], args["repeats"]
-    make, algo = run.task.make, run.algo
-    kinds = {"step": lambda n: step_ratio(make, n, device, sim, repeats),
-             "collect": lambda n: collect_ratio(make, algo, n, device, sim, repeats),
-             "update": lambda n: update_ratio(make, algo, n, device, sim, repeats),
-             "train": lambda n: training_speed(make, algo, n, device, sim, repeats)}
+    run = settings(args)
+    sim = args["sim"]
+    repeats = args["repeats"]
+    make = run.task.make
+    algo = run.algo
+    kinds = {
+        "step": lambda n: step_ratio(make, n, device, sim, repeats),
+        "collect": lambda n: collect_ratio(make, algo, n, device, sim, repeats),
+        "update": lambda n: update_ratio(make, algo, n, device, sim, repeats),
+        "train": lambda n: training_speed(make, algo, n, device, sim, repeats),
+    }
     if args["what"] not in ("all", *kinds):
-        raise ValueError("what=%s; possible: all, %s, table3, off_policy, workers" % (args["what"], ", ".join(kinds)))
+        raise ValueError(
+            "what={}; possible: all, {}, table3, off_policy, workers".format(args["what"], ", ".join(kinds))
+        )
     numbers = args["num_envs"] or (str(run.num_envs) if args["experiment"] else "256,1024")
     for name in kinds if args["what"] == "all" else [args["what"]]:
         for num_envs in (int(word) for word in numbers.split(",")):

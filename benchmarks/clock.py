@@ -32,6 +32,8 @@ def show(name: str, num_envs: int, figures) -> None:
     parts = []
     for key, value in figures.items():
         form = "%s %.4g [%.4g, %.4g]" if isinstance(value, dict) else "%s %.3g"
-        parts.append(form % ((key, value["median"], value["lowest"], value["highest"]) if isinstance(value, dict)
-                             else (key, value)))
-    print("%-6s %6d environments: %s" % (name, num_envs, ", ".join(parts)), flush=True)
+        parts.append(
+            form
+            % ((key, value["median"], value["lowest"], value["highest"]) if isinstance(value, dict) else (key, value))
+        )
+    print(f"{name:<6} {num_envs:6d} environments: {', '.join(parts)}", flush=True)

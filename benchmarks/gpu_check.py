@@ -21,12 +21,24 @@ from harl_isaac.training.episode_stats import EpisodeStats
 from harl_isaac.training.evaluation import evaluate
 from harl_isaac.training.run_folder import versions
 
-DEFAULTS = {"minutes": 5.0, "num_envs": "256,1024,2048,4096,8192", "train_envs": 2048, "out": "gpu_check",
-            "device": "cuda"}
-CASES = (("ShadowHandOver", "happo", {}), ("ShadowHandOver", "hatrpo", {}), ("ShadowHandOver", "ippo", {}),
-         ("ShadowHandOver", "happo", {"recurrent": True, "chunk_length": 5}),
-         ("mamujoco/HalfCheetah", "mappo", {"share_param": True}), ("mamujoco/Ant", "haa2c", {}))
-AGREEMENT_STEPS, AGREEMENT = 25, 1e-3  # control steps; largest difference of positions [m, rad] allowed
+DEFAULTS = {
+    "minutes": 5.0,
+    "num_envs": "256,1024,2048,4096,8192",
+    "train_envs": 2048,
+    "out": "gpu_check",
+    "device": "cuda",
+}
+CASES = (
+    ("ShadowHandOver", "happo", {}),
+    ("ShadowHandOver", "hatrpo", {}),
+    ("ShadowHandOver", "ippo", {}),
+    ("ShadowHandOver", "happo", {"recurrent": True, "chunk_length": 5}),
+    ("mamujoco/HalfCheetah", "mappo", {"share_param": True}),
+    ("mamujoco/Ant", "haa2c", {}),
+)
+# control steps; largest difference of positions [m, rad] allowed
+AGREEMENT_STEPS = 25
+AGREEMENT = 1e-3
 
 
 def engines_agree(device):
@@ -57,7 +69,8 @@ def no_host_sync(device):
 def iterates_alone(task, algo, device):
     """One whole iteration under torch's sync debug mode, which raises where the host waits for the device."""
     env = task.make(64, device, "mujoco_warp")
-    learner, stats = algo.learner(env.spec, 0), EpisodeStats(env.spec)
+    learner = algo.learner(env.spec, 0)
+    stats = EpisodeStats(env.spec)
     step = collect(env, learner.actors, learner.rollout, env.reset(0), stats)
     learner.update(0.0)
     torch.cuda.set_sync_debug_mode("error")
@@ -74,10 +87,12 @@ def iterates_alone(task, algo, device):
 def speed(learner_state, num_envs: int, device, iterations: int = 3):
     """Steps/s of collection and of whole iterations with a given policy (None: untrained)."""
     env = ShadowHandOverCfg().make(num_envs, device, "mujoco_warp")
-    learner, stats = HappoCfg().learner(env.spec, 0), EpisodeStats(env.spec)
+    learner = HappoCfg().learner(env.spec, 0)
+    stats = EpisodeStats(env.spec)
     if learner_state is not None:
         learner.load_state_dict(learner_state)
-    step, times = env.reset(0), []
+    step = env.reset(0)
+    times = []
     for _ in range(iterations + 1):
         torch.cuda.synchronize(device)
         begin = time.perf_counter()
@@ -89,15 +104,23 @@ def speed(learner_state, num_envs: int, device, iterations: int = 3):
         times.append((middle - begin, time.perf_counter() - begin))
     rows = num_envs * learner.rollout.length
     collecting, total = (sorted(part)[len(part) // 2] for part in zip(*times[1:]))
-    return {"num_envs": num_envs, "collect_steps_per_second": rows / collecting, "steps_per_second": rows / total,
-            "device_memory_gib": torch.cuda.max_memory_allocated(device) / 2 ** 30}
+    return {
+        "num_envs": num_envs,
+        "collect_steps_per_second": rows / collecting,
+        "steps_per_second": rows / total,
+        "device_memory_gib": torch.cuda.max_memory_allocated(device) / 2**30,
+    }
 
 
 def train(minutes: float, num_envs: int, device):
     """A training run of the given length with the default settings; the curve, and the learner's state."""
     env = ShadowHandOverCfg().make(num_envs, device, "mujoco_warp")
-    learner, stats = HappoCfg().learner(env.spec, 1), EpisodeStats(env.spec)
-    step, begin, curve, steps = env.reset(1), time.monotonic(), [], 0
+    learner = HappoCfg().learner(env.spec, 1)
+    stats = EpisodeStats(env.spec)
+    step = env.reset(1)
+    begin = time.monotonic()
+    curve = []
+    steps = 0
     while time.monotonic() - begin < 60.0 * minutes:
         step = collect(env, learner.actors, learner.rollout, step, stats)
         learner.update(0.0)
@@ -110,12 +133,14 @@ def train(minutes: float, num_envs: int, device):
 
 def main() -> None:
     args = read_arguments(__doc__, DEFAULTS)
-    device, out = choose_device(args["device"]), Path(args["out"])
+    device = choose_device(args["device"])
+    out = Path(args["out"])
     if device.type != "cuda":
-        raise ValueError("device=%s: this check is for CUDA devices" % device)
+        raise ValueError(f"device={device}: this check is for CUDA devices")
     out.mkdir(parents=True, exist_ok=True)
-    driver = subprocess.run(["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"],
-                            capture_output=True, text=True).stdout.strip()
+    driver = subprocess.run(
+        ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"], capture_output=True, text=True
+    ).stdout.strip()
     report = {"machine": driver, "cuda": torch.version.cuda, **versions()}
     sizes = [int(word) for word in args["num_envs"].split(",")]
     state = None

@@ -10,16 +10,32 @@ from harl_isaac.algos.hatd3 import Hatd3Cfg
 from harl_isaac.buffers.replay import Replay
 from harl_isaac.env import Box, EnvSpec
 
-AGENTS, OBS, ACTION, STATE, ENVS, BATCH, N_STEP = 2, 19, 3, 17, 10, 1000, 10
+AGENTS = 2
+OBS = 19
+ACTION = 3
+STATE = 17
+ENVS = 10
+BATCH = 1000
+N_STEP = 10
 FILLS = (10_000, 1_000_000)  # transitions
 # algorithm -> settings, (critic's estimates, those that an actor ascends, outputs of an actor, updates for one of actors)
-ALGORITHMS = {"haddpg": (HaddpgCfg, (1, 1, ACTION, 1)), "hatd3": (Hatd3Cfg, (2, 1, ACTION, 2)),
-              "hasac": (HasacCfg, (2, 2, 2 * ACTION, 1))}
+ALGORITHMS = {
+    "haddpg": (HaddpgCfg, (1, 1, ACTION, 1)),
+    "hatd3": (Hatd3Cfg, (2, 1, ACTION, 2)),
+    "hasac": (HasacCfg, (2, 2, 2 * ACTION, 1)),
+}
 
 
 def spec_on(device) -> EnvSpec:
-    return EnvSpec(num_envs=ENVS, agents=("rear", "front"), obs_sizes=(OBS,) * AGENTS, actions=(Box(ACTION),) * AGENTS,
-                   state_size=STATE, max_episode_steps=1000, device=device)
+    return EnvSpec(
+        num_envs=ENVS,
+        agents=("rear", "front"),
+        obs_sizes=(OBS,) * AGENTS,
+        actions=(Box(ACTION),) * AGENTS,
+        state_size=STATE,
+        max_episode_steps=1000,
+        device=device,
+    )
 
 
 def fill(replay: Replay, transitions: int) -> None:
@@ -55,10 +71,13 @@ class Bare:
             return nn.Sequential(*layers, nn.Linear(hidden[-1], out)).to(device)
 
         self.actors = [net(OBS, outputs) for _ in range(AGENTS)]
-        self.critics, self.ascended, self.delay = [net(STATE + AGENTS * ACTION, 1) for _ in range(critics)], ascended, delay
+        self.critics = [net(STATE + AGENTS * ACTION, 1) for _ in range(critics)]
+        self.ascended = ascended
+        self.delay = delay
         self.optimisers = [torch.optim.Adam(each.parameters(), fused=True) for each in self.actors]
         self.critic_optimiser = torch.optim.Adam([p for each in self.critics for p in each.parameters()], fused=True)
-        self.state, self.taken = torch.randn(BATCH, STATE, device=device), torch.randn(BATCH, AGENTS * ACTION, device=device)
+        self.state = torch.randn(BATCH, STATE, device=device)
+        self.taken = torch.randn(BATCH, AGENTS * ACTION, device=device)
         self.obs = torch.randn(BATCH, OBS, device=device)
 
     def acts(self):
@@ -80,7 +99,7 @@ class Bare:
             actions = self.acts()
         for i, (actor, optimiser) in enumerate(zip(self.actors, self.optimisers)):
             own = torch.tanh(actor(self.obs)[:, :ACTION])
-            loss = -self.value(actions[:i] + [own] + actions[i + 1:], self.ascended).amin(0).mean()
+            loss = -self.value(actions[:i] + [own] + actions[i + 1 :], self.ascended).amin(0).mean()
             for parameter, gradient in zip(actor.parameters(), torch.autograd.grad(loss, list(actor.parameters()))):
                 parameter.grad = gradient
             optimiser.step()
@@ -91,12 +110,16 @@ def updates(name: str, device, repeats: int, clock, spread):
     kind, shape = ALGORITHMS[name]
     delay = shape[-1]
     cfg = kind(train_interval=delay, buffer_size=100_000, n_step=N_STEP)
-    learner, bare, ours, plain = cfg.learner(spec_on(device), 0), Bare(*shape, cfg.hidden, device), [], []
+    learner = cfg.learner(spec_on(device), 0)
+    bare = Bare(*shape, cfg.hidden, device)
+    ours = []
+    plain = []
     fill(learner.replay, 10_000)
     for _ in range(5 * repeats + 2):
         ours.append(clock.time(learner.update, 0.0) / delay)
         plain.append(clock.time(bare.update) / delay)
-    ours, plain = ours[2:], plain[2:]
+    ours = ours[2:]
+    plain = plain[2:]
     ratios = [a / b for a, b in zip(ours, plain)]
     return {"update_seconds": spread(ours), "bare_seconds": spread(plain), "ratio": spread(ratios)}
 
@@ -107,6 +130,8 @@ def off_policy(device, repeats: int, clock, spread):
     jobs += [(name, lambda name=name: updates(name, device, repeats, clock, spread)) for name in ALGORITHMS]
     for name, job in jobs:
         figures = job()
-        print("%-6s %s" % (name, ", ".join("%s %.4g [%.4g, %.4g]" % (key, value["median"], value["lowest"], value["highest"])
-                                           for key, value in figures.items())), flush=True)
+        print(
+            f"{name:<6} {', '.join(('{} {:.4g} [{:.4g}, {:.4g}]'.format(key, value['median'], value['lowest'], value['highest']) for key, value in figures.items()))}",
+            flush=True,
+        )
         yield {"what": name, **figures}

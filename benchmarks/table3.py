@@ -5,11 +5,26 @@ from harl_isaac.algos.mappo import MappoCfg
 from harl_isaac.buffers.rollout import collect
 from harl_isaac.registry import TASKS, locate
 
-SCENARIOS = (("mamujoco/HalfCheetah", "2x3"), ("mamujoco/HalfCheetah", "3x2"), ("mamujoco/HalfCheetah", "6x1"),
-             ("mamujoco/Walker2d", "2x3"), ("mamujoco/Walker2d", "3x2"), ("mamujoco/Walker2d", "6x1"),
-             ("mamujoco/Humanoid", "17x1"))
-NUM_ENVS, STEPS = 20, 1_000_000  # environment steps of an experiment
-FIXED = dict(rollout_length=200, hidden=[128, 128, 128], gamma=0.99, critic_lr=5e-4, lr=5e-4, lr_decay=False)
+SCENARIOS = (
+    ("mamujoco/HalfCheetah", "2x3"),
+    ("mamujoco/HalfCheetah", "3x2"),
+    ("mamujoco/HalfCheetah", "6x1"),
+    ("mamujoco/Walker2d", "2x3"),
+    ("mamujoco/Walker2d", "3x2"),
+    ("mamujoco/Walker2d", "6x1"),
+    ("mamujoco/Humanoid", "17x1"),
+)
+# environment steps of an experiment
+NUM_ENVS = 20
+STEPS = 1_000_000
+FIXED = {
+    "rollout_length": 200,
+    "hidden": [128, 128, 128],
+    "gamma": 0.99,
+    "critic_lr": 5e-4,
+    "lr": 5e-4,
+    "lr_decay": False,
+}
 ALGORITHMS = {"happo": HappoCfg(**FIXED), "mappo": MappoCfg(share_param=True, agent_id=False, **FIXED)}
 
 
@@ -18,8 +33,10 @@ class Timed:
 
     def __init__(self, task: str, agents: str, algo, device, sim: str, clock):
         self.env = locate(TASKS[task])(agents=agents).make(NUM_ENVS, device, sim)
-        self.learner, self.clock = algo.learner(self.env.spec, 0), clock
-        self.step, self.agents_seconds = self.env.reset(0), 0.0
+        self.learner = algo.learner(self.env.spec, 0)
+        self.clock = clock
+        self.step = self.env.reset(0)
+        self.agents_seconds = 0.0
         scheme = self.learner._scheme
 
         def timed(*arguments):
@@ -48,11 +65,18 @@ def table3(device, sim: str, repeats: int, clock, spread):
         for _ in range(repeats + 1):  # the first warms up
             for name, timed in both.items():
                 times[name].append(timed.iterate())
-        figures = {name: {"experiment_seconds": spread([iterations * whole for whole, _ in pairs[1:]]),
-                          "update_seconds": spread([iterations * part for _, part in pairs[1:]])}
-                   for name, pairs in times.items()}
+        figures = {
+            name: {
+                "experiment_seconds": spread([iterations * whole for whole, _ in pairs[1:]]),
+                "update_seconds": spread([iterations * part for _, part in pairs[1:]]),
+            }
+            for name, pairs in times.items()
+        }
         ratio = spread([mine[1] / other[1] for mine, other in zip(times["happo"][1:], times["mappo"][1:])])
         medians = [figures[name][key]["median"] for name in both for key in ("experiment_seconds", "update_seconds")]
-        print("%-20s %12.1f s %12.1f s %20.1f s %12.1f s %14.2f [%.2f, %.2f]" % (
-            task.split("/")[1] + " " + agents, *medians, ratio["median"], ratio["lowest"], ratio["highest"]), flush=True)
+        print(
+            "%-20s %12.1f s %12.1f s %20.1f s %12.1f s %14.2f [%.2f, %.2f]"
+            % (task.split("/")[1] + " " + agents, *medians, ratio["median"], ratio["lowest"], ratio["highest"]),
+            flush=True,
+        )
         yield {"scenario": task, "agents": agents, **figures, "update_ratio": ratio}

@@ -8,28 +8,37 @@ import time
 
 import numpy as np
 import torch
-from benchmarks.clock import Clock, show, spread
 
+from benchmarks.clock import Clock, show, spread
 from harl_isaac.adapters.workers.env import WorkerEnv
 from harl_isaac.adapters.workers.game import GameSpec, Outcome
 from harl_isaac.env import Discrete
 
-ENVS, WORKERS, STEPS = 16, 2, 40
+ENVS = 16
+WORKERS = 2
+STEPS = 40
 COST = 1e-3  # [s] of a step
-AGENTS, WIDTH = 3, 100
+AGENTS = 3
+WIDTH = 100
 
 
 class Millisecond:
     """A game whose steps take COST each; the first agent's action is how many to do."""
 
-    spec = GameSpec(agents=tuple("agent_%d" % i for i in range(AGENTS)), obs_sizes=(WIDTH,) * AGENTS,
-                    actions=(Discrete(STEPS + 1),) * AGENTS, state_size=WIDTH, max_episode_steps=100)
+    spec = GameSpec(
+        agents=tuple(f"agent_{i}" for i in range(AGENTS)),
+        obs_sizes=(WIDTH,) * AGENTS,
+        actions=(Discrete(STEPS + 1),) * AGENTS,
+        state_size=WIDTH,
+        max_episode_steps=100,
+    )
 
     def __init__(self, busy: bool):
         self.busy = busy
 
     def reset(self, seed: int) -> None:
-        self.count, self.numbers = 0, np.random.default_rng(seed).random((AGENTS, WIDTH), np.float32)
+        self.count = 0
+        self.numbers = np.random.default_rng(seed).random((AGENTS, WIDTH), np.float32)
 
     def step(self, actions) -> Outcome:
         for _ in range(int(actions[0][0])):
@@ -72,13 +81,16 @@ def transport(repeats: int):
             for _ in range(STEPS):
                 env.step(one)
 
-        ours, bare = [], []
+        ours = []
+        bare = []
         for k in range(repeats + 1):  # the first warms up
-            for seconds, function, args in [(ours, steps, ()), (bare, env.step, (many,))][::1 if k % 2 else -1]:
+            for seconds, function, args in [(ours, steps, ()), (bare, env.step, (many,))][:: 1 if k % 2 else -1]:
                 seconds.append(clock.time(function, *args))
         env.close()
-        figures = {"steps_per_second": spread([ENVS * STEPS / t for t in ours[1:]]),
-                   "bare_steps_per_second": spread([ENVS * STEPS / t for t in bare[1:]]),
-                   "ratio": spread([a / b for a, b in zip(ours[1:], bare[1:])])}
+        figures = {
+            "steps_per_second": spread([ENVS * STEPS / t for t in ours[1:]]),
+            "bare_steps_per_second": spread([ENVS * STEPS / t for t in bare[1:]]),
+            "ratio": spread([a / b for a, b in zip(ours[1:], bare[1:])]),
+        }
         show(work, ENVS, figures)
         yield {"what": "workers", "work": work, "num_envs": ENVS, "workers": WORKERS, **figures}

@@ -44,19 +44,24 @@ class Sight:
 def write_side_by_side(room: Tensor, parts: Sequence[Tensor]) -> None:
     """Agents' tensors A x [E, W_i] into padded room [E, A, W]; what lies beyond an agent's width is left as it is."""
     for i, part in enumerate(parts):
-        room[:, i, :part.shape[1]] = part
+        room[:, i, : part.shape[1]] = part
 
 
 def to_env(spec: EnvSpec, action: Tensor) -> Tuple[Tensor, ...]:
     """The policies' padded actions [E, A, W] in each agent's own units, bounds and type: A x [E, W_i]."""
     if any(isinstance(space, Box) for space in spec.actions):
         bounded = action.clamp(-1.0, 1.0)
-    return tuple(_in_units(space, bounded[:, i, :space.size]) if isinstance(space, Box) else
-                 action[:, i, :action_width(space)].long() for i, space in enumerate(spec.actions))
+    return tuple(
+        _in_units(space, bounded[:, i, : space.size])
+        if isinstance(space, Box)
+        else action[:, i, : action_width(space)].long()
+        for i, space in enumerate(spec.actions)
+    )
 
 
 def _in_units(space: Box, action: Tensor) -> Tensor:
-    half, middle = (space.high - space.low) / 2, (space.high + space.low) / 2
+    half = (space.high - space.low) / 2
+    middle = (space.high + space.low) / 2
     return action if half == 1.0 and middle == 0.0 else action * half + middle
 
 

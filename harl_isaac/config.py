@@ -64,24 +64,35 @@ def register() -> None:
     for group, registry in (("task", TASKS), ("algo", ALGOS)):
         for name in registry:
             folder, _, leaf = name.rpartition("/")  # a family's tasks are chosen as task=family/Name
-            store.store(group=group + "/" + folder if folder else group, name=leaf, node=settings(registry, name), package=group)
+            store.store(
+                group=group + "/" + folder if folder else group, name=leaf, node=settings(registry, name), package=group
+            )
 
 
 def to_run(cfg: DictConfig) -> RunCfg:
     """The dataclasses of a composed configuration, checked. Raises ValueError."""
     run = OmegaConf.to_object(cfg)
-    for name, least in (("num_envs", 1), ("total_steps", 1), ("eval.interval", 0), ("eval.episodes", 1),
-                        ("checkpoint.interval", 1), ("checkpoint.keep_every", 0), ("log.interval", 1)):
+    for name, least in (
+        ("num_envs", 1),
+        ("total_steps", 1),
+        ("eval.interval", 0),
+        ("eval.episodes", 1),
+        ("checkpoint.interval", 1),
+        ("checkpoint.keep_every", 0),
+        ("log.interval", 1),
+    ):
         value = OmegaConf.select(cfg, name)
         if value < least:
-            raise ValueError("%s=%d must be at least %d" % (name, value, least))
+            raise ValueError(f"{name}={value} must be at least {least}")
     if run.log.console not in ("auto", "lines", "none"):
-        raise ValueError("log.console=%s; possible: auto, lines, none" % run.log.console)
+        raise ValueError(f"log.console={run.log.console}; possible: auto, lines, none")
     for group, chosen in (("task", run.task), ("algo", run.algo)):
         known = [each.name for each in fields(chosen)]
         for key in cfg[group]:
             if key not in known:  # a + or ++ lets hydra take what nobody asks for
-                raise ValueError("key %s.%s is unknown; possible: %s" % (group, key, ", ".join(group + "." + n for n in known)))
+                raise ValueError(
+                    "key {}.{} is unknown; possible: {}".format(group, key, ", ".join(group + "." + n for n in known))
+                )
     return run
 
 
@@ -91,9 +102,10 @@ def differences(old: Dict, new: Dict, prefix: str = "") -> List[str]:
     for key in sorted(set(old) | set(new)):
         if prefix + key in RESUMABLE:
             continue
-        was, now = old.get(key), new.get(key)
+        was = old.get(key)
+        now = new.get(key)
         if isinstance(was, dict) and isinstance(now, dict):
             found += differences(was, now, prefix + key + ".")
         elif was != now:
-            found.append("%s%s: was %s, now %s" % (prefix, key, was, now))
+            found.append(f"{prefix}{key}: was {was}, now {now}")
     return found

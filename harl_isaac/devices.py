@@ -10,17 +10,18 @@ def choose_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise ValueError("device=%s is not a device; possible: auto, cpu, cuda, cuda:1, ..." % name) from None
+        raise ValueError(f"device={name} is not a device; possible: auto, cpu, cuda, cuda:1, ...") from None
     if device.type not in ("cpu", "cuda"):
-        raise ValueError("device=%s is not supported; possible: auto, cpu, cuda, cuda:1, ..." % name)
+        raise ValueError(f"device={name} is not supported; possible: auto, cpu, cuda, cuda:1, ...")
     count = torch.cuda.device_count() if device.type == "cuda" else 0
     if device.type == "cuda" and (device.index or 0) >= count:
-        raise ValueError("device=%s: this machine shows %d CUDA device(s) to torch; use device=cpu%s" % (
-            name, count, " or cuda:0..%d" % (count - 1) if count else ""))
+        raise ValueError(
+            f"device={name}: this machine shows {count} CUDA device(s) to torch; use device=cpu{(f' or cuda:0..{count - 1}' if count else '')}"
+        )
     return torch.device("cuda", device.index or 0) if device.type == "cuda" else device
 
 
 def refuse_engine(sim: str, device: torch.device) -> None:
     """Training on MuJoCo Warp's CPU device would work, ten times slower than MuJoCo itself: surely a mistake."""
     if sim == "mujoco_warp" and device.type != "cuda":
-        raise ValueError("sim=mujoco_warp trains on a CUDA device only, this run is on %s; use sim=mujoco" % device)
+        raise ValueError(f"sim=mujoco_warp trains on a CUDA device only, this run is on {device}; use sim=mujoco")

@@ -9,7 +9,7 @@ Importing this costs nothing: worker processes of CPU simulators need the spaces
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Dict, Optional, Protocol, Tuple, Union
+from typing import TYPE_CHECKING, Any, Protocol, Union
 
 if TYPE_CHECKING:
     import torch
@@ -44,7 +44,7 @@ class Discrete:
 class MultiDiscrete:
     """Several choices at once; actions arrive as int64 [E, len(nvec)]."""
 
-    nvec: Tuple[int, ...]
+    nvec: tuple[int, ...]
 
 
 Space = Union[Box, Discrete, MultiDiscrete]
@@ -69,15 +69,15 @@ class EnvSpec:
     """Sizes that never change during a run."""
 
     num_envs: int  # E
-    agents: Tuple[str, ...]  # A names
-    obs_sizes: Tuple[int, ...]  # true width of each agent's observation
-    actions: Tuple[Space, ...]  # each agent's action space
+    agents: tuple[str, ...]  # A names
+    obs_sizes: tuple[int, ...]  # true width of each agent's observation
+    actions: tuple[Space, ...]  # each agent's action space
     state_size: int  # width of the critic's state
     max_episode_steps: int
     device: torch.device
     state_agents: int = 1  # K: 1 for a state shared by all, A for one each
     reward_agents: int = 1  # R: 1 for a team reward, A for one each
-    metrics: Tuple[str, ...] = ()  # names in Step.metrics
+    metrics: tuple[str, ...] = ()  # names in Step.metrics
     has_action_mask: bool = False
     has_alive: bool = False
     exclusive: bool = False  # a process holds one such environment, for training and evaluation
@@ -96,39 +96,49 @@ class Step:
     more to gain) and `truncated` (a time limit, bootstrap from the successor) are never both true.
     """
 
-    obs: Tuple[Tensor, ...]  # A x [E, O_i] what the agents act on next
+    obs: tuple[Tensor, ...]  # A x [E, O_i] what the agents act on next
     state: Tensor  # [E, K, S]
     reward: Tensor  # [E, R]
     terminated: Tensor  # [E] bool
     truncated: Tensor  # [E] bool
-    next_obs: Tuple[Tensor, ...]  # A x [E, O_i]
+    next_obs: tuple[Tensor, ...]  # A x [E, O_i]
     next_state: Tensor  # [E, K, S]
-    metrics: Dict[str, Tensor] = field(default_factory=dict)  # name -> [E] float: the running episode's value so far,
+    metrics: dict[str, Tensor] = field(default_factory=dict)  # name -> [E] float: the running episode's value so far,
     # of the ended episode where one ended
-    action_mask: Optional[Tuple[Tensor, ...]] = None  # A x [E, mask_width_i] bool: allowed choices at `obs`
-    alive: Optional[Tensor] = None  # [E, A] bool: which agents act at `obs`
+    action_mask: tuple[Tensor, ...] | None = None  # A x [E, mask_width_i] bool: allowed choices at `obs`
+    alive: Tensor | None = None  # [E, A] bool: which agents act at `obs`
 
     @classmethod
-    def first(cls, spec: EnvSpec, obs: Tuple[Tensor, ...], state: Tensor) -> "Step":
+    def first(cls, spec: EnvSpec, obs: tuple[Tensor, ...], state: Tensor) -> Step:
         """What begins new episodes, seen as `obs` and `state`: no reward, nothing ended, all metrics zero."""
         zero = state.new_zeros(spec.num_envs)
         nothing = zero.bool()
-        return cls(obs, state, zero[:, None].expand(-1, spec.reward_agents), nothing, nothing, obs, state,
-                   {name: zero for name in spec.metrics})
+        return cls(
+            obs,
+            state,
+            zero[:, None].expand(-1, spec.reward_agents),
+            nothing,
+            nothing,
+            obs,
+            state,
+            dict.fromkeys(spec.metrics, zero),
+        )
 
     @property
     def done(self) -> Tensor:
         """[E] bool: the episode ended, either way."""
         return self.terminated | self.truncated
 
-    def with_view(self, obs, state: Tensor, alive: Optional[Tensor], action_mask) -> "Step":
+    def with_view(self, obs, state: Tensor, alive: Tensor | None, action_mask) -> Step:
         """This Step with what the agents see replaced by saved values, on the same device."""
+
         def here(value):
             return None if value is None else value.to(self.state.device)
 
         masks = None if action_mask is None else tuple(here(mask) for mask in action_mask)
-        return replace(self, obs=tuple(here(value) for value in obs), state=here(state), alive=here(alive),
-                       action_mask=masks)
+        return replace(
+            self, obs=tuple(here(value) for value in obs), state=here(state), alive=here(alive), action_mask=masks
+        )
 
 
 class MultiAgentEnv(Protocol):
@@ -136,19 +146,19 @@ class MultiAgentEnv(Protocol):
 
     spec: EnvSpec
 
-    def reset(self, seed: Optional[int] = None) -> Step:
+    def reset(self, seed: int | None = None) -> Step:
         """Start E new episodes; with a seed, all that follows repeats. The Step's reward is zero, nothing ended."""
 
-    def step(self, actions: Tuple[Tensor, ...]) -> Step:
+    def step(self, actions: tuple[Tensor, ...]) -> Step:
         """Advance by one step; actions: A x [E, action_width_i], see Box, Discrete, MultiDiscrete.
 
         Raises SimulatorError where a simulator outside of this process failed.
         """
 
-    def state_dict(self) -> Dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """Everything needed to continue exactly from here."""
 
-    def load_state_dict(self, state: Dict[str, Any]) -> Optional[Step]:
+    def load_state_dict(self, state: dict[str, Any]) -> Step | None:
         """Continue from a `state_dict` of an environment with the same spec.
 
         Returns None where it goes on exactly. A simulator that cannot be saved begins new episodes instead, and returns the

@@ -6,7 +6,9 @@ from typing import Iterator
 
 import torch
 
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h  # of glibc's malloc.h
+# of glibc's malloc.h  # of glibc's malloc.h
+M_TRIM_THRESHOLD = -1
+M_MMAP_THRESHOLD = -3
 LARGEST_MMAP_THRESHOLD = 32 << 20  # that glibc takes on 64 bits  # that glibc takes on 64 bits
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this checkout, whatever is installed
 
-from harl_isaac.cli.entry import evaluate  # noqa: E402
+from harl_isaac.cli.entry import evaluate
 
 if __name__ == "__main__":
     evaluate()

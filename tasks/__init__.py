@@ -28,29 +28,90 @@ TASKS = {
 }
 
 # Families whose tasks are other installs': any name of theirs is a task, those that come with them are listed.
-FAMILIES = {"isaacgym": "harl_isaac.adapters.isaacgym.env:IsaacGymCfg", "isaaclab": "harl_isaac.adapters.isaaclab.env:IsaacLabCfg"}
+FAMILIES = {
+    "isaacgym": "harl_isaac.adapters.isaacgym.env:IsaacGymCfg",
+    "isaaclab": "harl_isaac.adapters.isaaclab.env:IsaacLabCfg",
+}
 KNOWN = {
     "isaacgym": (
-        "ShadowHandBlockStack", "ShadowHandBottleCap", "ShadowHandCatchAbreast", "ShadowHandCatchOver2Underarm",
-        "ShadowHandCatchUnderarm", "ShadowHandDoorCloseInward", "ShadowHandDoorCloseOutward", "ShadowHandDoorOpenInward",
-        "ShadowHandDoorOpenOutward", "ShadowHandGraspAndPlace", "ShadowHandKettle", "ShadowHandLiftUnderarm", "ShadowHandOver",
-        "ShadowHandPen", "ShadowHandPushBlock", "ShadowHandReOrientation", "ShadowHandScissors", "ShadowHandSwingCup",
-        "ShadowHandSwitch", "ShadowHandTwoCatchUnderarm"),
+        "ShadowHandBlockStack",
+        "ShadowHandBottleCap",
+        "ShadowHandCatchAbreast",
+        "ShadowHandCatchOver2Underarm",
+        "ShadowHandCatchUnderarm",
+        "ShadowHandDoorCloseInward",
+        "ShadowHandDoorCloseOutward",
+        "ShadowHandDoorOpenInward",
+        "ShadowHandDoorOpenOutward",
+        "ShadowHandGraspAndPlace",
+        "ShadowHandKettle",
+        "ShadowHandLiftUnderarm",
+        "ShadowHandOver",
+        "ShadowHandPen",
+        "ShadowHandPushBlock",
+        "ShadowHandReOrientation",
+        "ShadowHandScissors",
+        "ShadowHandSwingCup",
+        "ShadowHandSwitch",
+        "ShadowHandTwoCatchUnderarm",
+    ),
     "isaaclab": ("Isaac-Cart-Double-Pendulum-Direct-v0", "Isaac-Shadow-Hand-Over-Direct-v0"),
 }
-TASKS.update({"%s/%s" % (family, name): FAMILIES[family] for family, names in KNOWN.items() for name in names})
+TASKS.update({f"{family}/{name}": FAMILIES[family] for family, names in KNOWN.items() for name in names})
 # Scenarios of simulators that are adapted as they are, by family: where their settings are, and the names within it
 SCENARIOS = {
-    "smac": ("harl_isaac.adapters.starcraft.settings:SmacCfg", (
-        "3m", "8m", "2s3z", "MMM", "8m_vs_9m", "25m", "5m_vs_6m", "3s5z", "10m_vs_11m", "MMM2", "3s5z_vs_3s6z", "27m_vs_30m",
-        "corridor", "6h_vs_8z")),
-    "smacv2": ("harl_isaac.adapters.starcraft.settings:Smacv2Cfg", (
-        "protoss_5_vs_5", "terran_5_vs_5", "zerg_5_vs_5", "zerg_10_vs_10", "zerg_10_vs_11")),
-    "football": ("harl_isaac.adapters.football:FootballCfg", (
-        "academy_pass_and_shoot_with_keeper", "academy_run_pass_and_shoot_with_keeper", "academy_3_vs_1_with_keeper",
-        "academy_counterattack_easy", "academy_counterattack_hard", "academy_corner")),
-    "smax": ("harl_isaac.adapters.smax:SmaxCfg", (
-        "3m", "8m", "25m", "2s3z", "3s5z", "5m_vs_6m", "10m_vs_11m", "27m_vs_30m", "3s5z_vs_3s6z", "3s_vs_5z", "6h_vs_8z",
-        "smacv2_5_units", "smacv2_10_units", "smacv2_20_units")),
+    "smac": (
+        "harl_isaac.adapters.starcraft.settings:SmacCfg",
+        (
+            "3m",
+            "8m",
+            "2s3z",
+            "MMM",
+            "8m_vs_9m",
+            "25m",
+            "5m_vs_6m",
+            "3s5z",
+            "10m_vs_11m",
+            "MMM2",
+            "3s5z_vs_3s6z",
+            "27m_vs_30m",
+            "corridor",
+            "6h_vs_8z",
+        ),
+    ),
+    "smacv2": (
+        "harl_isaac.adapters.starcraft.settings:Smacv2Cfg",
+        ("protoss_5_vs_5", "terran_5_vs_5", "zerg_5_vs_5", "zerg_10_vs_10", "zerg_10_vs_11"),
+    ),
+    "football": (
+        "harl_isaac.adapters.football:FootballCfg",
+        (
+            "academy_pass_and_shoot_with_keeper",
+            "academy_run_pass_and_shoot_with_keeper",
+            "academy_3_vs_1_with_keeper",
+            "academy_counterattack_easy",
+            "academy_counterattack_hard",
+            "academy_corner",
+        ),
+    ),
+    "smax": (
+        "harl_isaac.adapters.smax:SmaxCfg",
+        (
+            "3m",
+            "8m",
+            "25m",
+            "2s3z",
+            "3s5z",
+            "5m_vs_6m",
+            "10m_vs_11m",
+            "27m_vs_30m",
+            "3s5z_vs_3s6z",
+            "3s_vs_5z",
+            "6h_vs_8z",
+            "smacv2_5_units",
+            "smacv2_10_units",
+            "smacv2_20_units",
+        ),
+    ),
 }
-TASKS.update({"%s/%s" % (family, name): path for family, (path, names) in SCENARIOS.items() for name in names})
+TASKS.update({f"{family}/{name}": path for family, (path, names) in SCENARIOS.items() for name in names})

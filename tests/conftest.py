@@ -4,14 +4,14 @@ import os
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
-import pytest  # noqa: E402
-import torch  # noqa: E402
-from hydra import compose, initialize_config_module  # noqa: E402
-from support.small_runs import OFF_POLICY, SMALL, SMALL_REPLAY  # noqa: E402
+import pytest
+import torch
+from hydra import compose, initialize_config_module
+from support.small_runs import OFF_POLICY, SMALL, SMALL_REPLAY
 
-from harl_isaac.config import register, to_run  # noqa: E402
-from harl_isaac.env import MissingSimulator  # noqa: E402
-from harl_isaac.registry import ALGOS, TASKS  # noqa: E402
+from harl_isaac.config import register, to_run
+from harl_isaac.env import MissingSimulator
+from harl_isaac.registry import ALGOS, TASKS
 
 registered = {}
 

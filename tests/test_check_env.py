@@ -41,8 +41,9 @@ def breach(change):
 
 
 def replaced(**values):
-    return breach(lambda env, step, actions: dataclasses.replace(
-        step, **{name: value(step) for name, value in values.items()}))
+    return breach(
+        lambda env, step, actions: dataclasses.replace(step, **{name: value(step) for name, value in values.items()})
+    )
 
 
 BREACHES = {
@@ -55,10 +56,15 @@ BREACHES = {
     "same seed and actions differ": replaced(reward=lambda step: torch.rand_like(step.reward)),
     "metrics are": replaced(metrics=lambda step: {"surprise": step.reward[:, 0]}),
     "action_mask does not agree": replaced(action_mask=lambda step: (step.done, step.done)),
-    "no episode ended": replaced(terminated=lambda step: step.done & False, truncated=lambda step: step.done & False,
-                                 obs=lambda step: step.next_obs, state=lambda step: step.next_state),
-    "changed another environment": breach(lambda env, step, actions: dataclasses.replace(
-        step, reward=step.reward + actions[0][:1])),
+    "no episode ended": replaced(
+        terminated=lambda step: step.done & False,
+        truncated=lambda step: step.done & False,
+        obs=lambda step: step.next_obs,
+        state=lambda step: step.next_state,
+    ),
+    "changed another environment": breach(
+        lambda env, step, actions: dataclasses.replace(step, reward=step.reward + actions[0][:1])
+    ),
 }
 
 

@@ -14,8 +14,9 @@ from harl_isaac.registry import admit, locate
 from harl_isaac.tasks import TASKS
 
 FOLDER = Path(cfg.__file__).parent
-EXPERIMENTS = sorted(str(path.relative_to(FOLDER / "experiment").with_suffix("")) for path in
-                     (FOLDER / "experiment").rglob("*.yaml"))
+EXPERIMENTS = sorted(
+    str(path.relative_to(FOLDER / "experiment").with_suffix("")) for path in (FOLDER / "experiment").rglob("*.yaml")
+)
 
 
 def composed(*words):
@@ -30,14 +31,18 @@ def test_an_experiment_composes_and_repeats_no_default(name):
     values.pop("defaults")
     plain = composed("task=" + run.task.name, "algo=" + run.algo.name)
     for key, value in OmegaConf.to_container(values).items():
-        pairs = {"%s.%s" % (key, sub): part for sub, part in value.items()} if isinstance(value, dict) else {key: value}
+        pairs = {f"{key}.{sub}": part for sub, part in value.items()} if isinstance(value, dict) else {key: value}
         assert [path for path, part in pairs.items() if OmegaConf.select(plain, path) == part] == []
 
 
-ONE_OF_A_FAMILY = sorted({path: name for name, path in TASKS.items()}.values())  # names that share their settings compose alike
+ONE_OF_A_FAMILY = sorted(
+    {path: name for name, path in TASKS.items()}.values()
+)  # names that share their settings compose alike
 
 
-@pytest.mark.parametrize("task, algo", [(task, "happo") for task in ONE_OF_A_FAMILY] + [("SumGame", algo) for algo in sorted(ALGOS)])
+@pytest.mark.parametrize(
+    "task, algo", [(task, "happo") for task in ONE_OF_A_FAMILY] + [("SumGame", algo) for algo in sorted(ALGOS)]
+)
 def test_every_task_and_every_algorithm_composes(task, algo):
     run = to_run(composed("task=" + task, "algo=" + algo))
     assert isinstance(run.task, locate(TASKS[task])) and isinstance(run.algo, locate(ALGOS[algo]))

@@ -10,25 +10,41 @@ from harl_isaac.training.episode_stats import EpisodeStats
 
 
 @needs_silent_adam
-@pytest.mark.parametrize("task, overrides", [
-    ("ShadowHandOver", []), ("ShadowHandOver", ["task.agents=fingers", "algo.minibatches=3"]),
-    ("MixedGame", ["algo.critic_minibatches=2"]), ("MatrixGame", ["task.masks=true", "task.absences=true"]),
-    ("mamujoco/HalfCheetah", ["task.episode_length=3", "task.obs=local"]), ("mamujoco/Pusher", ["task.episode_length=3"]),
-    ("mamujoco/Ant", ["task.episode_length=3"]), ("mamujoco/Reacher", ["task.episode_length=3"]),
-    ("mamujoco/CoupledHalfCheetah", ["task.episode_length=3"]), ("mamujoco/HumanoidStandup", ["task.episode_length=3"]),
-    ("MemoryGame", ["algo.recurrent=true", "algo.chunk_length=5", "algo.minibatches=3"]),
-    ("MemoryGame", ["algo=hatrpo", "algo.recurrent=true", "algo.chunk_length=5"]), ("MixedGame", ["algo=hatrpo"]),
-    ("MixedGame", ["algo=ippo", "algo.input_norm=running"]), ("MixedGame", ["algo=haa2c", "algo.action_aggregation=mean"]),
-    ("ShadowHandOver", ["algo=mappo", "algo.share_param=true"]), ("SumGame", ["algo=hatd3", "algo.n_step=3"]),
-    ("MatrixGame", ["algo=hasac", "task.masks=true", "task.absences=true"]), ("MixedGame", ["algo=hasac"]),
-    ("MatrixGame", ["algo=had3qn", "task.masks=true", "task.absences=true"]), ("SumGame", ["algo=maddpg", "algo.max_grad_norm=1.0"]),
-    ("mamujoco/HalfCheetah", ["algo=haddpg", "task.episode_length=4"]), ("mpe/simple_spread", ["task.episode_length=3"]),
-    ("mpe/simple_reference", ["task.continuous=false", "task.episode_length=3", "task.reward=agent"]),
-    ("mpe/simple_speaker_listener", ["algo=hatd3", "task.episode_length=3", "task.version=v2"])])
+@pytest.mark.parametrize(
+    "task, overrides",
+    [
+        ("ShadowHandOver", []),
+        ("ShadowHandOver", ["task.agents=fingers", "algo.minibatches=3"]),
+        ("MixedGame", ["algo.critic_minibatches=2"]),
+        ("MatrixGame", ["task.masks=true", "task.absences=true"]),
+        ("mamujoco/HalfCheetah", ["task.episode_length=3", "task.obs=local"]),
+        ("mamujoco/Pusher", ["task.episode_length=3"]),
+        ("mamujoco/Ant", ["task.episode_length=3"]),
+        ("mamujoco/Reacher", ["task.episode_length=3"]),
+        ("mamujoco/CoupledHalfCheetah", ["task.episode_length=3"]),
+        ("mamujoco/HumanoidStandup", ["task.episode_length=3"]),
+        ("MemoryGame", ["algo.recurrent=true", "algo.chunk_length=5", "algo.minibatches=3"]),
+        ("MemoryGame", ["algo=hatrpo", "algo.recurrent=true", "algo.chunk_length=5"]),
+        ("MixedGame", ["algo=hatrpo"]),
+        ("MixedGame", ["algo=ippo", "algo.input_norm=running"]),
+        ("MixedGame", ["algo=haa2c", "algo.action_aggregation=mean"]),
+        ("ShadowHandOver", ["algo=mappo", "algo.share_param=true"]),
+        ("SumGame", ["algo=hatd3", "algo.n_step=3"]),
+        ("MatrixGame", ["algo=hasac", "task.masks=true", "task.absences=true"]),
+        ("MixedGame", ["algo=hasac"]),
+        ("MatrixGame", ["algo=had3qn", "task.masks=true", "task.absences=true"]),
+        ("SumGame", ["algo=maddpg", "algo.max_grad_norm=1.0"]),
+        ("mamujoco/HalfCheetah", ["algo=haddpg", "task.episode_length=4"]),
+        ("mpe/simple_spread", ["task.episode_length=3"]),
+        ("mpe/simple_reference", ["task.continuous=false", "task.episode_length=3", "task.reward=agent"]),
+        ("mpe/simple_speaker_listener", ["algo=hatd3", "task.episode_length=3", "task.version=v2"]),
+    ],
+)
 def test_an_iteration_reads_nothing_on_the_host(settings, task, overrides):
     cfg = settings(task, *overrides)
     env = cfg.task.make(cfg.num_envs, torch.device("cpu"), cfg.sim)
-    learner, stats = cfg.algo.learner(env.spec, 0), EpisodeStats(env.spec)
+    learner = cfg.algo.learner(env.spec, 0)
+    stats = EpisodeStats(env.spec)
     step, _ = learner.collect(env, env.reset(0), stats)
     learner.update(0.0)
     with NoHostReads():
@@ -37,8 +53,16 @@ def test_an_iteration_reads_nothing_on_the_host(settings, task, overrides):
         stats.drain()
 
 
-@pytest.mark.parametrize("read", [lambda x: x.item(), lambda x: bool(x > 0), lambda x: x.expand(3)[x.expand(3) > 0],
-                                  lambda x: x.expand(3).nonzero(), lambda x: float(x)])
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda x: x.item(),
+        lambda x: bool(x > 0),
+        lambda x: x.expand(3)[x.expand(3) > 0],
+        lambda x: x.expand(3).nonzero(),
+        lambda x: float(x),
+    ],
+)
 def test_the_mode_sees_a_host_read(read):
     with pytest.raises(AssertionError, match="host read"), NoHostReads():
         read(torch.ones(()))
@@ -46,7 +70,7 @@ def test_the_mode_sees_a_host_read(read):
 
 def addresses(env, learner):
     tensors = {name: value for name, value in vars(learner.rollout).items() if isinstance(value, torch.Tensor)}
-    tensors.update({"stack %d" % i: weight for i, weight in enumerate(learner.actors.weights)})
+    tensors.update({f"stack {i}": weight for i, weight in enumerate(learner.actors.weights)})
     tensors.update(dict(learner.actors.named_parameters()))
     tensors.update({"critic " + name: value for name, value in learner.critic.function.critic.named_parameters()})
     for name in ("qpos", "qvel", "ctrl", "sensors"):

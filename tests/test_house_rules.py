@@ -10,9 +10,21 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-CODE = sorted(path for folder in ("harl_isaac", "tasks", "scripts", "benchmarks", "cfg") for path in (ROOT / folder).rglob("*.py"))
+CODE = sorted(
+    path for folder in ("harl_isaac", "tasks", "scripts", "benchmarks", "cfg") for path in (ROOT / folder).rglob("*.py")
+)
 LIBRARY = [path for path in CODE if path.relative_to(ROOT).parts[0] in ("harl_isaac", "tasks", "cfg")]
-HOT = ("algos", "learning", "networks", "buffers", "sim", "hands", "games", "mamujoco", "particles")  # folders whose code runs between actions and metrics
+HOT = (
+    "algos",
+    "learning",
+    "networks",
+    "buffers",
+    "sim",
+    "hands",
+    "games",
+    "mamujoco",
+    "particles",
+)  # folders whose code runs between actions and metrics
 HOT_FILES = ("acting.py", "episode_stats.py")
 FORBIDDEN = {"item", "cpu", "numpy", "nonzero", "tolist", "masked_select"}
 # Construction, and the CPU engine, whose own memory is numpy's and whose rows are chosen on the host.
@@ -20,12 +32,24 @@ ALLOWED = {("mujoco_cpu.py", "numpy"), ("mujoco_warp.py", "numpy"), ("base.py", 
 # A folder may import from those named after it, and from itself.
 ROOT_CONTRACT = {"env", "checks", "runtime", "devices", "acting"}
 LAYERS = {
-    "env": set(), "runtime": set(), "devices": set(), "checks": {"env"}, "acting": {"env", "runtime"},
-    "networks": ROOT_CONTRACT, "buffers": ROOT_CONTRACT | {"networks"}, "learning": ROOT_CONTRACT | {"networks", "buffers"},
+    "env": set(),
+    "runtime": set(),
+    "devices": set(),
+    "checks": {"env"},
+    "acting": {"env", "runtime"},
+    "networks": ROOT_CONTRACT,
+    "buffers": ROOT_CONTRACT | {"networks"},
+    "learning": ROOT_CONTRACT | {"networks", "buffers"},
     "algos": ROOT_CONTRACT | {"networks", "buffers", "learning", "rl_games"},
-    "rl_games": ROOT_CONTRACT | {"learning", "registry", "config"}, "sim": {"env", "runtime"}, "tasks": {"env", "checks", "sim"},
-    "adapters": ROOT_CONTRACT, "registry": {"algos", "tasks"}, "config": {"registry", "algos", "tasks"},
-    "training": ROOT_CONTRACT | {"config", "registry"}, "rendering": set(), "theory": {"env", "tasks"},
+    "rl_games": ROOT_CONTRACT | {"learning", "registry", "config"},
+    "sim": {"env", "runtime"},
+    "tasks": {"env", "checks", "sim"},
+    "adapters": ROOT_CONTRACT,
+    "registry": {"algos", "tasks"},
+    "config": {"registry", "algos", "tasks"},
+    "training": ROOT_CONTRACT | {"config", "registry"},
+    "rendering": set(),
+    "theory": {"env", "tasks"},
     "cli": ROOT_CONTRACT | {"config", "registry", "algos", "tasks", "cfg", "training", "rendering", "theory"},
 }
 
@@ -70,8 +94,11 @@ def is_hot(path):
 
 @pytest.mark.parametrize("path", list(filter(is_hot, LIBRARY)), ids=name)
 def test_the_hot_path_asks_nothing_of_the_host(path):
-    found = {node.func.attr for node in ast.walk(tree(path)) if isinstance(node, ast.Call)
-             and isinstance(node.func, ast.Attribute) and node.func.attr in FORBIDDEN}
+    found = {
+        node.func.attr
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in FORBIDDEN
+    }
     assert {call for call in found if (path.name, call) not in ALLOWED} == set()
 
 
@@ -90,19 +117,28 @@ def test_imports_point_one_way(path):
 
 
 def test_settings_are_never_assigned_after_they_are_made():
-    found = [(name(path), node.lineno) for path in LIBRARY for node in ast.walk(tree(path)) if isinstance(node, ast.Assign)
-             for target in node.targets if isinstance(target, ast.Attribute) and isinstance(target.value, ast.Name)
-             and target.value.id == "cfg"]
+    found = [
+        (name(path), node.lineno)
+        for path in LIBRARY
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+        if isinstance(target, ast.Attribute) and isinstance(target.value, ast.Name) and target.value.id == "cfg"
+    ]
     assert found == []
 
 
 def test_the_core_needs_neither_mujoco_nor_a_second_to_spare():
     """Imports with only torch, hydra and numpy, as on Isaac Gym's Python 3.8."""
-    hidden = "import sys\nfor name in ('mujoco', 'mujoco_warp', 'warp', 'gymnasium', 'rich', 'tensorboard'):\n" \
-             "    sys.modules[name] = None\n"
-    core = "from harl_isaac.config import register\nregister()\nimport harl_isaac.training.trainer\n" \
-           "import harl_isaac.check_env, harl_isaac.training.evaluation, harl_isaac.cli.script\n" \
-           "assert 'mujoco' not in [n for n, m in sys.modules.items() if m]\n"
+    hidden = (
+        "import sys\nfor name in ('mujoco', 'mujoco_warp', 'warp', 'gymnasium', 'rich', 'tensorboard'):\n"
+        "    sys.modules[name] = None\n"
+    )
+    core = (
+        "from harl_isaac.config import register\nregister()\nimport harl_isaac.training.trainer\n"
+        "import harl_isaac.check_env, harl_isaac.training.evaluation, harl_isaac.cli.script\n"
+        "assert 'mujoco' not in [n for n, m in sys.modules.items() if m]\n"
+    )
     result = subprocess.run([sys.executable, "-c", hidden + core], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
 
@@ -128,6 +164,9 @@ def test_the_library_runs_on_python_38():
     pytest.importorskip("vermin", reason="vermin is not installed")
     files = [str(path) for path in LIBRARY]
     vermin = str(Path(sys.executable).with_name("vermin"))
-    result = subprocess.run([vermin, "--no-tips", "--target=3.8-", "--violations", "--eval-annotations", *files],
-                            capture_output=True, text=True)
+    result = subprocess.run(
+        [vermin, "--no-tips", "--target=3.8-", "--violations", "--eval-annotations", *files],
+        capture_output=True,
+        text=True,
+    )
     assert result.returncode == 0, result.stdout

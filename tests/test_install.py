@@ -19,11 +19,27 @@ def test_it_installs_beside_isaac_lab(tmp_path):
         pytest.skip("needs pip on Python 3.11, Isaac Lab's")
     pins = tmp_path / "pins.txt"
     pins.write_text("\n".join(ISAAC_LAB))
-    words = [sys.executable, "-m", "pip", "install", "--dry-run", "--no-build-isolation", "--retries", "0", "--constraint", str(pins),
-             str(ROOT)]
+    words = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--dry-run",
+        "--no-build-isolation",
+        "--retries",
+        "0",
+        "--constraint",
+        str(pins),
+        str(ROOT),
+    ]
     result = subprocess.run(words, capture_output=True, text=True)
-    if re.search("connection|Name or service|Network is unreachable|No module named 'setuptools'|BackendUnavailable",
-                 result.stderr) and result.returncode:
+    if (
+        re.search(
+            "connection|Name or service|Network is unreachable|No module named 'setuptools'|BackendUnavailable",
+            result.stderr,
+        )
+        and result.returncode
+    ):
         pytest.skip("pip reaches no package index: " + result.stderr.strip().split("\n")[-1])
     assert result.returncode == 0, result.stderr
     chosen = dict(re.findall(r"(numpy|gymnasium|pillow)-(\d+\.\d+)", result.stdout.split("Would install")[-1]))

@@ -9,10 +9,21 @@ from support.commands import ROOT, run_command
 from support.small_runs import OFF_POLICY
 
 README = (ROOT / "README.md").read_text()
-TINY = ["num_envs=4", "algo.rollout_length=3", "algo.hidden=[8]", "total_steps=12", "device=cpu", "eval.episodes=2",
-        "eval.interval=1"]
+TINY = [
+    "num_envs=4",
+    "algo.rollout_length=3",
+    "algo.hidden=[8]",
+    "total_steps=12",
+    "device=cpu",
+    "eval.episodes=2",
+    "eval.interval=1",
+]
 TINY_REPLAY = [word for word in TINY if "rollout_length" not in word] + [
-    "algo.train_interval=2", "algo.warmup_steps=8", "algo.batch_size=4", "algo.buffer_size=100"]
+    "algo.train_interval=2",
+    "algo.warmup_steps=8",
+    "algo.batch_size=4",
+    "algo.buffer_size=100",
+]
 EXAMPLE_RUN = "runs/ShadowHandOver/happo/20260101-120000-seed1"
 BLOCKS = re.findall(r"```bash\n(.*?)```", README, re.S)
 COMMANDS = [line.split("  #")[0].strip() for block in BLOCKS for line in block.strip().splitlines()]
@@ -39,14 +50,15 @@ def test_the_first_block_is_the_two_commands():
     assert all(os.access(ROOT / command.split()[0], os.X_OK) for command in COMMANDS[:2])
 
 
-@pytest.mark.parametrize("command", [command for command in COMMANDS if "pip install" not in command
-                                     and command != "scripts/test.sh"])
+@pytest.mark.parametrize(
+    "command", [command for command in COMMANDS if "pip install" not in command and command != "scripts/test.sh"]
+)
 def test_a_command_runs(command, run_folder, tmp_path):
     words = shlex.split(command.replace(EXAMPLE_RUN, str(run_folder)))
     script = words[1] if words[0] == "python" else "train.py"  # train.sh and harl-train are train.py
     given = words[2:] if words[0] == "python" else words[1:]
     if script == "train.py" and "resume" not in command:
-        tiny = TINY_REPLAY if any(re.search("(=|/)%s$" % name, word) for name in OFF_POLICY for word in given) else TINY
+        tiny = TINY_REPLAY if any(re.search(f"(=|/){name}$", word) for name in OFF_POLICY for word in given) else TINY
         named = {word.split("=")[0] for word in tiny}
         given = [word for word in given if word.split("=")[0] not in named] + tiny
     if "scripts/benchmark.py" in command:
@@ -60,7 +72,7 @@ def test_every_task_and_algorithm_is_named():
     from harl_isaac.algos import ALGOS
     from harl_isaac.tasks import TASKS
 
-    missing = [name for name in [*TASKS, *ALGOS] if "`%s`" % name not in README]
+    missing = [name for name in [*TASKS, *ALGOS] if f"`{name}`" not in README]
     assert missing == []
 
 

@@ -10,19 +10,19 @@ import torch
 
 pytest.importorskip("rl_games", reason="rl_games is not installed: pip install -e .[rl-games]")
 
-from omegaconf import OmegaConf  # noqa: E402
-from support import reference  # noqa: E402
-from support.resuming import flat, same, whole_and_resumed  # noqa: E402
+from omegaconf import OmegaConf
+from support import reference
+from support.resuming import flat, same, whole_and_resumed
 
-from harl_isaac.algos.rl_games_ppo import RlGamesPpoCfg  # noqa: E402
-from harl_isaac.config import RunCfg  # noqa: E402
-from harl_isaac.env import Box, Discrete, MultiDiscrete  # noqa: E402
-from harl_isaac.rl_games.vec_env import Rows, TaskEnv, make, register  # noqa: E402
-from harl_isaac.tasks.games.sum import SumGame  # noqa: E402
-from harl_isaac.training import checkpoint  # noqa: E402
-from harl_isaac.training.evaluation import Player, evaluate  # noqa: E402
-from harl_isaac.training.load_policy import load_policy  # noqa: E402
-from harl_isaac.training.trainer import Trainer  # noqa: E402
+from harl_isaac.algos.rl_games_ppo import RlGamesPpoCfg
+from harl_isaac.config import RunCfg
+from harl_isaac.env import Box, Discrete, MultiDiscrete
+from harl_isaac.rl_games.vec_env import Rows, TaskEnv, make, register
+from harl_isaac.tasks.games.sum import SumGame
+from harl_isaac.training import checkpoint
+from harl_isaac.training.evaluation import Player, evaluate
+from harl_isaac.training.load_policy import load_policy
+from harl_isaac.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 DOCS = Path(__file__).resolve().parent.parent / "docs" / "rl_games.md"
@@ -50,9 +50,14 @@ def test_shared_rows_are_environment_by_environment_and_know_their_place():
     assert rows.info()["agents"] == 3 and rows.info()["action_space"].shape == (2,)
     assert rows.reward(torch.tensor([[1.0, 2, 3], [4, 5, 6]])).tolist() == [1, 2, 3, 4, 5, 6]
     assert rows.each(torch.tensor([True, False])).tolist() == [True] * 3 + [False] * 3
-    actions = rows.actions(torch.arange(12.0).view(6, 2) / 4)  # rows: environment 0's three agents, then environment 1's
+    actions = rows.actions(
+        torch.arange(12.0).view(6, 2) / 4
+    )  # rows: environment 0's three agents, then environment 1's
     assert [part.tolist() for part in actions] == [
-        [[0, 0.25], [1.5, 1.75]], [[0.5, 0.75], [2, 2.25]], [[1, 1.25], [2.5, 2.75]]]
+        [[0, 0.25], [1.5, 1.75]],
+        [[0.5, 0.75], [2, 2.25]],
+        [[1, 1.25], [2.5, 2.75]],
+    ]
     assert Rows(spec, "shared", agent_id=False).obs(obs).shape == (6, 2)
 
 
@@ -60,15 +65,28 @@ def test_choices_of_all_agents_are_the_heads_of_one():
     spec = reference.spec_for((Discrete(3), MultiDiscrete((2, 4))), (1, 1), num_envs=2)
     rows = Rows(spec)
     assert [space.n for space in rows.info()["action_space"]] == [3, 2, 4]
-    assert [part.tolist() for part in rows.actions(torch.tensor([[2, 1, 3], [0, 0, 1]]))] == [[[2], [0]], [[1, 3], [0, 1]]]
+    assert [part.tolist() for part in rows.actions(torch.tensor([[2, 1, 3], [0, 0, 1]]))] == [
+        [[2], [0]],
+        [[1, 3], [0, 1]],
+    ]
 
 
-@pytest.mark.parametrize("actions, sizes, policy, masks, message", [
-    ((Box(1), Discrete(2)), (1, 1), "joint", False, "continuous actions or choices, not both.*Discrete"),
-    ((Box(1), Box(2)), (1, 1), "shared", False, "policy=shared.*equal observations and actions.*size=2.*policy=joint"),
-    ((Box(1), Box(1)), (1, 2), "shared", False, "policy=shared.*b: 2"),
-    ((Discrete(2), Discrete(3)), (1, 1), "joint", True, "masks choices of equal numbers only.*n=3"),
-    ((Box(1), Box(1)), (1, 1), "both", False, "policy=both; possible: joint, shared")])
+@pytest.mark.parametrize(
+    "actions, sizes, policy, masks, message",
+    [
+        ((Box(1), Discrete(2)), (1, 1), "joint", False, "continuous actions or choices, not both.*Discrete"),
+        (
+            (Box(1), Box(2)),
+            (1, 1),
+            "shared",
+            False,
+            "policy=shared.*equal observations and actions.*size=2.*policy=joint",
+        ),
+        ((Box(1), Box(1)), (1, 2), "shared", False, "policy=shared.*b: 2"),
+        ((Discrete(2), Discrete(3)), (1, 1), "joint", True, "masks choices of equal numbers only.*n=3"),
+        ((Box(1), Box(1)), (1, 1), "both", False, "policy=both; possible: joint, shared"),
+    ],
+)
 def test_what_rl_games_cannot_express_is_refused_by_name(actions, sizes, policy, masks, message):
     spec = reference.spec_for(actions, sizes, num_envs=4, has_action_mask=masks)
     with pytest.raises(ValueError, match=message):
@@ -98,13 +116,16 @@ def test_ends_and_time_outs_are_told_in_every_row():
     assert reward.shape == (2 * game.rows.agents,)
 
 
-@pytest.mark.parametrize("task, words", [("SumGame", []), ("OppositesGame", ["algo.policy=shared"]), ("MatrixGame", [])])
+@pytest.mark.parametrize(
+    "task, words", [("SumGame", []), ("OppositesGame", ["algo.policy=shared"]), ("MatrixGame", [])]
+)
 def test_the_policy_that_is_evaluated_is_the_one_that_rl_games_trained(settings, task, words):
     """The likeliest action by rl_games' own model, scaled by rl_games, is what `evaluate` plays."""
     trainer = Trainer(settings(task, "algo=rl_games_ppo", *TINY, *words))
     for _ in range(2):
         trainer.iterate()
-    learner, step = trainer.learner, trainer.step
+    learner = trainer.learner
+    step = trainer.step
     seen = learner.agent.get_action_values(learner.env.go_on(trainer.env, step))
     if learner.rows.continuous:
         action = learner.agent.preprocess_actions(seen["mus"])
@@ -129,7 +150,8 @@ def test_masked_choices_are_never_taken_in_training():
         """SumGame's views, with choices that are masked and do nothing."""
 
         spec = reference.spec_for((Discrete(3),) * 2, (1, 2), num_envs=4, has_action_mask=True, state_size=1)
-        game, taken = SumGame(4, CPU), []
+        game = SumGame(4, CPU)
+        taken = []
 
         def reset(self, seed=None):
             return self.masked(self.game.reset(seed))
@@ -152,16 +174,28 @@ def test_masked_choices_are_never_taken_in_training():
     assert set(taken[:, 0].tolist()) == {0, 2} and set(taken[:, 1].tolist()) == {1, 2}
 
 
-@pytest.mark.parametrize("task, words", [
-    ("SumGame", ["algo.lr_schedule=linear", "algo.minibatches=3"]), ("SumGame", ["algo.central_value=false"]),
-    ("OppositesGame", ["algo.policy=shared"]), ("ShadowHandOver", ["task.episode_length=7"])])
+@pytest.mark.parametrize(
+    "task, words",
+    [
+        ("SumGame", ["algo.lr_schedule=linear", "algo.minibatches=3"]),
+        ("SumGame", ["algo.central_value=false"]),
+        ("OppositesGame", ["algo.policy=shared"]),
+        ("ShadowHandOver", ["task.episode_length=7"]),
+    ],
+)
 def test_two_iterations_and_two_resumed_equal_four_bitwise(settings, tmp_path, task, words):
-    cfg = settings(task, "algo=rl_games_ppo", *TINY, *words, "total_steps=120", "eval.interval=2", "checkpoint.keep_every=2")
+    cfg = settings(
+        task, "algo=rl_games_ppo", *TINY, *words, "total_steps=120", "eval.interval=2", "checkpoint.keep_every=2"
+    )
     whole, second = whole_and_resumed(cfg, tmp_path)
-    expected, found = flat(whole.state_dict()), flat(second.state_dict())
+    expected = flat(whole.state_dict())
+    found = flat(second.state_dict())
     assert expected.keys() == found.keys()
-    differ = [name for name in expected if not name.startswith(("/stats", "/counters/best")) and
-              not same(expected[name], found[name])]
+    differ = [
+        name
+        for name in expected
+        if not name.startswith(("/stats", "/counters/best")) and not same(expected[name], found[name])
+    ]
     assert differ == []
 
 
@@ -192,8 +226,19 @@ def test_a_run_of_two_hands_can_be_evaluated(settings, tmp_path, words):
 
 
 def test_the_sum_game_is_learnt(settings, tmp_path):
-    trainer = Trainer(settings("SumGame", "algo=rl_games_ppo", "num_envs=64", "total_steps=25000", "algo.hidden=[32]",
-                               "algo.gamma=0.5", "algo.lr=0.003", "algo.minibatches=4", "algo.kl_threshold=0.05"))
+    trainer = Trainer(
+        settings(
+            "SumGame",
+            "algo=rl_games_ppo",
+            "num_envs=64",
+            "total_steps=25000",
+            "algo.hidden=[32]",
+            "algo.gamma=0.5",
+            "algo.lr=0.003",
+            "algo.minibatches=4",
+            "algo.kl_threshold=0.05",
+        )
+    )
     trainer.train(tmp_path)
     assert evaluate(SumGame(64, CPU), trainer.learner.actors, 64, 7).means()["return"] > 4.3
 
@@ -202,8 +247,18 @@ def test_one_policy_for_all_solves_opposites_only_if_it_knows_its_place(settings
     """Zhong et al., Example 2: at best half the players' halves agree by chance."""
     found = []
     for knows in ("true", "false"):
-        trainer = Trainer(settings("OppositesGame", "algo=rl_games_ppo", "algo.policy=shared", "algo.agent_id=" + knows,
-                                   "num_envs=64", "total_steps=6000", "algo.lr=0.01", "algo.lr_schedule=constant"))
+        trainer = Trainer(
+            settings(
+                "OppositesGame",
+                "algo=rl_games_ppo",
+                "algo.policy=shared",
+                "algo.agent_id=" + knows,
+                "num_envs=64",
+                "total_steps=6000",
+                "algo.lr=0.01",
+                "algo.lr_schedule=constant",
+            )
+        )
         trainer.train(tmp_path / knows)
         found.append(trainer.iterate()["episode/return"])
     assert found[0] > 0.95 and found[1] < 0.7
@@ -211,7 +266,9 @@ def test_one_policy_for_all_solves_opposites_only_if_it_knows_its_place(settings
 
 def test_the_documented_configuration_trains_in_rl_games_own_runner(tmp_path):
     program = re.search(r"```python\n(.*?)```", DOCS.read_text(), re.S)[1]
-    tiny = program.replace("NUM_ENVS, EPOCHS = 256, 500", "NUM_ENVS, EPOCHS = 2, 2").replace("[512, 512, 256, 128]", "[8]")
+    tiny = program.replace("NUM_ENVS, EPOCHS = 256, 500", "NUM_ENVS, EPOCHS = 2, 2").replace(
+        "[512, 512, 256, 128]", "[8]"
+    )
     assert tiny != program
     file = tmp_path / "example.py"
     file.write_text(tiny)
@@ -226,4 +283,7 @@ def test_every_task_is_registered_and_settings_of_its_own_are_heard():
     register()
     env = vecenv.create_vec_env("harl_isaac/MatrixGame", 2, device="cpu", task={"absences": True})
     assert isinstance(env, TaskEnv) and env.env.spec.has_alive and env.env.spec.num_envs == 2
-    assert env_configurations.configurations["harl_isaac/OppositesGame"]["env_creator"](device="cpu").env.spec.num_envs == 1
+    assert (
+        env_configurations.configurations["harl_isaac/OppositesGame"]["env_creator"](device="cpu").env.spec.num_envs
+        == 1
+    )

@@ -17,14 +17,23 @@ from harl_isaac.checks import check_choices
 from harl_isaac.env import Discrete, MissingSimulator
 
 # scenario -> players moved by agents: all of the left team but the goalkeeper (of academy_corner also that)
-PLAYERS = {"academy_pass_and_shoot_with_keeper": 2, "academy_run_pass_and_shoot_with_keeper": 2,
-           "academy_3_vs_1_with_keeper": 3, "academy_counterattack_easy": 4, "academy_counterattack_hard": 4,
-           "academy_corner": 11}
+PLAYERS = {
+    "academy_pass_and_shoot_with_keeper": 2,
+    "academy_run_pass_and_shoot_with_keeper": 2,
+    "academy_3_vs_1_with_keeper": 3,
+    "academy_counterattack_easy": 4,
+    "academy_counterattack_hard": 4,
+    "academy_corner": 11,
+}
 REWARDS = ("dense", "sparse")
-ACTIONS, OBS = 19, 115
+ACTIONS = 19
+OBS = 115
 ACTIVE = slice(97, 108)  # of simple115v2: which of the 11 players is the agent's; the rest is common to all agents
-NUM_CHECKPOINTS, CHECKPOINT_REWARD = 10, 0.1
-FIRST_CHECKPOINT, LAST_CHECKPOINT = 0.99, 0.19  # distances from the goal's centre, half the field is 1
+NUM_CHECKPOINTS = 10
+CHECKPOINT_REWARD = 0.1
+# distances from the goal's centre, half the field is 1
+FIRST_CHECKPOINT = 0.99
+LAST_CHECKPOINT = 0.19
 
 
 @dataclass
@@ -39,13 +48,18 @@ class FootballCfg(SimulatorCfg):
             raise missing(self.name)
         scenario = self.name.rpartition("/")[2]
         return "harl_isaac.adapters.football:FootballGame", {
-            "scenario": scenario, "players": PLAYERS[scenario], "dense": self.reward == "dense"}
+            "scenario": scenario,
+            "players": PLAYERS[scenario],
+            "dense": self.reward == "dense",
+        }
 
 
 def missing(task: str, cause: str = "") -> MissingSimulator:
     """What to do about a task whose simulator is not there, or cannot be loaded for a cause."""
-    return MissingSimulator("task=%s needs Google Research Football%s: scripts/install_football.sh builds and installs it "
-                            "(Debian 12, Python 3.11; some minutes)" % (task, cause))
+    return MissingSimulator(
+        f"task={task} needs Google Research Football{cause}: scripts/install_football.sh builds and installs it "
+        "(Debian 12, Python 3.11; some minutes)"
+    )
 
 
 class FootballGame:
@@ -56,17 +70,24 @@ class FootballGame:
             import gfootball_engine  # noqa: F401  (gfootball itself would go on without it for a while)
             from gfootball.env import config, football_env, wrappers
         except ImportError as error:
-            raise missing("football/" + scenario, ", which does not load (%s)" % error) from error
+            raise missing("football/" + scenario, f", which does not load ({error})") from error
         self._convert = wrappers.Simple115StateWrapper.convert_observation
-        self._config = config.Config({"level": scenario, "players": ["agent:left_players=%d" % players],
-                                      "game_engine_random_seed": 0})
+        self._config = config.Config(
+            {"level": scenario, "players": [f"agent:left_players={players}"], "game_engine_random_seed": 0}
+        )
         self._env = football_env.FootballEnv(self._config)
-        self._dense, self._seed, self._checkpoints = dense, 0, Checkpoints(players)
+        self._dense = dense
+        self._seed = 0
+        self._checkpoints = Checkpoints(players)
         duration = self._config.ScenarioConfig().game_duration
         self.spec = GameSpec(
-            agents=tuple("player%d" % i for i in range(players)), obs_sizes=(OBS,) * players,
-            actions=(Discrete(ACTIONS),) * players, state_size=OBS + (players - 1) * (ACTIVE.stop - ACTIVE.start),
-            max_episode_steps=duration + 1, metrics=("success",))  # the engine plays one step more than it says
+            agents=tuple(f"player{i}" for i in range(players)),
+            obs_sizes=(OBS,) * players,
+            actions=(Discrete(ACTIONS),) * players,
+            state_size=OBS + (players - 1) * (ACTIVE.stop - ACTIVE.start),
+            max_episode_steps=duration + 1,
+            metrics=("success",),
+        )  # the engine plays one step more than it says
 
     def reset(self, seed: int) -> None:
         self._seed = seed
@@ -77,7 +98,8 @@ class FootballGame:
 
     def step(self, actions: List[np.ndarray]) -> Outcome:
         _, _, done, info = self._env.step([int(action[0]) for action in actions])
-        seen, goal = self._env.observation(), float(info["score_reward"])
+        seen = self._env.observation()
+        goal = float(info["score_reward"])
         reward = self._checkpoints.reward(goal, seen) if self._dense else goal
         # Time is up: nothing else ended it, as far as the game tells.
         truncated = bool(done) and seen[0]["steps_left"] <= 0 and goal == 0.0
@@ -105,7 +127,7 @@ class FootballGame:
 
 def joint_state(obs: np.ndarray) -> np.ndarray:
     """Zhong et al.'s state [115 + (A - 1) 11] of simple115v2 observations [A, 115]: common parts, then each one's player."""
-    return np.concatenate((obs[0, :ACTIVE.start], obs[0, ACTIVE.stop:], obs[:, ACTIVE].ravel()))
+    return np.concatenate((obs[0, : ACTIVE.start], obs[0, ACTIVE.stop :], obs[:, ACTIVE].ravel()))
 
 
 class Checkpoints:

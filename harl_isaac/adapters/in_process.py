@@ -18,15 +18,18 @@ _running: List[str] = []  # simulations of this process; none can be taken out o
 def claim(name: str) -> None:
     """The process's one simulation will be this one. Raises ValueError where there is one already."""
     if _running:
-        raise ValueError("%s: this process has a simulation already (%s), and its simulator allows one; start a process of its "
-                         "own for each run (no -m, no second environment)" % (name, _running[0]))
+        raise ValueError(
+            f"{name}: this process has a simulation already ({_running[0]}), and its simulator allows one; start a process of its "
+            "own for each run (no -m, no second environment)"
+        )
     _running.append(name)
 
 
 @contextmanager
 def surroundings(folder: Optional[Path], words: Sequence[str]) -> Iterator[None]:
     """The working folder (None: as it is) and the command line behind the program's name, for as long as it lasts."""
-    before, argv = os.getcwd(), sys.argv
+    before = os.getcwd()
+    argv = sys.argv
     sys.argv = [*argv[:1], *words]
     os.chdir(before if folder is None else folder)
     try:

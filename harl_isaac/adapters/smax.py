@@ -28,7 +28,7 @@ class SmaxCfg:
     def make(self, num_envs: int, device: torch.device, sim: str) -> "Smax":
         """Raises ValueError, MissingSimulator."""
         if self.max_steps < 1:
-            raise ValueError("task.max_steps=%d must be at least 1" % self.max_steps)
+            raise ValueError(f"task.max_steps={self.max_steps} must be at least 1")
         check_choices("task", self, (("attack_mode", ATTACK_MODES),))
         return Smax(self, num_envs, device)
 
@@ -38,18 +38,33 @@ class Smax:
 
     def __init__(self, cfg: SmaxCfg, num_envs: int, device: torch.device):
         jax, smax = import_jax(cfg.name)
-        self._jax, self._place = jax, jax_device(jax, device)
-        battle = smax.HeuristicEnemySMAX(scenario=smax.map_name_to_scenario(cfg.name.rpartition("/")[2]),
-                                         max_steps=cfg.max_steps, attack_mode=cfg.attack_mode)
+        self._jax = jax
+        self._place = jax_device(jax, device)
+        battle = smax.HeuristicEnemySMAX(
+            scenario=smax.map_name_to_scenario(cfg.name.rpartition("/")[2]),
+            max_steps=cfg.max_steps,
+            attack_mode=cfg.attack_mode,
+        )
         agents = tuple(battle.agents)
         self.spec = EnvSpec(
-            num_envs=num_envs, agents=agents, obs_sizes=(battle.obs_size,) * len(agents),
-            actions=(Discrete(battle.num_ally_actions),) * len(agents), state_size=battle.state_size,
-            max_episode_steps=cfg.max_steps + 1, device=device, metrics=("success",), has_action_mask=True, has_alive=True)
+            num_envs=num_envs,
+            agents=agents,
+            obs_sizes=(battle.obs_size,) * len(agents),
+            actions=(Discrete(battle.num_ally_actions),) * len(agents),
+            state_size=battle.state_size,
+            max_episode_steps=cfg.max_steps + 1,
+            device=device,
+            metrics=("success",),
+            has_action_mask=True,
+            has_alive=True,
+        )
         rules = Rules(jax, battle, len(agents))
-        self._begin, self._advance = jax.jit(jax.vmap(rules.begin)), jax.jit(jax.vmap(rules.advance))
+        self._begin = jax.jit(jax.vmap(rules.begin))
+        self._advance = jax.jit(jax.vmap(rules.advance))
         self._seed_keys = jax.jit(lambda seed: jax.random.split(jax.random.PRNGKey(seed), num_envs))
-        self._keys, self._state = self._seed_keys(jax.device_put(0, self._place)), None  # type: Any, Any
+        # type: Any, Any
+        self._keys = self._seed_keys(jax.device_put(0, self._place))
+        self._state = None
 
     def reset(self, seed: Optional[int] = None) -> Step:
         if seed is not None:
@@ -63,8 +78,9 @@ class Smax:
     def step(self, actions: Tuple[Tensor, ...]) -> Step:
         joint = self._jax.numpy.from_dlpack(torch.cat(actions, 1).int())
         self._keys, self._state, now, after, outcome = self._advance(self._keys, self._state, joint)
-        return self._step(View(*map(torch.from_dlpack, now)), View(*map(torch.from_dlpack, after)),
-                          *map(torch.from_dlpack, outcome))
+        return self._step(
+            View(*map(torch.from_dlpack, now)), View(*map(torch.from_dlpack, after)), *map(torch.from_dlpack, outcome)
+        )
 
     def state_dict(self) -> Dict[str, Any]:
         leaves = self._jax.tree.leaves((self._keys.view("int32"), self._state))
@@ -81,9 +97,21 @@ class Smax:
     def close(self) -> None:
         """Nothing to release."""
 
-    def _step(self, now: "View", after: "View", reward: Tensor, terminated: Tensor, truncated: Tensor, won: Tensor) -> Step:
-        return Step(now.obs.unbind(1), now.state[:, None], reward, terminated, truncated, after.obs.unbind(1),
-                    after.state[:, None], {"success": won}, now.mask.unbind(1), now.alive)
+    def _step(
+        self, now: "View", after: "View", reward: Tensor, terminated: Tensor, truncated: Tensor, won: Tensor
+    ) -> Step:
+        return Step(
+            now.obs.unbind(1),
+            now.state[:, None],
+            reward,
+            terminated,
+            truncated,
+            after.obs.unbind(1),
+            after.state[:, None],
+            {"success": won},
+            now.mask.unbind(1),
+            now.alive,
+        )
 
 
 class View(NamedTuple):
@@ -99,7 +127,10 @@ class Rules:
     """One battle as pure functions of its state and random key, to be batched and compiled."""
 
     def __init__(self, jax, battle, allies: int):
-        self.jax, self.np, self.battle, self.allies = jax, jax.numpy, battle, allies
+        self.jax = jax
+        self.np = jax.numpy
+        self.battle = battle
+        self.allies = allies
 
     def begin(self, key):
         """-> next key, state, view of a new battle."""
@@ -115,20 +146,35 @@ class Rules:
         key, own = self.jax.random.split(key)
         seen, after, rewards, _, _ = self.battle.step_env(own, state, dict(zip(self.battle.agents, actions)))
         left = after.state.unit_alive
-        allies, enemies = left[:self.allies].any(), left[self.allies:].any()
+        allies = left[: self.allies].any()
+        enemies = left[self.allies :].any()
         terminated = ~(allies & enemies)
         truncated = after.state.done & ~terminated
         key, fresh, first = self.begin(key)
         successor = self._view(seen, after)
-        state, now = self.jax.tree.map(lambda new, old: self.np.where(terminated | truncated, new, old),
-                                       (fresh, first), (self._settled(after), successor))
+        state, now = self.jax.tree.map(
+            lambda new, old: self.np.where(terminated | truncated, new, old),
+            (fresh, first),
+            (self._settled(after), successor),
+        )
         won = (allies & ~enemies).astype("float32")
-        return key, state, now, successor, (rewards[self.battle.agents[0]][None].astype("float32"), terminated, truncated, won)
+        return (
+            key,
+            state,
+            now,
+            successor,
+            (rewards[self.battle.agents[0]][None].astype("float32"), terminated, truncated, won),
+        )
 
     def _view(self, seen, state):
-        masks, agents = self.battle.get_avail_actions(state), self.battle.agents
-        return View(self.np.stack([seen[name] for name in agents]), seen["world_state"],
-                    self.np.stack([masks[name] for name in agents]).astype(bool), state.state.unit_alive[:self.allies])
+        masks = self.battle.get_avail_actions(state)
+        agents = self.battle.agents
+        return View(
+            self.np.stack([seen[name] for name in agents]),
+            seen["world_state"],
+            self.np.stack([masks[name] for name in agents]).astype(bool),
+            state.state.unit_alive[: self.allies],
+        )
 
     def _settled(self, state):
         """With definite types, so that the state after a reset and after a step compile to one function."""
@@ -142,8 +188,10 @@ def import_jax(task: str) -> Tuple[Any, Any]:
         import jax
         from jaxmarl.environments import smax
     except ImportError as error:
-        raise MissingSimulator("task=%s needs jaxmarl (%s): pip install -e .[smax] here, or pip install jaxmarl "
-                               "(Python 3.11 or newer)" % (task, error)) from error
+        raise MissingSimulator(
+            f"task={task} needs jaxmarl ({error}): pip install -e .[smax] here, or pip install jaxmarl "
+            "(Python 3.11 or newer)"
+        ) from error
     return jax, smax
 
 
@@ -153,5 +201,7 @@ def jax_device(jax, device: torch.device) -> Any:
     try:
         places = jax.devices(kind)  # type: List[Any]
     except RuntimeError:
-        raise ValueError("device=%s: this JAX knows no GPU; pip install \"jax[cuda12]\", or use device=cpu" % device) from None
+        raise ValueError(
+            f'device={device}: this JAX knows no GPU; pip install "jax[cuda12]", or use device=cpu'
+        ) from None
     return places[device.index or 0]

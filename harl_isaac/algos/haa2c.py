@@ -28,7 +28,8 @@ def haa2c_loss(ratio: Tensor, advantage: Tensor) -> Tensor:
     return -ratio * advantage
 
 
-def update_agent(actor: Actor, optimiser: torch.optim.Optimizer, batch: AgentBatch, advantage: Tensor,
-                 cfg: Haa2cCfg) -> Dict[str, Tensor]:
+def update_agent(
+    actor: Actor, optimiser: torch.optim.Optimizer, batch: AgentBatch, advantage: Tensor, cfg: Haa2cCfg
+) -> Dict[str, Tensor]:
     """See `fit_policy`."""
     return fit_policy(actor, optimiser, batch, advantage, cfg, haa2c_loss)

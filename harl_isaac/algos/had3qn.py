@@ -22,7 +22,7 @@ from harl_isaac.networks.dueling import DuelingMLP, JointTable
 from harl_isaac.networks.heads import Greedy
 from harl_isaac.networks.off_policy_nets import PlainActors
 
-MOST = 2 ** 20  # joint actions: their places are exact in float32 up to 2^24
+MOST = 2**20  # joint actions: their places are exact in float32 up to 2^24
 
 
 @dataclass
@@ -40,12 +40,14 @@ class Had3qnCfg(OffPolicyCfg):
         """Raises ValueError for continuous actions, and where there are too many joint ones."""
         for agent, space in zip(spec.agents, spec.actions):
             if isinstance(space, Box):
-                raise ValueError("algo=%s needs choices (Discrete, MultiDiscrete); %s has %s" % (self.name, agent, space))
+                raise ValueError(f"algo={self.name} needs choices (Discrete, MultiDiscrete); {agent} has {space}")
         kinds = [Greedy(space, self.epsilon) for space in spec.actions]
         total = math.prod(kind.head_size for kind in kinds)
         if total > MOST:
-            raise ValueError("algo=%s has a value for each of %s joint actions, more than %d; use algo=hasac" % (
-                self.name, " x ".join(str(kind.head_size) for kind in kinds), MOST))
+            raise ValueError(
+                f"algo={self.name} has a value for each of {' x '.join(str(kind.head_size) for kind in kinds)} "
+                f"joint actions, more than {MOST}; use algo=hasac"
+            )
         return kinds
 
     def actors(self, spec: EnvSpec) -> PlainActors:
@@ -64,9 +66,12 @@ class DuelingLearner(OffPolicyLearner):
         self.followers.append((self.target_actors, self.actors))
 
     def new_critic(self, count: int) -> nn.Module:
-        spec, cfg = self.spec, self.cfg
+        spec = self.spec
+        cfg = self.cfg
         sizes = [kind.head_size for kind in self.actors.kinds]
-        return JointTable(spec.state_agents * spec.state_size, cfg.hidden, sizes, cfg.activation, cfg.layer_norm, spec.device)
+        return JointTable(
+            spec.state_agents * spec.state_size, cfg.hidden, sizes, cfg.activation, cfg.layer_norm, spec.device
+        )
 
     def joint(self, state: Tensor, actions: List[Tensor]) -> Tensor:
         """States with the joint action's place beside them, [B, S + 1]."""
@@ -78,8 +83,10 @@ class DuelingLearner(OffPolicyLearner):
 
     def next_value(self, batch: Batch) -> Tensor:
         """Of the choices of the agents' targets by the critic's, [B, 1]."""
-        actions = [kind.best(self.target_actors.agent(i)(batch.next_obs[i]), batch.next_mask[i])
-                   for i, kind in enumerate(self.actors.kinds)]
+        actions = [
+            kind.best(self.target_actors.agent(i)(batch.next_obs[i]), batch.next_mask[i])
+            for i, kind in enumerate(self.actors.kinds)
+        ]
         return self.target_critic(self.joint(batch.next_state, actions))[0]
 
     @torch.no_grad()
@@ -94,7 +101,8 @@ class DuelingLearner(OffPolicyLearner):
 
     def fit_actor(self, i: int, batch: Batch, actions: List[Tensor]) -> Dict[str, Tensor]:
         """A step of agent i towards the critic's values of its choices beside the others' `actions`."""
-        mask, values = batch.mask[i], self._of_agent(i, batch, actions)
+        mask = batch.mask[i]
+        values = self._of_agent(i, batch, actions)
         allowed = torch.ones_like(values) if mask is None else self.actors.kinds[i].allowed(mask).to(values.dtype)
 
         def rows_of(part):

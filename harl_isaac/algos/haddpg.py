@@ -24,7 +24,7 @@ class HaddpgCfg(OffPolicyCfg):
         """Raises ValueError for agents whose actions are choices."""
         for agent, space in zip(spec.agents, spec.actions):
             if not isinstance(space, Box):
-                raise ValueError("algo=%s needs continuous actions (Box); %s has %s" % (self.name, agent, space))
+                raise ValueError(f"algo={self.name} needs continuous actions (Box); {agent} has {space}")
         return [Deterministic(space, self.expl_noise) for space in spec.actions]
 
     def learner(self, spec: EnvSpec, seed: int) -> OffPolicyLearner:
@@ -60,7 +60,7 @@ class DeterministicLearner(OffPolicyLearner):
         def rows_of(part):
             own = torch.tanh(self.actors.agent(i)(batch.obs[i][part]))
             everybody = [own if j == i else action[part] for j, action in enumerate(actions)]
-            return -self.critic.first(self.joint(batch.state[part], everybody))[:, value:value + 1]
+            return -self.critic.first(self.joint(batch.state[part], everybody))[:, value : value + 1]
 
         means, norm = self.descend(i, batch, rows_of)
         return {"loss": means[0], "grad_norm": norm}

@@ -28,7 +28,8 @@ def happo_loss(ratio: Tensor, advantage: Tensor, clip: float) -> Tensor:
     return -torch.min(ratio * advantage, ratio.clamp(1.0 - clip, 1.0 + clip) * advantage)
 
 
-def update_agent(actor: Actor, optimiser: torch.optim.Optimizer, batch: AgentBatch, advantage: Tensor,
-                 cfg: HappoCfg) -> Dict[str, Tensor]:
+def update_agent(
+    actor: Actor, optimiser: torch.optim.Optimizer, batch: AgentBatch, advantage: Tensor, cfg: HappoCfg
+) -> Dict[str, Tensor]:
     """See `fit_policy`."""
     return fit_policy(actor, optimiser, batch, advantage, cfg, lambda ratio, own: happo_loss(ratio, own, cfg.clip))

@@ -36,8 +36,10 @@ class HasacCfg(OffPolicyCfg):
         check_ranges(self, (("alpha", 1e-8, INFINITY), ("alpha_lr", 0, INFINITY), ("choice_entropy", 0, 1)))
 
     def kinds(self, spec: EnvSpec) -> List:
-        return [SquashedNormal(space) if isinstance(space, Box) else Choices(space, self.choice_entropy)
-                for space in spec.actions]
+        return [
+            SquashedNormal(space) if isinstance(space, Box) else Choices(space, self.choice_entropy)
+            for space in spec.actions
+        ]
 
     def learner(self, spec: EnvSpec, seed: int) -> OffPolicyLearner:
         return SoftLearner(spec, self, seed, critics=2)
@@ -49,12 +51,15 @@ class SoftLearner(OffPolicyLearner):
     def __init__(self, spec: EnvSpec, cfg: HasacCfg, seed: int = 0, critics: int = 2):
         super().__init__(spec, cfg, seed, critics)
         self.log_alpha = torch.full((spec.num_agents,), math.log(cfg.alpha), device=spec.device)
-        self.alpha_optimisers = [adam([nn.Parameter(self.log_alpha[i:i + 1])], cfg.alpha_lr, ADAM_EPS)
-                                 for i in range(spec.num_agents)]
+        self.alpha_optimisers = [
+            adam([nn.Parameter(self.log_alpha[i : i + 1])], cfg.alpha_lr, ADAM_EPS) for i in range(spec.num_agents)
+        ]
 
     def next_value(self, batch: Batch) -> Tensor:
         """The lower estimate at the successors plus the entropies there, [B, R]."""
-        actions, bonus, alpha = [], 0.0, self.log_alpha.exp()
+        actions = []
+        bonus = 0.0
+        alpha = self.log_alpha.exp()
         for i, kind in enumerate(self.actors.kinds):
             head = self.actors.agent(i)(batch.next_obs[i])
             action, log_prob = kind.draw(head, kind.noise(head), batch.next_mask[i])
@@ -65,14 +70,18 @@ class SoftLearner(OffPolicyLearner):
     @torch.no_grad()
     def action(self, i: int, batch: Batch) -> Tensor:
         """A sample of what agent i would do now, encoded [B, F_i]."""
-        kind, head = self.actors.kinds[i], self.actors.agent(i)(batch.obs[i])
+        kind = self.actors.kinds[i]
+        head = self.actors.agent(i)(batch.obs[i])
         return kind.draw(head, kind.noise(head), batch.mask[i])[0]
 
     def fit_actor(self, i: int, batch: Batch, actions: List[Tensor]) -> Dict[str, Tensor]:
         """A step of agent i against the others' `actions`, then one of its temperature."""
-        kind, alpha, value = self.actors.kinds[i], self.log_alpha[i].exp(), i % self.spec.reward_agents
+        kind = self.actors.kinds[i]
+        alpha = self.log_alpha[i].exp()
+        value = i % self.spec.reward_agents
         blank = batch.state.new_empty(len(batch.state), kind.head_size)
-        noise, mask = kind.noise(blank), batch.mask[i]
+        noise = kind.noise(blank)
+        mask = batch.mask[i]
         target = kind.target_entropy(blank, mask)
 
         def rows_of(part):

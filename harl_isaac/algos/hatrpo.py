@@ -36,25 +36,40 @@ class HatrpoCfg(OnPolicyCfg):
 
     def check(self, spec: EnvSpec) -> None:
         super().check(spec)
-        check_ranges(self, (("kl_threshold", 0, INFINITY), ("line_search_steps", 1, INFINITY), ("backtrack_coeff", 0, 1),
-                            ("accept_ratio", 0, 1), ("cg_iterations", 1, INFINITY), ("damping", 0, INFINITY)))
+        check_ranges(
+            self,
+            (
+                ("kl_threshold", 0, INFINITY),
+                ("line_search_steps", 1, INFINITY),
+                ("backtrack_coeff", 0, 1),
+                ("accept_ratio", 0, 1),
+                ("cg_iterations", 1, INFINITY),
+                ("damping", 0, INFINITY),
+            ),
+        )
 
     def learner(self, spec: EnvSpec, seed: int) -> OnPolicyLearner:
         return OnPolicyLearner(spec, self, update_agent, seed)
 
 
-def update_agent(actor: Actor, optimiser: torch.optim.Optimizer, batch: AgentBatch, advantage: Tensor,
-                 cfg: HatrpoCfg) -> Dict[str, Tensor]:
+def update_agent(
+    actor: Actor, optimiser: torch.optim.Optimizer, batch: AgentBatch, advantage: Tensor, cfg: HatrpoCfg
+) -> Dict[str, Tensor]:
     """One step of one agent, if the line search finds a good one; advantage [B] is factor x normalised advantage.
 
     Needs no optimiser. Rows where the agent was dead count neither in the surrogate nor in the KL; the reference
     implementation counts them in the KL. All metrics are those of the policy that is kept.
     """
-    rows, parameters = batch.obs.shape[0], list(actor.parameters())
+    rows = batch.obs.shape[0]
+    parameters = list(actor.parameters())
     weight = batch.alive / batch.alive.sum().clamp(min=1.0)
     parts = chunks(slice(0, rows), rows, batch.obs.device, batch.alive[0].numel())
-    shares = sum(over_threads(lambda own: [Share(actor, batch.rows(part), weight[part], advantage[part])
-                                           for part in own], parts), [])
+    shares = sum(
+        over_threads(
+            lambda own: [Share(actor, batch.rows(part), weight[part], advantage[part]) for part in own], parts
+        ),
+        [],
+    )
     gradient, surrogate, start = summed(Share.gradient, shares)
 
     def damped_fisher(vector: Tensor) -> Tensor:
@@ -65,9 +80,16 @@ def update_agent(actor: Actor, optimiser: torch.optim.Optimizer, batch: AgentBat
     expected = gradient @ step
     fraction, kept = _search(parameters, step, shares, start, expected, cfg)
     improvement, kl, entropy = kept
-    return {"loss": -(surrogate + improvement), "entropy": entropy, "grad_norm": gradient.norm(), "exact_kl": kl,
-            "improvement": improvement, "expected_improvement": fraction * expected, "step_fraction": fraction,
-            "accepted": (fraction > 0.0).to(kl.dtype)}
+    return {
+        "loss": -(surrogate + improvement),
+        "entropy": entropy,
+        "grad_norm": gradient.norm(),
+        "exact_kl": kl,
+        "improvement": improvement,
+        "expected_improvement": fraction * expected,
+        "step_fraction": fraction,
+        "accepted": (fraction > 0.0).to(kl.dtype),
+    }
 
 
 class Share:
@@ -77,7 +99,10 @@ class Share:
     """
 
     def __init__(self, actor: Actor, batch: AgentBatch, weight: Tensor, advantage: Tensor):
-        self.actor, self.batch, self.weight, self.weighted = actor, batch, weight, weight * advantage
+        self.actor = actor
+        self.batch = batch
+        self.weight = weight
+        self.weighted = weight * advantage
         self.parameters = list(actor.parameters())
         outputs = self._outputs()
         self.ratio, self.entropy = self._judge(outputs[0])
@@ -86,7 +111,8 @@ class Share:
 
     def gradient(self) -> List[Tensor]:
         """The surrogate's gradient [P], the surrogate [], and the report [3] of a trial that moves nothing."""
-        surrogate, nothing = (self.weighted * self.ratio).sum(), torch.zeros_like(self.entropy)
+        surrogate = (self.weighted * self.ratio).sum()
+        nothing = torch.zeros_like(self.entropy)
         found = flatten(torch.autograd.grad(surrogate, self.parameters, retain_graph=True))
         return [found, surrogate.detach(), torch.stack((nothing, nothing, self.entropy)).detach()]
 
@@ -100,7 +126,8 @@ class Share:
 
     def _outputs(self) -> List[Tensor]:
         """What the distribution is made of: the head [B, H] and for a Box the learnt scale [W]."""
-        head, log_std = self.actor.head(self.batch.obs, self.batch.memory), self.actor.log_std
+        head = self.actor.head(self.batch.obs, self.batch.memory)
+        log_std = self.actor.log_std
         return [head] if log_std is None else [head, log_std]
 
     def _judge(self, head: Tensor) -> Tuple[Tensor, Tensor]:
@@ -115,8 +142,9 @@ class Share:
 
 
 @torch.no_grad()
-def _search(parameters: List[Tensor], step: Tensor, shares: List[Share], start: Tensor, expected: Tensor,
-            cfg: HatrpoCfg) -> Tuple[Tensor, Tensor]:
+def _search(
+    parameters: List[Tensor], step: Tensor, shares: List[Share], start: Tensor, expected: Tensor, cfg: HatrpoCfg
+) -> Tuple[Tensor, Tensor]:
     """The line search, in the parameters' own memory; leaves them at the accepted fraction or bitwise where they were."""
     old = [parameter.clone() for parameter in parameters]
     steps = unflatten(step, parameters)
@@ -126,7 +154,7 @@ def _search(parameters: List[Tensor], step: Tensor, shares: List[Share], start: 
             parameter.copy_(before + fraction * change)
         return summed(Share.trial, shares)[0]
 
-    fractions = [cfg.backtrack_coeff ** j for j in range(cfg.line_search_steps)]
+    fractions = [cfg.backtrack_coeff**j for j in range(cfg.line_search_steps)]
     fraction, kept = line_search(trial, start, expected, cfg.kl_threshold, cfg.accept_ratio, fractions)
     for parameter, before, change in zip(parameters, old, steps):
         parameter.copy_(torch.where(fraction > 0.0, before + fraction * change, before))

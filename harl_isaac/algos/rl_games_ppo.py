@@ -26,7 +26,9 @@ class RlGamesPpoCfg:
     hidden: List[int] = field(default_factory=lambda: [512, 512, 256, 128])
     activation: str = "elu"  # relu, tanh, elu, selu
     lr: float = 5e-4
-    lr_schedule: str = "adaptive"  # adaptive (keeps the KL near kl_threshold), linear (to zero at total_steps), constant
+    lr_schedule: str = (
+        "adaptive"  # adaptive (keeps the KL near kl_threshold), linear (to zero at total_steps), constant
+    )
     kl_threshold: float = 0.016
     epochs: int = 5
     minibatches: int = 1
@@ -43,15 +45,28 @@ class RlGamesPpoCfg:
 
     def check(self, spec: EnvSpec) -> None:
         """Refuse what cannot run. Raises ValueError with both numbers."""
-        check_ranges(self, (("rollout_length", 1, INFINITY), ("lr", 0, INFINITY), ("kl_threshold", 0, INFINITY),
-                            ("epochs", 1, INFINITY), ("minibatches", 1, INFINITY), ("gamma", 0, 1), ("gae_lambda", 0, 1),
-                            ("clip", 0, INFINITY), ("max_grad_norm", 0, INFINITY)))
+        check_ranges(
+            self,
+            (
+                ("rollout_length", 1, INFINITY),
+                ("lr", 0, INFINITY),
+                ("kl_threshold", 0, INFINITY),
+                ("epochs", 1, INFINITY),
+                ("minibatches", 1, INFINITY),
+                ("gamma", 0, 1),
+                ("gae_lambda", 0, 1),
+                ("clip", 0, INFINITY),
+                ("max_grad_norm", 0, INFINITY),
+            ),
+        )
         check_choices("algo", self, (("activation", ACTIVATIONS), ("lr_schedule", SCHEDULES)))
         check_hidden(self)
         check_divides(self, spec, "minibatches", self.rollout_length * spec.num_envs, "batch")
         if self.policy == "shared" and self.central_value and spec.reward_agents > 1:
-            raise ValueError("algo.policy=shared with algo.central_value=true: rl_games fits the central value to the first "
-                             "agent's return, and here each agent has its own reward; add algo.central_value=false")
+            raise ValueError(
+                "algo.policy=shared with algo.central_value=true: rl_games fits the central value to the first "
+                "agent's return, and here each agent has its own reward; add algo.central_value=false"
+            )
 
     def actors(self, spec: EnvSpec):
         """A new policy for an environment."""

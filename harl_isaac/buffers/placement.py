@@ -13,7 +13,9 @@ def replay_place(needed: int, transitions: int, device: torch.device, place: str
     Raises ValueError with the numbers where they do not fit.
     """
     host = torch.device("cpu")
-    if place == "host" or (place == "auto" and device != host and needed > free_bytes(device) and needed <= free_bytes(host)):
+    if place == "host" or (
+        place == "auto" and device != host and needed > free_bytes(device) and needed <= free_bytes(host)
+    ):
         device = host
     refuse_if_too_large(needed, transitions, device)
     return device
@@ -23,9 +25,11 @@ def refuse_if_too_large(needed: int, transitions: int, device: torch.device) -> 
     """Raises ValueError with the numbers where a replay does not fit the device's free memory."""
     free = free_bytes(device)
     if needed > free:
-        raise ValueError("a replay of %d transitions needs %.2f GiB and %s has %.2f GiB free; algo.buffer_size=%d would fit "
-                         "(algo.replay_dtype=float16 halves what is seen)" % (
-                             transitions, needed / 2 ** 30, device, free / 2 ** 30, 0.8 * free * transitions / needed))
+        raise ValueError(
+            f"a replay of {transitions} transitions needs {needed / 2**30:.2f} GiB and {device} has {free / 2**30:.2f} "
+            f"GiB free; algo.buffer_size={int(0.8 * free * transitions / needed)} would fit "
+            "(algo.replay_dtype=float16 halves what is seen)"
+        )
 
 
 def free_bytes(device: torch.device) -> int:

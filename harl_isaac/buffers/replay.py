@@ -16,7 +16,9 @@ from harl_isaac.buffers.placement import replay_place
 from harl_isaac.env import EnvSpec, MultiAgentEnv, Step, action_width, mask_width
 from harl_isaac.runtime import one_thread
 
-GOES_ON, TERMINATED = 0, -1  # outcomes of a step; a truncated one's is the number of the truncation, from 1 on
+# outcomes of a step; a truncated one's is the number of the truncation, from 1 on
+GOES_ON = 0
+TERMINATED = -1
 DTYPES = {"float32": None, "float16": torch.float16}  # of observations and states; None: torch's default
 KEPT = ("seen", "action", "reward", "outcome", "mask", "alive")
 INTEGER = {torch.float32: torch.int32, torch.float64: torch.int64}  # as wide
@@ -51,29 +53,43 @@ class Replay:
 
     def __init__(self, spec: EnvSpec, capacity: int, dtype: str = "float32", place: str = "auto"):
         if capacity < spec.num_envs:
-            raise ValueError("algo.buffer_size=%d holds not one step of num_envs=%d; give more" % (capacity, spec.num_envs))
-        self.spec, self.envs, self.capacity = spec, spec.num_envs, capacity // spec.num_envs  # in steps
+            raise ValueError(f"algo.buffer_size={capacity} holds not one step of num_envs={spec.num_envs}; give more")
+        # in steps
+        self.spec = spec
+        self.envs = spec.num_envs
+        self.capacity = capacity // spec.num_envs
         self.rows = self.capacity + 1  # one more for what is seen now: the successors of the newest transitions
         self.ring = self.rows * self.envs
         self.room = self.envs * min(self.capacity, 2 * (self.capacity // spec.max_episode_steps) + 2)
-        self.obs_sizes, self.widths = list(spec.obs_sizes), [action_width(space) for space in spec.actions]
+        self.obs_sizes = list(spec.obs_sizes)
+        self.widths = [action_width(space) for space in spec.actions]
         self.choices = [mask_width(space) for space in spec.actions]
         shapes = self._shapes(DTYPES[dtype] or torch.get_default_dtype())
-        self.bytes = sum(rows * width * torch.empty(0, dtype=kind).element_size() for rows, width, kind in shapes.values())
+        self.bytes = sum(
+            rows * width * torch.empty(0, dtype=kind).element_size() for rows, width, kind in shapes.values()
+        )
         self.device = replay_place(self.bytes, self.capacity * self.envs, spec.device, place)
         for name, (rows, width, kind) in shapes.items():
             setattr(self, name, torch.zeros(rows, width, dtype=kind, device=self.device))
-        self.mask[self.ring:] = True
+        self.mask[self.ring :] = True
         self.count = torch.zeros((), dtype=torch.long, device=self.device)  # truncations so far
-        self.cursor, self.filled = 0, 0  # the row of what is seen now; steps stored
+        # the row of what is seen now; steps stored
+        self.cursor = 0
+        self.filled = 0
 
     def _shapes(self, dtype: torch.dtype) -> Dict[str, Any]:
-        spec, wide = self.spec, self.ring + self.room + 1  # the last row takes what need not be kept
+        # the last row takes what need not be kept
+        spec = self.spec
+        wide = self.ring + self.room + 1
         seen = sum(self.obs_sizes) + spec.state_agents * spec.state_size
         masks = sum(self.choices) if spec.has_action_mask else 0
         agents = spec.num_agents if spec.has_alive else 0
-        return {"seen": (wide, seen, dtype), "taken": (self.ring, self.joint + spec.reward_agents + 1, torch.get_default_dtype()),
-                "mask": (wide, masks, torch.bool), "alive": (wide, agents, torch.bool)}
+        return {
+            "seen": (wide, seen, dtype),
+            "taken": (self.ring, self.joint + spec.reward_agents + 1, torch.get_default_dtype()),
+            "mask": (wide, masks, torch.bool),
+            "alive": (wide, agents, torch.bool),
+        }
 
     @property
     def joint(self) -> int:
@@ -83,12 +99,12 @@ class Replay:
     @property
     def action(self) -> Tensor:
         """[rows, all agents' widths] of `taken`."""
-        return self.taken[:, :self.joint]
+        return self.taken[:, : self.joint]
 
     @property
     def reward(self) -> Tensor:
         """[rows, R] of `taken`."""
-        return self.taken[:, self.joint:-1]
+        return self.taken[:, self.joint : -1]
 
     @property
     def outcome(self) -> Tensor:
@@ -107,12 +123,14 @@ class Replay:
         """The policies' padded actions [E, A, W] at what was seen last, and what they led to."""
         self._now("action").copy_(torch.cat([action[:, i, :width] for i, width in enumerate(self.widths)], 1))
         self._now("reward").copy_(step.reward)
-        terminated, truncated = step.terminated.to(self.device), step.truncated.to(self.device)
+        terminated = step.terminated.to(self.device)
+        truncated = step.truncated.to(self.device)
         number = self.count + truncated.cumsum(0)
         self._now("outcome")[:, 0] = terminated * TERMINATED + truncated * number
         self._succeed(truncated, number, self._now("alive"), torch.cat((*step.next_obs, step.next_state.flatten(1)), 1))
         self.count += truncated.sum()
-        self.cursor, self.filled = (self.cursor + 1) % self.rows, min(self.filled + 1, self.capacity)
+        self.cursor = (self.cursor + 1) % self.rows
+        self.filled = min(self.filled + 1, self.capacity)
         self.see(step)
 
     def cut(self) -> None:
@@ -132,7 +150,8 @@ class Replay:
 
     def window(self, age: Tensor, env: Tensor, n_step: int, gamma: float) -> Batch:
         """The transitions that begin `age` [B] steps before the newest (0) of the environments `env` [B]."""
-        offset, begin = torch.arange(n_step, device=age.device), env[:, None] * self.rows
+        offset = torch.arange(n_step, device=age.device)
+        begin = env[:, None] * self.rows
         steps = begin + ((self.cursor - 1 - age)[:, None] + offset) % self.rows  # [B, n]
         taken = self.taken.index_select(0, steps.flatten()).view(*steps.shape, -1)
         outcome = taken[..., -1].view(INTEGER[taken.dtype])
@@ -140,20 +159,36 @@ class Replay:
         goes = torch.cat((torch.ones_like(stops[:, :1]), ~stops[:, :-1]), 1).cumprod(1)  # 1 for the steps taken
         length = goes.sum(1, keepdim=True)
         weight = goes * torch.pow(gamma, offset.to(taken.dtype))
-        reward = (taken[..., self.joint:-1] * weight[..., None]).sum(1)
-        end, last = outcome.gather(1, length - 1), steps.gather(1, length - 1)
+        reward = (taken[..., self.joint : -1] * weight[..., None]).sum(1)
+        end = outcome.gather(1, length - 1)
+        last = steps.gather(1, length - 1)
         behind = begin + (last + 1 - begin) % self.rows
         after = torch.where(end > 0, self._place(end.long()), behind)[:, 0]
         discount = torch.pow(gamma, length.to(taken.dtype)) * (end != TERMINATED)
         known = ((end <= 0) | (self.count - end < self.room)).to(taken.dtype)
-        return self._batch(taken[:, 0, :self.joint], reward, discount, known, steps[:, 0], after)
+        return self._batch(taken[:, 0, : self.joint], reward, discount, known, steps[:, 0], after)
 
-    def _batch(self, action: Tensor, reward: Tensor, discount: Tensor, known: Tensor, first: Tensor, after: Tensor) -> Batch:
+    def _batch(
+        self, action: Tensor, reward: Tensor, discount: Tensor, known: Tensor, first: Tensor, after: Tensor
+    ) -> Batch:
         """A Batch on the environments' device, of transitions that begin at the rows `first` [B] and lead to `after`."""
         here = self._here
-        (*obs, state), (*next_obs, next_state) = self._seen(first), self._seen(after)
-        return Batch(obs, state, list(here(action).split(self.widths, 1)), here(reward), here(discount), next_obs, next_state,
-                     here(known), self._alive(first), self._alive(after), self._masks(first), self._masks(after))
+        (*obs, state) = self._seen(first)
+        (*next_obs, next_state) = self._seen(after)
+        return Batch(
+            obs,
+            state,
+            list(here(action).split(self.widths, 1)),
+            here(reward),
+            here(discount),
+            next_obs,
+            next_state,
+            here(known),
+            self._alive(first),
+            self._alive(after),
+            self._masks(first),
+            self._masks(after),
+        )
 
     def _here(self, value: Tensor) -> Tensor:
         """On the environments' device."""
@@ -165,22 +200,23 @@ class Replay:
         """What is stored, without the rows not yet written."""
         used = self.rows if self.filled == self.capacity else self.cursor + 1
         state = {name: self._by_env(name)[:, :used].clone() for name in KEPT}
-        behind = {name: getattr(self, name)[self.ring:].clone() for name in ("seen", "mask", "alive")}
+        behind = {name: getattr(self, name)[self.ring :].clone() for name in ("seen", "mask", "alive")}
         return {**state, "behind": behind, "count": self.count.clone(), "cursor": self.cursor, "filled": self.filled}
 
     def load_state_dict(self, state: Dict[str, Any]) -> None:
         """Of a replay of the same sizes."""
         for name in KEPT:
-            self._by_env(name)[:, :state[name].shape[1]] = state[name].to(self.device)
+            self._by_env(name)[:, : state[name].shape[1]] = state[name].to(self.device)
         for name, value in state["behind"].items():
-            getattr(self, name)[self.ring:] = value.to(self.device)
+            getattr(self, name)[self.ring :] = value.to(self.device)
         self.count.copy_(state["count"])
-        self.cursor, self.filled = state["cursor"], state["filled"]
+        self.cursor = state["cursor"]
+        self.filled = state["filled"]
 
     def _by_env(self, name: str) -> Tensor:
         """[E, rows, .]"""
         tensor = getattr(self, name)
-        return tensor[:self.ring].view(self.envs, self.rows, tensor.shape[1])
+        return tensor[: self.ring].view(self.envs, self.rows, tensor.shape[1])
 
     def _now(self, name: str) -> Tensor:
         """[E, .] at the cursor."""
@@ -204,7 +240,9 @@ class Replay:
 
     def _alive(self, rows: Tensor) -> Tensor:
         if not self.spec.has_alive:
-            return torch.ones(1, 1, dtype=self.taken.dtype, device=self.spec.device).expand(len(rows), self.spec.num_agents)
+            return torch.ones(1, 1, dtype=self.taken.dtype, device=self.spec.device).expand(
+                len(rows), self.spec.num_agents
+            )
         return self._here(self.alive.index_select(0, rows)).to(self.taken.dtype)
 
     def _masks(self, rows: Tensor) -> List[Optional[Tensor]]:
@@ -215,8 +253,9 @@ class Replay:
 
 
 @torch.no_grad()
-def explore(env: MultiAgentEnv, act: Callable[[Step], Tensor], replay: Replay, step: Step, length: int,
-            observer=None) -> Step:
+def explore(
+    env: MultiAgentEnv, act: Callable[[Step], Tensor], replay: Replay, step: Step, length: int, observer=None
+) -> Step:
     """Store `length` steps from `step` on, with the padded actions [E, A, W] that `act` chooses; returns the last Step.
 
     `observer` is shown every new Step: the episode statistics.

@@ -48,22 +48,36 @@ class Rollout:
     `actors` says what is kept for its networks: agents' places, recurrent states, log-probabilities of each dimension.
     """
 
-    def __init__(self, spec: EnvSpec, length: int, actors: Optional[StackedActors] = None, chunk_length: int = 1,
-                 with_next_obs: bool = False):
+    def __init__(
+        self,
+        spec: EnvSpec,
+        length: int,
+        actors: Optional[StackedActors] = None,
+        chunk_length: int = 1,
+        with_next_obs: bool = False,
+    ):
         def zeros(*shape, dtype=torch.float32):
             return torch.zeros((length, spec.num_envs) + shape, dtype=dtype, device=spec.device)
 
-        agents, bool_ = spec.num_agents, torch.bool
-        self.spec, self.length, self.chunk_length = spec, length, chunk_length
+        agents = spec.num_agents
+        bool_ = torch.bool
+        self.spec = spec
+        self.length = length
+        self.chunk_length = chunk_length
         self.obs_sizes = spec.obs_sizes if actors is None else actors.spec.obs_sizes
         self.per_dimension = actors is not None and actors.per_dimension
-        widest_obs, widest_action = max(spec.obs_sizes), max(action_width(space) for space in spec.actions)
-        self.obs = zeros(agents, widest_obs) if actors is None else actors.blank_obs(length, spec.num_envs)  # [T, E, A, O]
+        widest_obs = max(spec.obs_sizes)
+        widest_action = max(action_width(space) for space in spec.actions)
+        self.obs = (
+            zeros(agents, widest_obs) if actors is None else actors.blank_obs(length, spec.num_envs)
+        )  # [T, E, A, O]
         self.next_obs = zeros(agents, widest_obs) if with_next_obs else None  # [T, E, A, O] true successors
         self.state = zeros(spec.state_agents, spec.state_size)  # [T, E, K, S]
         self.next_state = zeros(spec.state_agents, spec.state_size)  # [T, E, K, S] true successors
         self.action = zeros(agents, widest_action)  # [T, E, A, W]
-        self.log_prob = zeros(*(agents, widest_action) if self.per_dimension else (agents,))  # [T, E, A] or [T, E, A, W]
+        self.log_prob = zeros(
+            *(agents, widest_action) if self.per_dimension else (agents,)
+        )  # [T, E, A] or [T, E, A, W]
         self.reward = zeros(spec.reward_agents)  # [T, E, R]
         self.terminated = zeros(1, dtype=bool_)  # [T, E, 1]
         self.truncated = zeros(1, dtype=bool_)  # [T, E, 1]
@@ -78,12 +92,21 @@ class Rollout:
     def agent(self, i: int) -> AgentBatch:
         """Agent i's true-width part."""
         space = self.spec.actions[i]
-        width, choices = action_width(space), mask_width(space)
+        width = action_width(space)
+        choices = mask_width(space)
         mask = self.arranged(self.mask[:, :, i, :choices]) if self.mask is not None and choices else None
         log_prob = self.log_prob[:, :, i, :width] if self.per_dimension else self.log_prob[:, :, i]
-        memory = Memory(self.start_hidden[:, :, i].flatten(0, 1), self.arranged(self.begin())) if self.recurrent else None
-        return AgentBatch(self.arranged(self.obs[:, :, i, :self.obs_sizes[i]]), self.arranged(self.action[:, :, i, :width]),
-                          self.arranged(log_prob), self.arranged(self.alive[:, :, i]), mask, memory)
+        memory = (
+            Memory(self.start_hidden[:, :, i].flatten(0, 1), self.arranged(self.begin())) if self.recurrent else None
+        )
+        return AgentBatch(
+            self.arranged(self.obs[:, :, i, : self.obs_sizes[i]]),
+            self.arranged(self.action[:, :, i, :width]),
+            self.arranged(log_prob),
+            self.arranged(self.alive[:, :, i]),
+            mask,
+            memory,
+        )
 
     def arranged(self, value: Tensor) -> Tensor:
         """[T, E, ...] as the rows [B, ...] or, for a recurrent policy, the sequences [N, L, ...] of a batch."""
@@ -126,7 +149,9 @@ def collect(env: MultiAgentEnv, actors: StackedActors, rollout: Rollout, step: S
 
     `observer` is shown every new Step: the episode statistics.
     """
-    hidden, layers, spec = rollout.hidden if rollout.recurrent else None, actors.folded(), env.spec
+    hidden = rollout.hidden if rollout.recurrent else None
+    layers = actors.folded()
+    spec = env.spec
     with one_thread(spec.device, spec.num_envs * spec.num_agents <= FEW_ROWS):
         for t in range(rollout.length):
             rollout.write_before(t, step)
@@ -139,5 +164,3 @@ def collect(env: MultiAgentEnv, actors: StackedActors, rollout: Rollout, step: S
             if observer is not None:
                 observer(step)
     return step
-
-

@@ -6,9 +6,8 @@ device=auto, sim=auto, json (a file for the results).
 """
 
 import json
-import sys
 
-from harl_isaac.cli.script import read_arguments, run_script
+from harl_isaac.cli.script import read_arguments
 from harl_isaac.training.evaluation import evaluate
 from harl_isaac.training.load_policy import load_policy
 
@@ -17,13 +16,15 @@ DEFAULTS = {"run": None, "episodes": 320, "num_envs": 64, "seed": 0, "device": "
 
 def main() -> None:
     args = read_arguments(__doc__, DEFAULTS)
-    env, actors, checkpoint = load_policy(args["run"], min(args["num_envs"], args["episodes"]), args["device"], args["sim"])
+    env, actors, checkpoint = load_policy(
+        args["run"], min(args["num_envs"], args["episodes"]), args["device"], args["sim"]
+    )
     result = evaluate(env, actors, args["episodes"], args["seed"])
     intervals = result.intervals()
     count = len(result.values["return"])
-    print("%s: %d episodes, deterministic policy, 95 %% intervals" % (checkpoint, count))
+    print(f"{checkpoint}: {count} episodes, deterministic policy, 95 % intervals")
     for name, (mean, low, high) in intervals.items():
-        print("  %-10s %8.3f  [%.3f, %.3f]" % (name, mean, low, high))
+        print(f"  {name:<10} {mean:8.3f}  [{low:.3f}, {high:.3f}]")
     if args["json"]:
         with open(args["json"], "w") as file:
             json.dump({"episodes": count, "checkpoint": str(checkpoint), "intervals": intervals}, file, indent=2)

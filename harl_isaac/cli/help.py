@@ -40,9 +40,9 @@ def help_text() -> str:
         cfg = compose("config", ["task=ShadowHandOver", "algo=happo"])
     parts = [USAGE]
     for group, title in GROUPS.items():
-        parts.append("%s (%s=...)\n%s" % (title, group, "\n".join(by_folder(registry(group)))))
-    defaults = ["%s=%s" % (key, OmegaConf.select(cfg, key)) for key in KEYS]
-    lines = ["  %-26s %s" % (word.replace("=None", "=null"), said) for word, said in zip(defaults, KEYS.values())]
+        parts.append("{} ({}=...)\n{}".format(title, group, "\n".join(by_folder(registry(group)))))
+    defaults = [f"{key}={OmegaConf.select(cfg, key)}" for key in KEYS]
+    lines = [f"  {word.replace('=None', '=null'):<26} {said}" for word, said in zip(defaults, KEYS.values())]
     parts.append("\n".join(["Keys and defaults (task=ShadowHandOver algo=happo)", *(line.rstrip() for line in lines)]))
     return "\n\n".join(parts)
 
@@ -53,6 +53,15 @@ def by_folder(names: List[str]) -> List[str]:
     for name in names:
         folder, slash, leaf = name.rpartition("/")
         folders.setdefault(folder + slash, []).append(leaf)
-    return [line for folder, leaves in sorted(folders.items())
-            for line in textwrap.wrap((folder + ": " if folder else "") + ", ".join(leaves), 110, initial_indent="  ",
-                                      subsequent_indent="      ", break_on_hyphens=False, break_long_words=False)]
+    return [
+        line
+        for folder, leaves in sorted(folders.items())
+        for line in textwrap.wrap(
+            (folder + ": " if folder else "") + ", ".join(leaves),
+            110,
+            initial_indent="  ",
+            subsequent_indent="      ",
+            break_on_hyphens=False,
+            break_long_words=False,
+        )
+    ]

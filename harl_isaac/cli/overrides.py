@@ -20,14 +20,32 @@ from harl_isaac.config import to_run
 from harl_isaac.tasks import TASKS
 
 CONFIG = "harl_isaac.cfg"
-FREE = ("task.kwargs.", "task.options.")  # whatever a simulator takes: hydra adds keys that it does not know only after a ++
-VALUED_FLAGS = ("-c", "--cfg", "-p", "--package", "-i", "--info", "-cp", "--config-path", "-cn", "--config-name", "-cd",
-                "--config-dir", "--experimental-rerun")
+FREE = (
+    "task.kwargs.",
+    "task.options.",
+)  # whatever a simulator takes: hydra adds keys that it does not know only after a ++
+VALUED_FLAGS = (
+    "-c",
+    "--cfg",
+    "-p",
+    "--package",
+    "-i",
+    "--info",
+    "-cp",
+    "--config-path",
+    "-cn",
+    "--config-name",
+    "-cd",
+    "--config-dir",
+    "--experimental-rerun",
+)
 
 
 def overrides_in(words: List[str]) -> List[str]:
     """The command line without hydra's own options and their values."""
-    return [word for before, word in zip([""] + words, words) if not word.startswith("-") and before not in VALUED_FLAGS]
+    return [
+        word for before, word in zip([""] + words, words) if not word.startswith("-") and before not in VALUED_FLAGS
+    ]
 
 
 def with_free_keys(words: List[str]) -> List[str]:
@@ -56,9 +74,10 @@ def first_point(override, several: bool) -> str:
         return override.input_line
     if not several:
         key, _, value = override.input_line.partition("=")
-        raise ValueError("%s has several values: add -m for a run with each, or quote it if it is one value: \"%s='%s'\"" % (
-            override.input_line, key, value))
-    return "%s=%s" % (override.input_line.partition("=")[0], next(iter(override.sweep_string_iterator())))
+        raise ValueError(
+            f"{override.input_line} has several values: add -m for a run with each, or quote it if it is one value: \"{key}='{value}'\""
+        )
+    return "{}={}".format(override.input_line.partition("=")[0], next(iter(override.sweep_string_iterator())))
 
 
 def explain(error: Exception, words: List[str]) -> str:
@@ -79,30 +98,32 @@ def explain(error: Exception, words: List[str]) -> str:
         return "give a task, such as task=ShadowHandOver; possible: " + listed(registry("task"))
     lines = [part.strip() for part in causes[-1].split("\n") if part.strip() and "https:" not in part]
     if "override" in lines[0] or "alternative" in lines[0]:
-        return "cannot read %s (%s); give key=value" % (" ".join(words), "; ".join(lines))
+        return "cannot read {} ({}); give key=value".format(" ".join(words), "; ".join(lines))
     where = re.search(r"full_key: (\S+)", text)
     return (where[1] + ": " if where else "") + lines[0]
 
 
 def unknown(kind: str, given: str, possible: List[str]) -> str:
     """task Shadowhandover is unknown; did you mean ShadowHandOver? possible: ..."""
-    alike = len(commonprefix([given, *possible]).rpartition(".")[0])  # algo. of them all says nothing about their likeness
+    alike = len(
+        commonprefix([given, *possible]).rpartition(".")[0]
+    )  # algo. of them all says nothing about their likeness
     folded = {name[alike:].lower(): name for name in possible}
     near = [folded[name] for name in difflib.get_close_matches(given[alike:].lower(), list(folded), 1)]
-    hint = "; did you mean %s?" % near[0] if near else ";"
-    return "%s %s is unknown%s possible: %s" % (kind, given, hint, listed(possible, (near or [given])[0]))
+    hint = f"; did you mean {near[0]}?" if near else ";"
+    return f"{kind} {given} is unknown{hint} possible: {listed(possible, (near or [given])[0])}"
 
 
 def listed(possible: List[str], near: str = "") -> str:
     """The names on the way to `near`; what lies in other folders as folder/... and how much it is."""
     rooms = Counter(seen_from(name, near) for name in possible)
-    return ", ".join(room if room in possible else "%s/... (%d)" % (room, count) for room, count in rooms.items())
+    return ", ".join(room if room in possible else f"{room}/... ({count})" for room, count in rooms.items())
 
 
 def seen_from(name: str, near: str) -> str:
     """The part of folder/folder/name up to the first folder that is not one of `near`'s."""
     parts = name.split("/")
-    return "/".join(parts[:len(commonprefix([parts, near.split("/")])) + 1])
+    return "/".join(parts[: len(commonprefix([parts, near.split("/")])) + 1])
 
 
 def registry(group: str) -> List[str]:
@@ -121,4 +142,4 @@ def known_keys(words: List[str], given: str) -> List[str]:
         node = compose("config", choices)
     if parent:
         node = OmegaConf.select(node, parent)
-    return ["%s.%s" % (parent, key) if parent else str(key) for key in node or {}]
+    return [f"{parent}.{key}" if parent else str(key) for key in node or {}]

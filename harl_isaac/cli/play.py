@@ -7,7 +7,6 @@ episodes that succeed), seed=0, sim=mujoco.
 """
 
 import os
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -15,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from harl_isaac.cli.script import read_arguments, run_script
+from harl_isaac.cli.script import read_arguments
 from harl_isaac.rendering.mujoco_video import render, save_recording, write
 from harl_isaac.rendering.particle_frames import pictures
 from harl_isaac.training.checkpoint import run_folder
@@ -27,9 +26,12 @@ DEFAULTS = {"run": None, "out": None, "episodes": 4, "speed": 0.5, "pick": "any"
 
 def record(env, actors, seed: int):
     """One episode in every environment: frames of a snapshot's parts [F, E, ...], lengths [E], success [E]."""
-    step, frames, player = env.reset(seed), [], Player(env.spec, actors)
+    step = env.reset(seed)
+    frames = []
+    player = Player(env.spec, actors)
     lengths = np.zeros(env.spec.num_envs, dtype=int)
-    success, running = np.zeros_like(lengths, dtype=bool), np.ones_like(lengths, dtype=bool)
+    success = np.zeros_like(lengths, dtype=bool)
+    running = np.ones_like(lengths, dtype=bool)
     for t in range(env.spec.max_episode_steps):
         frames.append([value.cpu().numpy().copy() for value in snapshot(env)])
         step = env.step(player.act(step))
@@ -57,23 +59,24 @@ def drawn(env) -> bool:
 def choose(lengths, success, pick: str, episodes: int):
     """Environments to show. Raises ValueError if none qualifies."""
     if pick not in ("any", "success"):
-        raise ValueError("pick=%s; possible: any, success" % pick)
+        raise ValueError(f"pick={pick}; possible: any, success")
     candidates = np.flatnonzero(success) if pick == "success" else np.arange(len(lengths))
     if not len(candidates):
-        raise ValueError("pick=success: none of %d episodes succeeded; use pick=any" % len(lengths))
+        raise ValueError(f"pick=success: none of {len(lengths)} episodes succeeded; use pick=any")
     return candidates[:episodes]
 
 
 def write_video(env, actors, args, out: Path) -> None:
     parts, lengths, success = record(env, actors, args["seed"])
     chosen = choose(lengths, success, args["pick"], args["episodes"])
-    parts, fps = [np.concatenate([part[:lengths[e], e] for e in chosen]) for part in parts], args["speed"] / env.control_seconds
+    parts = [np.concatenate([part[: lengths[e], e] for e in chosen]) for part in parts]
+    fps = args["speed"] / env.control_seconds
     if drawn(env):
         write(pictures(*parts, env.radii()), out, fps)
     else:
         write_rendered(env, parts, out, fps)
-    successes = ", %d of them with success" % success[chosen].sum() if "success" in env.spec.metrics else ""
-    print("%s: %d episodes%s, %d frames" % (out, len(chosen), successes, len(parts[0])))
+    successes = f", {success[chosen].sum()} of them with success" if "success" in env.spec.metrics else ""
+    print(f"{out}: {len(chosen)} episodes{successes}, {len(parts[0])} frames")
 
 
 def write_rendered(env, parts, out: Path, fps: float) -> None:
@@ -91,13 +94,15 @@ def watch(env, actors, args) -> None:
 
     model = env.visual_model()
     data = mujoco.MjData(model)
-    step, player = env.reset(args["seed"]), Player(env.spec, actors)
+    step = env.reset(args["seed"])
+    player = Player(env.spec, actors)
     with mujoco.viewer.launch_passive(model, data) as viewer:
         while viewer.is_running():
             started = time.monotonic()
             step = env.step(player.act(step))
             data.qpos[:] = env.physics.qpos[0].cpu().numpy()
-            data.mocap_pos[:], data.mocap_quat[:] = env.physics.mocap_pos[0].cpu(), env.physics.mocap_quat[0].cpu()
+            data.mocap_pos[:] = env.physics.mocap_pos[0].cpu()
+            data.mocap_quat[:] = env.physics.mocap_quat[0].cpu()
             mujoco.mj_forward(model, data)
             viewer.sync()
             time.sleep(max(0.0, env.control_seconds - (time.monotonic() - started)))

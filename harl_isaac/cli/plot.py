@@ -8,24 +8,38 @@ picture: for runs that begin far down). Runs with the same label have the same c
 """
 
 import numpy as np
+
+from harl_isaac.cli.script import read_arguments
 from harl_isaac.training.curves import episode_metrics, labelled, minutes, smoothed, words_for
 
-from harl_isaac.cli.script import read_arguments, run_script
-
-DEFAULTS = {"runs": None, "out": "curve.png", "x": "steps", "smooth": 20, "labels": None, "titles": None, "metric": None,
-            "cut": 0.0}
+DEFAULTS = {
+    "runs": None,
+    "out": "curve.png",
+    "x": "steps",
+    "smooth": 20,
+    "labels": None,
+    "titles": None,
+    "metric": None,
+    "cut": 0.0,
+}
 AXES = {"steps": ("million steps", lambda columns: columns["steps"] / 1e6), "minutes": ("minutes", minutes)}
 COLUMNS = 3  # panels beside one another where each has its title
 
 
 def draw(panel, runs, name, colours, axis, smooth) -> None:
     """One curve for each (label, metrics), one entry in the legend for each label."""
-    column, factor = "episode/" + name, 100.0 if name == "success" else 1.0
+    column = "episode/" + name
+    factor = 100.0 if name == "success" else 1.0
     named = set()
     for label, columns in runs:
         if column in columns:
-            panel.plot(AXES[axis][1](columns), factor * smoothed(columns[column], smooth), color=colours[label],
-                       label=None if label in named else label, linewidth=1.2)
+            panel.plot(
+                AXES[axis][1](columns),
+                factor * smoothed(columns[column], smooth),
+                color=colours[label],
+                label=None if label in named else label,
+                linewidth=1.2,
+            )
             named.add(label)
     panel.grid(alpha=0.3)
     panel.set(xlabel=AXES[axis][0], ylabel="success [%]" if name == "success" else name)
@@ -36,25 +50,33 @@ def draw(panel, runs, name, colours, axis, smooth) -> None:
 def leave_out(panel, cut) -> None:
     """The lowest `cut` percent of the points. Raises ValueError."""
     if not 0.0 <= cut < 100.0:
-        raise ValueError("cut=%s: give a percentage of at least 0 and below 100" % cut)
+        raise ValueError(f"cut={cut}: give a percentage of at least 0 and below 100")
     if cut:
         values = np.concatenate([line.get_ydata() for line in panel.lines])
-        low, high = np.nanpercentile(values, cut), np.nanmax(values)
+        low = np.nanpercentile(values, cut)
+        high = np.nanmax(values)
         panel.set_ylim(low, high + 0.05 * (high - low))
 
 
 def panels_of(args, runs):
     """[(title, metric, axis, runs)] of (label, metrics). Raises ValueError."""
     if args["x"] not in (*AXES, "both"):
-        raise ValueError("x=%s; possible: %s, both" % (args["x"], ", ".join(AXES)))
+        raise ValueError("x={}; possible: {}, both".format(args["x"], ", ".join(AXES)))
     axes = list(AXES) if args["x"] == "both" else [args["x"]]
     names = [args["metric"]] if args["metric"] else ["return", "success"]
     titles = words_for(args, "titles", len(runs)) if args["titles"] else [""] * len(runs)
     groups = {title: [run for run, other in zip(runs, titles) if other == title] for title in titles}
-    panels = [(title, name, axis, group) for title, group in groups.items() for name in names for axis in axes
-              if any("episode/" + name in columns for _, columns in group)]
+    panels = [
+        (title, name, axis, group)
+        for title, group in groups.items()
+        for name in names
+        for axis in axes
+        if any("episode/" + name in columns for _, columns in group)
+    ]
     if not panels:
-        raise ValueError("metric=%s: no run has it; possible: %s" % (",".join(names), ", ".join(episode_metrics(runs))))
+        raise ValueError(
+            "metric={}: no run has it; possible: {}".format(",".join(names), ", ".join(episode_metrics(runs)))
+        )
     return panels
 
 
@@ -71,12 +93,12 @@ def main() -> None:
     down = -(-len(panels) // across)
     size = 1 + 4 * across, 0.2 + 3.2 * down
     figure, axes = pyplot.subplots(down, across, figsize=size, constrained_layout=True, squeeze=False)
-    colours = {label: "C%d" % (place % 10) for place, label in enumerate(dict.fromkeys(label for label, _ in runs))}
+    colours = {label: f"C{place % 10}" for place, label in enumerate(dict.fromkeys(label for label, _ in runs))}
     for panel, (title, name, axis, group) in zip(axes.flat, panels):
         draw(panel, group, name, colours, axis, args["smooth"])
         leave_out(panel, args["cut"])
         panel.set_title(title, fontsize=10)
-    for panel in axes.flat[len(panels):]:
+    for panel in axes.flat[len(panels) :]:
         panel.set_visible(False)
     figure.savefig(args["out"], dpi=110)
     print(args["out"])

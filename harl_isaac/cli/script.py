@@ -18,16 +18,16 @@ def read_arguments(usage: str, defaults: Dict[str, Any], first: Optional[str] = 
     values = dict(defaults)
     words = sys.argv[1:]
     if first is not None and words and "=" not in words[0]:
-        words[0] = "%s=%s" % (first, words[0])
+        words[0] = f"{first}={words[0]}"
     for word in words:
         key, equals, text = word.partition("=")
         if not equals or key not in defaults:
-            raise ValueError("%s is unknown; possible: %s" % (word, ", ".join("%s=..." % name for name in defaults)))
+            raise ValueError("{} is unknown; possible: {}".format(word, ", ".join(f"{name}=..." for name in defaults)))
         kind = type(defaults[key]) if defaults[key] is not None else str
         try:
             values[key] = kind(text)
         except ValueError:
-            raise ValueError("%s=%s is not a %s" % (key, text, kind.__name__)) from None
+            raise ValueError(f"{key}={text} is not a {kind.__name__}") from None
     return values
 
 
@@ -36,5 +36,5 @@ def run_script(main: Callable[[], None]) -> None:
     try:
         main()
     except (ValueError, OSError, SimulatorError) as error:
-        print("%s: %s" % (Path(sys.argv[0]).name, error), file=sys.stderr)
+        print(f"{Path(sys.argv[0]).name}: {error}", file=sys.stderr)
         sys.exit(1 if isinstance(error, SimulatorError) else 2)

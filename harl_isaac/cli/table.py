@@ -7,9 +7,9 @@ label are one row: the mean over them, and their standard deviation behind +-.
 """
 
 import numpy as np
-from harl_isaac.training.curves import episode_metrics, episodes_mean, labelled
 
-from harl_isaac.cli.script import read_arguments, run_script
+from harl_isaac.cli.script import read_arguments
+from harl_isaac.training.curves import episode_metrics, episodes_mean, labelled
 
 DEFAULTS = {"runs": None, "labels": None, "at": "1", "metric": "return", "window": 100_000}
 
@@ -31,20 +31,29 @@ def milestones(text: str):
     try:
         return [1e6 * float(word) for word in text.split(",")]
     except ValueError:
-        raise ValueError("at=%s: give million steps, such as at=0.5,1,2" % text) from None
+        raise ValueError(f"at={text}: give million steps, such as at=0.5,1,2") from None
 
 
 def main() -> None:
     args = read_arguments(__doc__, DEFAULTS)
-    runs, name, at = labelled(args), "episode/" + args["metric"], milestones(args["at"])
+    runs = labelled(args)
+    name = "episode/" + args["metric"]
+    at = milestones(args["at"])
     for label, columns in runs:
         if name not in columns:
-            raise ValueError("metric=%s: %s has none; possible: %s" % (
-                args["metric"], label, ", ".join(episode_metrics([(label, columns)]))))
-    print("| | runs | %s |" % " | ".join("%gM" % (steps / 1e6) for steps in at))
+            raise ValueError(
+                "metric={}: {} has none; possible: {}".format(
+                    args["metric"], label, ", ".join(episode_metrics([(label, columns)]))
+                )
+            )
+    print("| | runs | {} |".format(" | ".join(f"{steps / 1e6:g}M" for steps in at)))
     print("|" + "---|" * (2 + len(at)))
     for label in dict.fromkeys(label for label, _ in runs):
         group = [columns for other, columns in runs if other == label]
-        cells = [cell([episodes_mean(columns, name, steps, args["window"]) for columns in group], args["metric"] == "success")
-                 for steps in at]
-        print("| %s | %d | %s |" % (label, len(group), " | ".join(cells)))
+        cells = [
+            cell(
+                [episodes_mean(columns, name, steps, args["window"]) for columns in group], args["metric"] == "success"
+            )
+            for steps in at
+        ]
+        print(f"| {label} | {len(group)} | {' | '.join(cells)} |")

@@ -9,7 +9,7 @@ from typing import Dict
 import torch
 from torch import Tensor
 
-from harl_isaac.cli.script import read_arguments, run_script
+from harl_isaac.cli.script import read_arguments
 from harl_isaac.registry import TASKS, locate
 from harl_isaac.theory.markov_games import (
     best_response,
@@ -63,7 +63,8 @@ def theorem_7(games: int, iterations: int, seed: int) -> Dict[str, Tensor]:
         start = random_policy(game, draw)
         orders = [torch.randperm(len(actions), generator=draw).tolist() for _ in range(iterations)]
         for name, (respond, sequential) in RULES.items():
-            policy, returns = start, [evaluate(game, start).mean_return]
+            policy = start
+            returns = [evaluate(game, start).mean_return]
             for order in orders:
                 policy = iterate(game, policy, order, respond, sequential)
                 returns.append(evaluate(game, policy).mean_return)
@@ -80,19 +81,24 @@ def figure_1(start: Tensor, rate: float, sequential: bool) -> Tensor:
 
 def report(changes: Dict[str, Tensor], rate: float) -> None:
     start = torch.tensor(START)
-    print("Figure 1: r = a1 a2 from %s with learning rate %g" % (START, rate))
-    print("  return %.2f; after a simultaneous gradient step %.2f, after a sequential one %.2f" % (
-        start.prod(), figure_1(start, rate, False).prod(), figure_1(start, rate, True).prod()))
-    print("Example 1: reward %s, both agents choose 0 with probability 0.7" % (EXAMPLE_1,))
-    print("  return %.2f; after simultaneous best responses %.2f, after sequential ones %.2f" % example_1(0.7))
+    print(f"Figure 1: r = a1 a2 from {START} with learning rate {rate:g}")
+    print(
+        f"  return {start.prod():.2f}; after a simultaneous gradient step {figure_1(start, rate, False).prod():.2f}, after a sequential one {figure_1(start, rate, True).prod():.2f}"
+    )
+    print(f"Example 1: reward {EXAMPLE_1}, both agents choose 0 with probability 0.7")
+    print(
+        "  return {:.2f}; after simultaneous best responses {:.2f}, after sequential ones {:.2f}".format(
+            *example_1(0.7)
+        )
+    )
     print("Example 2: OppositesGame, the best policy that all agents share")
     for players in (2, 4, 6):
         print("  %d agents: return %.5f at P(0) = %.2f; with own policies %.0f" % ((players,) + example_2(players)))
     iterations, games = changes["Algorithm 1"].shape
-    print("Theorem 7: %d random games, %d iterations of each" % (games, iterations))
+    print(f"Theorem 7: {games} random games, {iterations} iterations of each")
     for name, change in changes.items():
         falls = (change < -FALL).any(0).sum()
-        print("  %-30s return fell in %3d games, largest loss %.2f" % (name, falls, max(0.0, float(-change.min()))))
+        print(f"  {name:<30} return fell in {falls:3d} games, largest loss {max(0.0, float(-change.min())):.2f}")
 
 
 def draw_game(axis, rate: float) -> None:
@@ -101,13 +107,13 @@ def draw_game(axis, rate: float) -> None:
     ends = [figure_1(start, rate, sequential) for sequential in (False, True)]
     reach = float(1.25 * torch.stack([start, *ends]).abs().max())
     line = torch.linspace(-reach, reach, 201)
-    level = (line[None] * line[:, None] / reach ** 2).numpy()
+    level = (line[None] * line[:, None] / reach**2).numpy()
     axis.contourf(line, line, level, levels=15, cmap="PiYG", alpha=0.5)
     axis.contour(line, line, level, levels=[0.0], colors="grey")
     for end, colour, name in zip(ends, ("tab:red", "tab:blue"), ("simultaneous", "sequential")):
         corner = (float(end[0]), START[1])
-        label = "%s: %.2f to %.2f" % (name, start.prod(), end.prod())
-        arrow = dict(arrowstyle="-|>", color=colour, linewidth=2)
+        label = f"{name}: {start.prod():.2f} to {end.prod():.2f}"
+        arrow = {"arrowstyle": "-|>", "color": colour, "linewidth": 2}
         if name == "sequential":  # agent 1's step, then agent 2's
             axis.annotate("", corner, START, arrowprops=arrow)
         axis.annotate("", end.tolist(), corner if name == "sequential" else START, arrowprops=arrow)
@@ -135,8 +141,9 @@ def main() -> None:
 
     args = read_arguments(__doc__, DEFAULTS)
     if args["games"] < len(SIZES) or args["iterations"] < 1:
-        raise ValueError("games=%d iterations=%d; give at least %d games and one iteration"
-                         % (args["games"], args["iterations"], len(SIZES)))
+        raise ValueError(
+            f"games={args['games']} iterations={args['iterations']}; give at least {len(SIZES)} games and one iteration"
+        )
     changes = theorem_7(args["games"], args["iterations"], args["seed"])
     report(changes, args["rate"])
     figure, axes = pyplot.subplots(1, 2, figsize=(9, 4), constrained_layout=True)

@@ -9,18 +9,18 @@ from typing import List
 # Threads that spin while they wait take a core from the physics' threads; must be set before torch starts any.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
-from hydra import main as hydra_main  # noqa: E402
-from omegaconf import DictConfig, OmegaConf  # noqa: E402
+from hydra import main as hydra_main
+from omegaconf import DictConfig, OmegaConf
 
-from harl_isaac.cli.help import help_text  # noqa: E402
-from harl_isaac.cli.overrides import CONFIG, check_command_line, overrides_in, with_free_keys  # noqa: E402
-from harl_isaac.config import differences, register, to_run  # noqa: E402
-from harl_isaac.env import SimulatorError  # noqa: E402
-from harl_isaac.registry import ALGOS, TASKS, admit, with_defaults  # noqa: E402
-from harl_isaac.runtime import keep_freed_memory  # noqa: E402
-from harl_isaac.training import checkpoint  # noqa: E402
-from harl_isaac.training.run_folder import new_run, read_overrides, saved_config  # noqa: E402
-from harl_isaac.training.trainer import Trainer  # noqa: E402
+from harl_isaac.cli.help import help_text
+from harl_isaac.cli.overrides import CONFIG, check_command_line, overrides_in, with_free_keys
+from harl_isaac.config import differences, register, to_run
+from harl_isaac.env import SimulatorError
+from harl_isaac.registry import ALGOS, TASKS, admit, with_defaults
+from harl_isaac.runtime import keep_freed_memory
+from harl_isaac.training import checkpoint
+from harl_isaac.training.run_folder import new_run, read_overrides, saved_config
+from harl_isaac.training.trainer import Trainer
 
 USER_ERRORS = (ValueError, OSError, FloatingPointError)  # with a message meant for the user
 
@@ -30,7 +30,7 @@ def main() -> None:
     keep_freed_memory()
     try:
         sys.argv[1:] = with_free_keys(with_saved_overrides(sys.argv[1:]))
-        admit(name for word in sys.argv[1:] if word.startswith("task=") for name in word[len("task="):].split(","))
+        admit(name for word in sys.argv[1:] if word.startswith("task=") for name in word[len("task=") :].split(","))
         register()
         if {"-h", "--help"} & set(sys.argv):
             print(help_text())
@@ -56,7 +56,8 @@ def job(cfg: DictConfig) -> None:
 def train(cfg: DictConfig) -> None:
     """Train a new run, or go on with one."""
     run = to_run(cfg)
-    saved, file = None, None
+    saved = None
+    file = None
     if run.resume:
         file = checkpoint.find(run.resume)
         refuse_changes(cfg, checkpoint.run_folder(file))
@@ -84,11 +85,12 @@ def refuse_changes(cfg: DictConfig, folder: Path) -> None:
     changed = differences(saved, OmegaConf.to_container(cfg, resolve=True))
     changed.sort(key=lambda text: ".name:" not in text)  # another task or algorithm says it all
     if changed:
-        raise ValueError("cannot resume %s with other settings (%s); start a new run instead" % (
-            folder, "; ".join(changed[:3])))
+        raise ValueError(
+            "cannot resume {} with other settings ({}); start a new run instead".format(folder, "; ".join(changed[:3]))
+        )
 
 
 def fail(error: Exception, code: int = 2) -> None:
     """One line on stderr, then exit."""
-    print("harl-train: %s" % error, file=sys.stderr, flush=True)
+    print(f"harl-train: {error}", file=sys.stderr, flush=True)
     sys.exit(code)

@@ -22,15 +22,24 @@ def value_loss(value: Tensor, old_value: Tensor, target: Tensor, clip: float, de
     return torch.maximum(huber(target - value, delta), huber(target - clipped, delta))
 
 
-def fit_critic(critic: Critic, optimiser: torch.optim.Optimizer, state: Tensor, old_value: Tensor, target: Tensor, cfg,
-               memory: Optional[Memory] = None) -> Dict[str, Tensor]:
+def fit_critic(
+    critic: Critic,
+    optimiser: torch.optim.Optimizer,
+    state: Tensor,
+    old_value: Tensor,
+    target: Tensor,
+    cfg,
+    memory: Optional[Memory] = None,
+) -> Dict[str, Tensor]:
     """`cfg.critic_epochs` passes over states [B, S] with old normalised values and targets [B, V] (Algorithm 4, last line).
 
     With a memory all three are sequences [N, L, .]. The normaliser takes in the targets once a minibatch, before they are
     normalised, as the reference does.
     """
-    rows, device = state.shape[0], state.device
-    size, state = rows // cfg.critic_minibatches, critic.net.standardised(state)
+    rows = state.shape[0]
+    device = state.device
+    size = rows // cfg.critic_minibatches
+    state = critic.net.standardised(state)
     for _ in range(cfg.critic_epochs):
         total = torch.zeros((), device=device)
         for index in minibatches(rows, cfg.critic_minibatches, device):

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 
-def gae(reward: Tensor, value: Tensor, next_value: Tensor, terminated: Tensor, truncated: Tensor, gamma: float,
-        lam: float) -> Tuple[Tensor, Tensor]:
+def gae(
+    reward: Tensor, value: Tensor, next_value: Tensor, terminated: Tensor, truncated: Tensor, gamma: float, lam: float
+) -> Tuple[Tensor, Tensor]:
     """Generalised advantage estimates and value targets, each [T, E, K] (Schulman et al., 2016).
 
     `next_value` is the value of each step's true successor: an episode cut off by its time limit bootstraps from where

@@ -44,8 +44,7 @@ def minibatches(rows: int, count: int, device: torch.device) -> Iterator:
     if count == 1:
         yield slice(0, rows)
         return
-    for index in torch.randperm(rows, device=device).view(count, rows // count):
-        yield index
+    yield from torch.randperm(rows, device=device).view(count, rows // count)
 
 
 def chunks(index, rows: int, device: torch.device, length: int = 1) -> List:
@@ -53,7 +52,8 @@ def chunks(index, rows: int, device: torch.device, length: int = 1) -> List:
 
     Where a row is a sequence, `length` is its number of steps.
     """
-    threads, steps = torch.get_num_threads(), rows * length
+    threads = torch.get_num_threads()
+    steps = rows * length
     count = threads * -(-steps // (CPU_CHUNK * threads)) if device.type == "cpu" and steps > CPU_CHUNK else 1
     size = -(-rows // count)
     if not isinstance(index, slice):
@@ -61,7 +61,9 @@ def chunks(index, rows: int, device: torch.device, length: int = 1) -> List:
     return [slice(start, min(start + size, index.stop)) for start in range(index.start, index.stop, size)]
 
 
-def gradient_step(optimiser: torch.optim.Optimizer, loss_of: LossOf, parts: List, max_norm: float) -> Tuple[Tensor, Tensor]:
+def gradient_step(
+    optimiser: torch.optim.Optimizer, loss_of: LossOf, parts: List, max_norm: float
+) -> Tuple[Tensor, Tensor]:
     """One step on the sum of the parts' losses; returns the parts' summed reports [M] and the gradient's norm []."""
     parameters = [p for group in optimiser.param_groups for p in group["params"]]
     gradients, sums = summed_gradients(parameters, loss_of, parts)
@@ -76,6 +78,7 @@ def gradient_step(optimiser: torch.optim.Optimizer, loss_of: LossOf, parts: List
 
 def summed_gradients(parameters: List[Tensor], loss_of: LossOf, parts: List) -> Tuple[List[Tensor], Tensor]:
     """Gradients and reports [M] summed over the parts."""
+
     def work(part):
         loss, sums = loss_of(part)
         return [*torch.autograd.grad(loss, parameters), sums]
@@ -86,6 +89,7 @@ def summed_gradients(parameters: List[Tensor], loss_of: LossOf, parts: List) -> 
 
 def summed(work: Callable[..., List[Tensor]], parts: List) -> List[Tensor]:
     """The fresh tensors that `work(part)` returns, each summed over the parts, always in the same order."""
+
     def sum_of(own: List) -> List[Tensor]:
         total = work(own[0])
         for part in own[1:]:

@@ -23,7 +23,7 @@ def by_name(by_agent: Dict[int, Dict[str, Tensor]], agents) -> Dict[str, Tensor]
     metrics = {"actor/" + name: torch.stack([by_agent[i][name] for i in by_agent]).mean() for name in names}
     for i in range(len(agents)):
         for name in names:
-            metrics["agent/%s/%s" % (agents[i], name)] = by_agent[i][name]
+            metrics[f"agent/{agents[i]}/{name}"] = by_agent[i][name]
     return metrics
 
 

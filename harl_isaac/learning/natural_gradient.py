@@ -23,8 +23,9 @@ def unflatten(vector: Tensor, like: Sequence[Tensor]) -> List[Tensor]:
     return [piece.view(tensor.shape) for piece, tensor in zip(pieces, like)]
 
 
-def fisher_vector_product(outputs: Sequence[Tensor], parameters: Sequence[Tensor],
-                          divergence: Callable[..., Tensor]) -> Product:
+def fisher_vector_product(
+    outputs: Sequence[Tensor], parameters: Sequence[Tensor], divergence: Callable[..., Tensor]
+) -> Product:
     """v [P] -> J' K J v, from the graph of `outputs` (any shapes), which is kept: no further forward pass.
 
     J is the outputs' Jacobian, K the Hessian of `divergence(*outputs)` [] at these outputs. Where the divergence is least
@@ -46,7 +47,9 @@ def fisher_vector_product(outputs: Sequence[Tensor], parameters: Sequence[Tensor
 
 def conjugate_gradient(product: Product, target: Tensor, iterations: int) -> Tuple[Tensor, Tensor]:
     """x [P] with A x = target [P] approximately, and what is missing, target - A x; A symmetric and positive."""
-    x, residual, direction = torch.zeros_like(target), target, target
+    x = torch.zeros_like(target)
+    residual = target
+    direction = target
     square = target @ target
     moving = torch.ones_like(square, dtype=torch.bool)
     for _ in range(iterations):
@@ -54,8 +57,10 @@ def conjugate_gradient(product: Product, target: Tensor, iterations: int) -> Tup
         curvature = direction @ image
         moving = moving & (curvature > 0.0)
         length = torch.where(moving, square / curvature, torch.zeros_like(square))
-        x, residual = x + length * direction, residual - length * image
-        last, square = square, residual @ residual
+        x = x + length * direction
+        residual = residual - length * image
+        last = square
+        square = residual @ residual
         direction = residual + torch.where(moving, square / last, torch.zeros_like(square)) * direction
         moving = moving & (square >= RESIDUAL)
     return x, residual
@@ -71,18 +76,26 @@ def trust_region_step(direction: Tensor, image: Tensor, threshold: float) -> Ten
     return torch.where(curvature > 0.0, length * direction, torch.zeros_like(direction))
 
 
-def line_search(trial: Callable[[float], Tensor], start: Tensor, expected: Tensor, threshold: float, accept_ratio: float,
-                fractions: Sequence[float]) -> Tuple[Tensor, Tensor]:
+def line_search(
+    trial: Callable[[float], Tensor],
+    start: Tensor,
+    expected: Tensor,
+    threshold: float,
+    accept_ratio: float,
+    fractions: Sequence[float],
+) -> Tuple[Tensor, Tensor]:
     """The first fraction of a step that is good: (fraction [], the trial's report [M]); (0, start) if none is.
 
     `trial(fraction)` reports (improvement, KL, ...) [M] and `start` is the report of not moving; `expected` [] is what the
     gradient promises for the whole step. Good is a KL below `threshold` with more improvement than `accept_ratio` >= 0 of
     the promise, which must be positive. All fractions are tried: to stop at the first good one is a read on the host.
     """
-    taken, kept = torch.zeros_like(expected), start
+    taken = torch.zeros_like(expected)
+    kept = start
     for fraction in fractions:
         report = trial(fraction)
-        improvement, kl = report[0], report[1]
+        improvement = report[0]
+        kl = report[1]
         good = (kl < threshold) & (expected > 0.0) & (improvement > accept_ratio * fraction * expected)
         first = good & (taken == 0.0)
         taken = torch.where(first, torch.full_like(taken, fraction), taken)

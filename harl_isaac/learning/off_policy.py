@@ -35,7 +35,9 @@ class OffPolicyCfg:
 
     buffer_size: int = 1_000_000  # transitions in the replay
     replay_dtype: str = "float32"  # of observations and states there: float32, float16
-    replay_device: str = "auto"  # where it lies: device, host (each batch is copied), auto: on the host if the device is too small
+    replay_device: str = (
+        "auto"  # where it lies: device, host (each batch is copied), auto: on the host if the device is too small
+    )
     save_replay: bool = True  # in latest.pt, so that a resumed run goes on exactly; without, it fills a new one first
     warmup_steps: int = 10_000  # environment steps with random actions before the first update
     train_interval: int = 50  # steps of each environment in one iteration
@@ -56,15 +58,31 @@ class OffPolicyCfg:
 
     def check(self, spec: EnvSpec) -> None:
         """Refuse what cannot run. Raises ValueError with both numbers."""
-        check_ranges(self, (("warmup_steps", 1, self.buffer_size), ("batch_size", 1, INFINITY), ("n_step", 1, INFINITY),
-                            ("train_interval", 1, INFINITY), ("gamma", 0, 1), ("polyak", 0, 1), ("policy_delay", 1, INFINITY),
-                            ("lr", 0, INFINITY), ("critic_lr", 0, INFINITY), ("max_grad_norm", 0, INFINITY)))
+        check_ranges(
+            self,
+            (
+                ("warmup_steps", 1, self.buffer_size),
+                ("batch_size", 1, INFINITY),
+                ("n_step", 1, INFINITY),
+                ("train_interval", 1, INFINITY),
+                ("gamma", 0, 1),
+                ("polyak", 0, 1),
+                ("policy_delay", 1, INFINITY),
+                ("lr", 0, INFINITY),
+                ("critic_lr", 0, INFINITY),
+                ("max_grad_norm", 0, INFINITY),
+            ),
+        )
         if self.batch_size > self.warmup_steps:
-            raise ValueError("algo.batch_size=%d is larger than the algo.warmup_steps=%d that it is first drawn from" % (
-                self.batch_size, self.warmup_steps))
+            raise ValueError(
+                f"algo.batch_size={self.batch_size} is larger than the algo.warmup_steps={self.warmup_steps} "
+                "that it is first drawn from"
+            )
         if self.updates < 1:
-            raise ValueError("algo.update_per_train=%g of algo.train_interval=%d is less than one update an iteration" % (
-                self.update_per_train, self.train_interval))
+            raise ValueError(
+                f"algo.update_per_train={self.update_per_train:g} of algo.train_interval={self.train_interval} "
+                "is less than one update an iteration"
+            )
         check_choices("algo", self, (("activation", ACTIVATIONS), ("replay_dtype", DTYPES), ("replay_device", PLACES)))
         check_hidden(self)
         self.kinds(spec)
@@ -88,7 +106,9 @@ class OffPolicyLearner:
 
     def __init__(self, spec: EnvSpec, cfg: OffPolicyCfg, seed: int = 0, critics: int = 1, sequential: bool = True):
         cfg.check(spec)
-        self.spec, self.cfg, self.sequential = spec, cfg, sequential
+        self.spec = spec
+        self.cfg = cfg
+        self.sequential = sequential
         self.actors = cfg.actors(spec)
         self.critic = self.new_critic(critics)
         self.target_critic = copy.deepcopy(self.critic)
@@ -98,11 +118,14 @@ class OffPolicyLearner:
         self.order = random.Random(seed)  # of the agents; on the host, so that drawing it reads no tensor
         self.replay = Replay(spec, cfg.buffer_size, cfg.replay_dtype, cfg.replay_device)
         self.sight = Sight(spec, self.actors)
-        self.count, self.latest = 0, {}  # updates so far; what the last one of the actors reported, by agent
+        # updates so far; what the last one of the actors reported, by agent
+        self.count = 0
+        self.latest = {}
 
     def new_critic(self, count: int) -> nn.Module:
         """`count` estimates of the value of joint actions, [B, S + all actions] -> [count, B, R]."""
-        spec, cfg = self.spec, self.cfg
+        spec = self.spec
+        cfg = self.cfg
         inputs = spec.state_agents * spec.state_size + sum(kind.features for kind in self.actors.kinds)
         return JointCritics(inputs, cfg.hidden, spec.reward_agents, cfg.activation, cfg.layer_norm, spec.device, count)
 
@@ -164,7 +187,8 @@ class OffPolicyLearner:
 
     def fit_actors(self, batch: Batch) -> Dict[int, Dict[str, Tensor]]:
         """A step of each agent; returns metrics by agent."""
-        metrics, order = {}, self._turns()
+        metrics = {}
+        order = self._turns()
         actions = self.replayed(batch)
         if self.sequential:
             for i in order[1:]:  # those after the first are met with what they would do before their turn
@@ -184,7 +208,7 @@ class OffPolicyLearner:
 
         Returns the columns' means [M] and the gradient's norm.
         """
-        alive = batch.alive[:, i:i + 1]
+        alive = batch.alive[:, i : i + 1]
         living = alive.sum().clamp(min=1.0)
 
         def loss_of(part):
@@ -211,10 +235,15 @@ class OffPolicyLearner:
         self.replay.cut()
 
     def state_dict(self) -> Dict[str, Any]:
-        return {"actors": self.actors.state_dict(), "critic": self.critic.state_dict(),
-                "followers": [network.state_dict() for network, _ in self.followers],
-                "optimisers": [optimiser.state_dict() for optimiser in self._all_optimisers()],
-                "order": self.order.getstate(), "count": self.count, "latest": self.latest}
+        return {
+            "actors": self.actors.state_dict(),
+            "critic": self.critic.state_dict(),
+            "followers": [network.state_dict() for network, _ in self.followers],
+            "optimisers": [optimiser.state_dict() for optimiser in self._all_optimisers()],
+            "order": self.order.getstate(),
+            "count": self.count,
+            "latest": self.latest,
+        }
 
     def load_state_dict(self, state: Dict[str, Any]) -> None:
         self.actors.load_state_dict(state["actors"])
@@ -225,8 +254,9 @@ class OffPolicyLearner:
             optimiser.load_state_dict(saved)
         self.order.setstate(state["order"])
         self.count = state["count"]
-        self.latest = {i: {name: value.to(self.spec.device) for name, value in each.items()}
-                       for i, each in state["latest"].items()}
+        self.latest = {
+            i: {name: value.to(self.spec.device) for name, value in each.items()} for i, each in state["latest"].items()
+        }
 
     def _all_optimisers(self) -> List[torch.optim.Optimizer]:
         return [*self.optimisers, self.critic_optimiser]

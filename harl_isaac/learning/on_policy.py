@@ -56,21 +56,47 @@ class OnPolicyCfg:
 
     def check(self, spec: EnvSpec) -> None:
         """Refuse what cannot run. Raises ValueError with both numbers."""
-        check_ranges(self, (("rollout_length", 1, INFINITY), ("critic_epochs", 1, INFINITY), ("chunk_length", 1, INFINITY),
-                            ("critic_lr", 0, INFINITY), ("gamma", 0, 1), ("gae_lambda", 0, 1), ("clip", 0, INFINITY),
-                            ("max_std", 1e-6, INFINITY), ("huber_delta", 0, INFINITY), ("max_grad_norm", 0, INFINITY)))
+        check_ranges(
+            self,
+            (
+                ("rollout_length", 1, INFINITY),
+                ("critic_epochs", 1, INFINITY),
+                ("chunk_length", 1, INFINITY),
+                ("critic_lr", 0, INFINITY),
+                ("gamma", 0, 1),
+                ("gae_lambda", 0, 1),
+                ("clip", 0, INFINITY),
+                ("max_std", 1e-6, INFINITY),
+                ("huber_delta", 0, INFINITY),
+                ("max_grad_norm", 0, INFINITY),
+            ),
+        )
         if self.recurrent and self.rollout_length % self.chunk_length:
-            raise ValueError("algo.chunk_length=%d does not divide algo.rollout_length=%d" % (
-                self.chunk_length, self.rollout_length))
+            raise ValueError(
+                f"algo.chunk_length={self.chunk_length} does not divide algo.rollout_length={self.rollout_length}"
+            )
         check_split(self, spec, "critic_minibatches")
-        check_choices("algo", self, (("activation", ACTIVATIONS), ("action_aggregation", AGGREGATIONS),
-                                   ("input_norm", INPUT_NORMS)))
+        check_choices(
+            "algo",
+            self,
+            (("activation", ACTIVATIONS), ("action_aggregation", AGGREGATIONS), ("input_norm", INPUT_NORMS)),
+        )
         check_hidden(self)
 
     def actors(self, spec: EnvSpec) -> StackedActors:
         """New policies for an environment."""
-        return StackedActors(spec, self.hidden, self.activation, self.head_gain, self.recurrent, self.share_param,
-                             self.agent_id, self.action_aggregation == "mean", self.max_std, self.input_norm == "running")
+        return StackedActors(
+            spec,
+            self.hidden,
+            self.activation,
+            self.head_gain,
+            self.recurrent,
+            self.share_param,
+            self.agent_id,
+            self.action_aggregation == "mean",
+            self.max_std,
+            self.input_norm == "running",
+        )
 
     def optimisers(self, actors: StackedActors) -> List[torch.optim.Optimizer]:
         """One for each network among the actors, where the algorithm needs them."""
@@ -83,10 +109,20 @@ class OnPolicyLearner:
 
     replay = None  # what was lived through before the last rollout is not kept
 
-    def __init__(self, spec: EnvSpec, cfg: OnPolicyCfg, update_agent, seed: int = 0, scheme=sequential_update,
-                 critics=CentralCritic):
+    def __init__(
+        self,
+        spec: EnvSpec,
+        cfg: OnPolicyCfg,
+        update_agent,
+        seed: int = 0,
+        scheme=sequential_update,
+        critics=CentralCritic,
+    ):
         cfg.check(spec)
-        self.spec, self.cfg, self._update_agent, self._scheme = spec, cfg, update_agent, scheme
+        self.spec = spec
+        self.cfg = cfg
+        self._update_agent = update_agent
+        self._scheme = scheme
         self.actors = cfg.actors(spec)
         self.critic = critics(spec, cfg)
         self.optimisers = cfg.optimisers(self.actors)
@@ -103,20 +139,32 @@ class OnPolicyLearner:
         Values, advantages, the agents in random order, the critic last (the reference's order).
         """
         self._set_learning_rates(progress)
-        rollout, cfg = self.rollout, self.cfg
+        rollout = self.rollout
+        cfg = self.cfg
         normalized, value, next_value = self.critic.estimate(rollout)
-        advantage, target = gae(rollout.reward, value, next_value, rollout.terminated, rollout.truncated, cfg.gamma,
-                                cfg.gae_lambda)
+        advantage, target = gae(
+            rollout.reward, value, next_value, rollout.terminated, rollout.truncated, cfg.gamma, cfg.gae_lambda
+        )
         order = self._turns()
         by_agent, factor = self._scheme(self.actors, rollout, advantage, order, self._step_agent)
         fitted = self.critic.fit(rollout, normalized, target)
         self._take_in()
         metrics = {"critic/" + name: number for name, number in fitted.items()}
         metrics.update(by_name(by_agent, self.spec.agents))
-        metrics.update({"agent/%s/turn" % self.spec.agents[i]: torch.full((), float(place), device=self.spec.device)
-                        for place, i in enumerate(order)})
-        metrics.update({"critic/value": value.mean(), "critic/explained_variance": explained_variance(value, target),
-                        "factor/mean": factor.mean(), "factor/std": factor.std()})
+        metrics.update(
+            {
+                f"agent/{self.spec.agents[i]}/turn": torch.full((), float(place), device=self.spec.device)
+                for place, i in enumerate(order)
+            }
+        )
+        metrics.update(
+            {
+                "critic/value": value.mean(),
+                "critic/explained_variance": explained_variance(value, target),
+                "factor/mean": factor.mean(),
+                "factor/std": factor.std(),
+            }
+        )
         return metrics
 
     def forget(self) -> None:
@@ -127,9 +175,13 @@ class OnPolicyLearner:
                 function.hidden.zero_()
 
     def state_dict(self) -> Dict[str, Any]:
-        return {"actors": self.actors.state_dict(), "critics": [each.state_dict() for each in self.critic.functions],
-                "optimisers": [optimiser.state_dict() for optimiser in self.optimisers], "order": self.order.getstate(),
-                "hidden": self.rollout.hidden if self.rollout.recurrent else None}
+        return {
+            "actors": self.actors.state_dict(),
+            "critics": [each.state_dict() for each in self.critic.functions],
+            "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
+            "order": self.order.getstate(),
+            "hidden": self.rollout.hidden if self.rollout.recurrent else None,
+        }
 
     def load_state_dict(self, state: Dict[str, Any]) -> None:
         self.actors.load_state_dict(state["actors"])
@@ -160,5 +212,3 @@ class OnPolicyLearner:
             optimiser.param_groups[0]["lr"] = optimiser.defaults["lr"] * share
         for function in self.critic.functions:
             function.set_learning_rate(self.cfg.critic_lr * share)
-
-

@@ -32,8 +32,14 @@ class FirstOrderCfg(OnPolicyCfg):
         return [adam(actor.parameters(), self.lr, self.adam_eps) for actor in actors.agents]
 
 
-def fit_policy(actor: Actor, optimiser: torch.optim.Optimizer, batch: AgentBatch, advantage: Tensor, cfg: FirstOrderCfg,
-               loss: Callable[[Tensor, Tensor], Tensor]) -> Dict[str, Tensor]:
+def fit_policy(
+    actor: Actor,
+    optimiser: torch.optim.Optimizer,
+    batch: AgentBatch,
+    advantage: Tensor,
+    cfg: FirstOrderCfg,
+    loss: Callable[[Tensor, Tensor], Tensor],
+) -> Dict[str, Tensor]:
     """`cfg.epochs` passes over one agent's batch; advantage [B] is factor x normalised advantage.
 
     `loss(ratio [B], advantage [B]) -> [B]` is the algorithm. The mean is over rows where the agent was alive; if there is
@@ -49,14 +55,18 @@ def fit_policy(actor: Actor, optimiser: torch.optim.Optimizer, batch: AgentBatch
 
 def _epoch(actor, optimiser, batch, advantage, cfg, loss):
     """One pass in minibatches; returns the summed loss and entropy, and the last gradient's norm."""
-    rows, device, length = batch.obs.shape[0], batch.obs.device, batch.alive[0].numel()
+    rows = batch.obs.shape[0]
+    device = batch.obs.device
+    length = batch.alive[0].numel()
     total = torch.zeros(2, device=device)
     for index in minibatches(rows, cfg.minibatches, device):
         weight = batch.alive[index].sum().clamp(min=1.0)
 
         def loss_of(part):
             own = batch.rows(part)
-            log_prob, entropy = actor.judge(actor.net.run(own.obs, own.memory, standardised=True)[0], own.action, own.mask)
+            log_prob, entropy = actor.judge(
+                actor.net.run(own.obs, own.memory, standardised=True)[0], own.action, own.mask
+            )
             surrogate = (loss(own.ratio(log_prob), advantage[part]) * own.alive).sum()
             bonus = (entropy * own.alive).sum()
             return (surrogate - cfg.entropy_coef * bonus) / weight, torch.stack((surrogate, bonus)).detach()

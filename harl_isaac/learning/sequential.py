@@ -20,15 +20,17 @@ UpdateAgent = Callable[[int, AgentBatch, Tensor], Dict[str, Tensor]]
 ByAgent = Dict[int, Dict[str, Tensor]]
 
 
-def sequential_update(actors: StackedActors, rollout: Rollout, advantage: Tensor, order: Iterable[int],
-                      update_agent: UpdateAgent) -> Tuple[ByAgent, Tensor]:
+def sequential_update(
+    actors: StackedActors, rollout: Rollout, advantage: Tensor, order: Iterable[int], update_agent: UpdateAgent
+) -> Tuple[ByAgent, Tensor]:
     """Update the agents named by `order`; advantage [T, E, K]. Returns metrics by agent and the final factor [B].
 
     The advantage is normalised, then multiplied by the factor: the product of the probability ratios new / old of the
     agents before, which starts at one and carries no gradient. All ratios are to the policies that acted, also where
     agents share one network and so move with every turn.
     """
-    own, metrics = agent_advantages(rollout, advantage), {}
+    own = agent_advantages(rollout, advantage)
+    metrics = {}
     factor = torch.ones_like(own[0])
     for i in order:
         batch = rollout.agent(i)
@@ -39,10 +41,12 @@ def sequential_update(actors: StackedActors, rollout: Rollout, advantage: Tensor
     return metrics, factor
 
 
-def simultaneous_update(actors: StackedActors, rollout: Rollout, advantage: Tensor, order: Iterable[int],
-                        update_agent: UpdateAgent) -> Tuple[ByAgent, Tensor]:
+def simultaneous_update(
+    actors: StackedActors, rollout: Rollout, advantage: Tensor, order: Iterable[int], update_agent: UpdateAgent
+) -> Tuple[ByAgent, Tensor]:
     """As `sequential_update` with a factor of one throughout; a shared network is updated once, with all agents' rows."""
-    own, order = agent_advantages(rollout, advantage, jointly=actors.shared), list(order)
+    own = agent_advantages(rollout, advantage, jointly=actors.shared)
+    order = list(order)
     batches = {i: rollout.agent(i) for i in order}
     if actors.shared:
         shared = update_agent(order[0], joined([batches[i] for i in order]), torch.cat([own[i] for i in order]))
@@ -76,6 +80,7 @@ def ratio_now(actor: Actor, batch: AgentBatch) -> Tensor:
 
 def joined(batches: Sequence[AgentBatch]) -> AgentBatch:
     """Several agents' batches of equal widths as one."""
+
     def cat(parts):
         return None if parts[0] is None else torch.cat(parts)
 

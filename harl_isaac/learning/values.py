@@ -28,12 +28,23 @@ class ValueFunction:
     """
 
     def __init__(self, state_size: int, agents: int, values: int, spec: EnvSpec, cfg):
-        self.cfg, self.agents, self.values = cfg, agents, values
-        self.critic = Critic(state_size, cfg.hidden, cfg.activation, spec.device, values, cfg.recurrent,
-                             running_norm=cfg.input_norm == "running")
+        self.cfg = cfg
+        self.agents = agents
+        self.values = values
+        self.critic = Critic(
+            state_size,
+            cfg.hidden,
+            cfg.activation,
+            spec.device,
+            values,
+            cfg.recurrent,
+            running_norm=cfg.input_norm == "running",
+        )
         self.optimiser = adam(self.critic.parameters(), cfg.critic_lr, cfg.adam_eps)
         shape = (spec.num_envs * agents, cfg.hidden[-1])
-        self.hidden = torch.zeros(shape, device=spec.device) if cfg.recurrent else None  # [E K, H] after the last rollout
+        self.hidden = (
+            torch.zeros(shape, device=spec.device) if cfg.recurrent else None
+        )  # [E K, H] after the last rollout
         self.memory = None  # of the rollout that `estimate` saw
 
     @torch.no_grad()
@@ -48,8 +59,10 @@ class ValueFunction:
 
     def fit(self, rollout: Rollout, state: Tensor, old: Tensor, target: Tensor) -> Dict[str, Tensor]:
         """Fit to targets [T, E, V], given the old normalised values."""
-        rows = [self._arranged(rollout, value.unflatten(2, (self.agents, -1)) if value.dim() == 3 else value)
-                for value in (state, old, target)]
+        rows = [
+            self._arranged(rollout, value.unflatten(2, (self.agents, -1)) if value.dim() == 3 else value)
+            for value in (state, old, target)
+        ]
         return fit_critic(self.critic, self.optimiser, *rows, self.cfg, self.memory)
 
     def take_in(self, state: Tensor) -> None:
@@ -83,7 +96,7 @@ class ValueFunction:
         lone = torch.zeros_like(begin).flatten()[:, None]
         next_out = self.critic.net(next_x.flatten(0, 1)[:, None], Memory(after.flatten(0, 1), lone)).reshape(out.shape)
         before = torch.cat((self.hidden[:, None], after[:, :-1]), 1).masked_fill(begin[..., None], 0.0)
-        starts = before[:, ::self.cfg.chunk_length].transpose(0, 1)  # [T/L, E K, H]
+        starts = before[:, :: self.cfg.chunk_length].transpose(0, 1)  # [T/L, E K, H]
         starts_begin = self._arranged(rollout, rollout.begin()[..., None, None].expand(-1, -1, self.agents, -1))[..., 0]
         self.memory = Memory(starts.flatten(0, 1), starts_begin)
         done = (rollout.terminated | rollout.truncated)[-1].expand(-1, self.agents).flatten()
@@ -128,14 +141,18 @@ class OwnCritics:
 
     def estimate(self, rollout: Rollout) -> Estimate:
         """Of all agents' observations, [T, E, A]."""
-        each = [function.estimate(rollout, self._own(rollout.obs, i), self._own(rollout.next_obs, i))
-                for i, function in enumerate(self.functions)]
+        each = [
+            function.estimate(rollout, self._own(rollout.obs, i), self._own(rollout.next_obs, i))
+            for i, function in enumerate(self.functions)
+        ]
         return Estimate(*[torch.cat(values, 2) for values in zip(*each)])
 
     def fit(self, rollout: Rollout, old: Tensor, target: Tensor) -> Dict[str, Tensor]:
         """Each to its own column; metrics are means over agents."""
-        metrics = [function.fit(rollout, self._own(rollout.obs, i), old[:, :, i:i + 1], target[:, :, i:i + 1])
-                   for i, function in enumerate(self.functions)]
+        metrics = [
+            function.fit(rollout, self._own(rollout.obs, i), old[:, :, i : i + 1], target[:, :, i : i + 1])
+            for i, function in enumerate(self.functions)
+        ]
         return {name: torch.stack([values[name] for values in metrics]).mean() for name in metrics[0]}
 
     def take_in(self, rollout: Rollout) -> None:
@@ -144,4 +161,4 @@ class OwnCritics:
             function.take_in(self._own(rollout.obs, i))
 
     def _own(self, obs: Tensor, i: int) -> Tensor:
-        return obs[:, :, i:i + 1, :self.sizes[i]]
+        return obs[:, :, i : i + 1, : self.sizes[i]]

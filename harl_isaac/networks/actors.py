@@ -27,22 +27,29 @@ class Actor(nn.Module):
         super().__init__()
         space = stack.spec.actions[i]
         self.distribution = stack.distributions[i]
-        obs, head = stack.spec.obs_sizes[i], self.distribution.head_size
-        weights, biases = [block[i] for block in stack.weights], [block[i] for block in stack.biases]
-        scales, shifts = [block[i] for block in stack.norm_weights], [block[i] for block in stack.norm_biases]
-        weights[0], scales[0], shifts[0] = weights[0][:obs], scales[0][:obs], shifts[0][:obs]
-        weights[-1], biases[-1] = weights[-1][:head], biases[-1][:head]
+        obs = stack.spec.obs_sizes[i]
+        head = self.distribution.head_size
+        weights = [block[i] for block in stack.weights]
+        biases = [block[i] for block in stack.biases]
+        scales = [block[i] for block in stack.norm_weights]
+        shifts = [block[i] for block in stack.norm_biases]
+        weights[0] = weights[0][:obs]
+        scales[0] = scales[0][:obs]
+        shifts[0] = shifts[0][:obs]
+        weights[-1] = weights[-1][:head]
+        biases[-1] = biases[-1][:head]
         norm = None if stack.input_norm is None else stack.input_norm.row(i, obs)
         self.net = MLP(weights, biases, scales, shifts, activation, [block[i] for block in stack.gru], norm)
-        self.log_std = nn.Parameter(stack.log_std[i, :space.size]) if isinstance(space, Box) else None
+        self.log_std = nn.Parameter(stack.log_std[i, : space.size]) if isinstance(space, Box) else None
         self.log_prob = self.distribution.log_probs if stack.per_dimension else self.distribution.log_prob
 
     def head(self, obs: Tensor, memory: Optional[Memory] = None) -> Tensor:
         """What the distribution is made of, [B, H] at observations [B, O_i]; [N, L, H] of sequences with a memory."""
         return self.net(obs, memory)
 
-    def evaluate(self, obs: Tensor, action: Tensor, mask: Optional[Tensor] = None,
-                 memory: Optional[Memory] = None) -> Tuple[Tensor, Tensor]:
+    def evaluate(
+        self, obs: Tensor, action: Tensor, mask: Optional[Tensor] = None, memory: Optional[Memory] = None
+    ) -> Tuple[Tensor, Tensor]:
         """Log-probability and entropy [B] of actions [B, W_i] at observations [B, O_i]; with a memory [N, L, ...].
 
         With action_aggregation=mean the log-probability is of each dimension, [..., W_i].
@@ -61,13 +68,25 @@ class StackedActors(nn.Module):
     `spec` is the environment's with the widths that the networks see.
     """
 
-    def __init__(self, spec: EnvSpec, hidden: Sequence[int], activation: str, head_gain: float, recurrent: bool = False,
-                 shared: bool = False, with_id: bool = False, per_dimension: bool = False, max_std: float = MAX_STD,
-                 running_norm: bool = False):
+    def __init__(
+        self,
+        spec: EnvSpec,
+        hidden: Sequence[int],
+        activation: str,
+        head_gain: float,
+        recurrent: bool = False,
+        shared: bool = False,
+        with_id: bool = False,
+        per_dimension: bool = False,
+        max_std: float = MAX_STD,
+        running_norm: bool = False,
+    ):
         super().__init__()
         self.ids = torch.eye(spec.num_agents, device=spec.device) if shared and with_id else None
         self.spec = _shared_spec(spec, with_id) if shared else spec
-        self.shared, self.per_dimension, self.activation = shared, per_dimension, ACTIVATIONS[activation]
+        self.shared = shared
+        self.per_dimension = per_dimension
+        self.activation = ACTIVATIONS[activation]
         self.distributions = [distribution_for(space, max_std) for space in spec.actions]
         self.obs_size = max(self.spec.obs_sizes)
         self.action_width = max(distribution.width for distribution in self.distributions)
@@ -108,8 +127,13 @@ class StackedActors(nn.Module):
             result.append(((matrix * self.norm_weights[layer][..., None]).contiguous(), bias))
         return result
 
-    def sample(self, obs: Tensor, mask: Optional[Tensor] = None, hidden: Optional[Tensor] = None,
-               layers: Optional[Layers] = None) -> Tuple[Tensor, Tensor]:
+    def sample(
+        self,
+        obs: Tensor,
+        mask: Optional[Tensor] = None,
+        hidden: Optional[Tensor] = None,
+        layers: Optional[Layers] = None,
+    ) -> Tuple[Tensor, Tensor]:
         """Actions [E, A, W] (zero beyond an agent's width) and log-probabilities [E, A] at padded obs [E, A, O].
 
         A recurrent policy's state `hidden` [E, A, H] is replaced in place by the next one; `layers` are those of `folded`.
@@ -124,9 +148,15 @@ class StackedActors(nn.Module):
 
         return self._act(heads, mask, sampled)
 
-    def mode(self, obs: Tensor, mask: Optional[Tensor] = None, hidden: Optional[Tensor] = None,
-             layers: Optional[Layers] = None) -> Tensor:
+    def mode(
+        self,
+        obs: Tensor,
+        mask: Optional[Tensor] = None,
+        hidden: Optional[Tensor] = None,
+        layers: Optional[Layers] = None,
+    ) -> Tensor:
         """Likeliest actions [E, A, W]; `hidden` and `layers` as in `sample`."""
+
         def likeliest(kind, head, log_std, allowed):
             action = kind.mode(head, allowed)
             return action, action if self.per_dimension else action[..., 0]
@@ -135,7 +165,8 @@ class StackedActors(nn.Module):
 
     def heads(self, obs: Tensor, hidden: Optional[Tensor] = None, layers: Optional[Layers] = None) -> Tensor:
         """Every agent's head, padded: [E, A, O] -> [E, A, H]; `hidden` and `layers` as in `sample`."""
-        last, shape = len(self.weights) - 1, (self.spec.num_agents, obs.shape[0], -1)
+        last = len(self.weights) - 1
+        shape = (self.spec.num_agents, obs.shape[0], -1)
         x = obs.transpose(0, 1).reshape(self.rows, -1, self.obs_size)  # [A, E, .] or, with one row for all, [1, A E, .]
         for layer, (weight, bias) in enumerate(layers or self.folded()):
             x = torch.baddbmm(bias, self._normalise(x, layer), weight)
@@ -159,13 +190,14 @@ class StackedActors(nn.Module):
         action = heads.new_zeros(heads.shape[:2] + (self.action_width,))
         log_prob = heads.new_zeros(action.shape if self.per_dimension else heads.shape[:2])
         for members, places in self.groups:
-            kind, space = self.distributions[members[0]], self.spec.actions[members[0]]
-            head = heads[:, places, :kind.head_size]
-            allowed = None if mask is None or not mask_width(space) else mask[:, places, :mask_width(space)]
-            chosen, chosen_log_prob = choose(kind, head, log_stds[places, :kind.width], allowed)
-            action[:, places, :kind.width] = chosen
+            kind = self.distributions[members[0]]
+            space = self.spec.actions[members[0]]
+            head = heads[:, places, : kind.head_size]
+            allowed = None if mask is None or not mask_width(space) else mask[:, places, : mask_width(space)]
+            chosen, chosen_log_prob = choose(kind, head, log_stds[places, : kind.width], allowed)
+            action[:, places, : kind.width] = chosen
             if self.per_dimension:
-                log_prob[:, places, :kind.width] = chosen_log_prob
+                log_prob[:, places, : kind.width] = chosen_log_prob
             else:
                 log_prob[:, places] = chosen_log_prob
         return action, log_prob
@@ -177,13 +209,15 @@ class StackedActors(nn.Module):
             return known if self._true_input is None else known * self._true_input
         if layer > 0 or self._true_input is None:
             return layer_norm(x)
-        true, width = self._true_input, self._true_width
+        true = self._true_input
+        width = self._true_width
         centred = (x - (x * true).sum(-1, keepdim=True) / width) * true
         variance = centred.square().sum(-1, keepdim=True) / width
         return centred * (variance + EPS).rsqrt()
 
     def _allocate(self, hidden: Sequence[int], rows: int) -> None:
-        spec, device = self.spec, self.spec.device
+        spec = self.spec
+        device = self.spec.device
         head = max(distribution.head_size for distribution in self.distributions)
         ins, outs = layer_sizes(self.obs_size, hidden, head, self.hidden_size > 0)
 
@@ -211,9 +245,10 @@ def _shared_spec(spec: EnvSpec, with_id: bool) -> EnvSpec:
     Raises ValueError where the agents' actions differ.
     """
     if len(set(spec.actions)) > 1:
-        raise ValueError("algo.share_param=true needs the same actions for every agent; %s" % ", ".join(
-            "%s has %s" % pair for pair in zip(spec.agents, spec.actions)))
+        raise ValueError(
+            "algo.share_param=true needs the same actions for every agent; {}".format(
+                ", ".join("{} has {}".format(*pair) for pair in zip(spec.agents, spec.actions))
+            )
+        )
     width = max(spec.obs_sizes) + (spec.num_agents if with_id else 0)
     return replace(spec, obs_sizes=(width,) * spec.num_agents)
-
-

@@ -13,11 +13,28 @@ from harl_isaac.networks.value_norm import ValueNormalizer
 class Critic(nn.Module):
     """V(s) for states [..., S] -> [..., V], in the units of the return; V is 1, or A where one state has A rewards."""
 
-    def __init__(self, state_size: int, hidden: Sequence[int], activation: str, device: torch.device, values: int = 1,
-                 recurrent: bool = False, beta: float = 0.99999, running_norm: bool = False):
+    def __init__(
+        self,
+        state_size: int,
+        hidden: Sequence[int],
+        activation: str,
+        device: torch.device,
+        values: int = 1,
+        recurrent: bool = False,
+        beta: float = 0.99999,
+        running_norm: bool = False,
+    ):
         super().__init__()
-        self.net = new_mlp(state_size, hidden, values, activation, head_gain=1.0, device=device, recurrent=recurrent,
-                           running_norm=running_norm)
+        self.net = new_mlp(
+            state_size,
+            hidden,
+            values,
+            activation,
+            head_gain=1.0,
+            device=device,
+            recurrent=recurrent,
+            running_norm=running_norm,
+        )
         self.normalizer = ValueNormalizer(beta, device)
 
     def forward(self, state: Tensor, memory: Optional[Memory] = None) -> Tensor:

@@ -55,9 +55,12 @@ class Gaussian:
         total = (0.5 + HALF_LOG_2PI + std_of(log_std, self.max_std).log()).sum(-1)
         return total.expand(head.shape[:-1])
 
-    def kl(self, old_head: Tensor, old_log_std: Tensor, head: Tensor, log_std: Tensor, mask: Optional[Tensor]) -> Tensor:
+    def kl(
+        self, old_head: Tensor, old_log_std: Tensor, head: Tensor, log_std: Tensor, mask: Optional[Tensor]
+    ) -> Tensor:
         """KL(old, new) [...]: summed over dimensions."""
-        old_std, std = std_of(old_log_std, self.max_std), std_of(log_std, self.max_std)
+        old_std = std_of(old_log_std, self.max_std)
+        std = std_of(log_std, self.max_std)
         spread = (old_std / std).square() + ((old_head - head) / std).square() - 1.0
         return (0.5 * spread + std.log() - old_std.log()).sum(-1)
 
@@ -67,7 +70,8 @@ class Categoricals:
 
     def __init__(self, space: Space):
         self.nvec = (space.n,) if isinstance(space, Discrete) else tuple(space.nvec)
-        self.head_size, self.width = sum(self.nvec), len(self.nvec)
+        self.head_size = sum(self.nvec)
+        self.width = len(self.nvec)
 
     def sample(self, head: Tensor, log_std: Optional[Tensor], mask: Optional[Tensor]) -> Tuple[Tensor, Tensor]:
         """Action [..., W] and its log-probability [...]: the Gumbel-max trick, which needs no host and no division."""
@@ -92,8 +96,14 @@ class Categoricals:
         """[...]: summed over heads."""
         return -sum((log.exp() * log).sum(-1) for log in self.log_probs_of_choices(head, mask))
 
-    def kl(self, old_head: Tensor, old_log_std: Optional[Tensor], head: Tensor, log_std: Optional[Tensor],
-           mask: Optional[Tensor]) -> Tensor:
+    def kl(
+        self,
+        old_head: Tensor,
+        old_log_std: Optional[Tensor],
+        head: Tensor,
+        log_std: Optional[Tensor],
+        mask: Optional[Tensor],
+    ) -> Tensor:
         """KL(old, new) [...]: the sum over choices of p (log p - log q), summed over heads.
 
         Differs from the reference implementation, whose terms are not weighted by p: what it calls a KL of 0.914 can be
@@ -110,7 +120,7 @@ class Categoricals:
 
     @staticmethod
     def _gather_each(logs, action: Tensor) -> Tensor:
-        return torch.cat([log.gather(-1, action[..., i:i + 1]) for i, log in enumerate(logs)], -1)
+        return torch.cat([log.gather(-1, action[..., i : i + 1]) for i, log in enumerate(logs)], -1)
 
     def _gather(self, logs, action: Tensor) -> Tensor:
         return self._gather_each(logs, action).sum(-1)

@@ -12,13 +12,16 @@ from harl_isaac.networks.off_policy_nets import PlainMLP
 class DuelingMLP(nn.Module):
     """Maps [..., in] to V + A - mean A [..., out]; both streams have a hidden layer as wide as the last (hardswish)."""
 
-    def __init__(self, inputs: int, hidden: Sequence[int], outputs: int, activation: str, layer_norm: bool,
-                 device: torch.device):
+    def __init__(
+        self, inputs: int, hidden: Sequence[int], outputs: int, activation: str, layer_norm: bool, device: torch.device
+    ):
         super().__init__()
         self.base = PlainMLP(inputs, hidden[:-1], hidden[-1], activation, layer_norm, device)
         self.activation = self.base.activation
-        self.value, self.advantage = [nn.ModuleList([nn.Linear(hidden[-1], hidden[-1], device=device),
-                                                     nn.Linear(hidden[-1], out, device=device)]) for out in (1, outputs)]
+        self.value, self.advantage = [
+            nn.ModuleList([nn.Linear(hidden[-1], hidden[-1], device=device), nn.Linear(hidden[-1], out, device=device)])
+            for out in (1, outputs)
+        ]
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.activation(self.base(x))
@@ -29,10 +32,18 @@ class DuelingMLP(nn.Module):
 class JointTable(nn.Module):
     """Q(s, a) of every joint action: an output for each member of the product of the agents' choices `sizes`."""
 
-    def __init__(self, inputs: int, hidden: Sequence[int], sizes: Sequence[int], activation: str, layer_norm: bool,
-                 device: torch.device):
+    def __init__(
+        self,
+        inputs: int,
+        hidden: Sequence[int],
+        sizes: Sequence[int],
+        activation: str,
+        layer_norm: bool,
+        device: torch.device,
+    ):
         super().__init__()
-        self.sizes, self.strides = list(sizes), strides(sizes)
+        self.sizes = list(sizes)
+        self.strides = strides(sizes)
         self.net = DuelingMLP(inputs, hidden, self.strides[0] * self.sizes[0], activation, layer_norm, device)
 
     def forward(self, joint: Tensor) -> Tensor:

@@ -24,14 +24,15 @@ class Memory(NamedTuple):
 def gru_step(inputs: Tensor, recurrent: Tensor, hidden: Tensor) -> Tensor:
     """The next state [..., H]; inputs = W x + b and recurrent = U h + c are [..., 3H]: reset, update, candidate."""
     size = hidden.shape[-1]
-    gates = torch.sigmoid(inputs[..., :2 * size] + recurrent[..., :2 * size])
-    candidate = torch.tanh(torch.addcmul(inputs[..., 2 * size:], gates[..., :size], recurrent[..., 2 * size:]))
+    gates = torch.sigmoid(inputs[..., : 2 * size] + recurrent[..., : 2 * size])
+    candidate = torch.tanh(torch.addcmul(inputs[..., 2 * size :], gates[..., :size], recurrent[..., 2 * size :]))
     return torch.lerp(candidate, hidden, gates[..., size:])
 
 
 def unroll(inputs: Tensor, weight: Tensor, bias: Tensor, memory: Memory) -> Tensor:
     """States [N, L, H] after each step; inputs [N, L, 3H], weight U [3H, H], bias c [3H]."""
-    hidden, states = memory.hidden, []
+    hidden = memory.hidden
+    states = []
     keep = (~memory.begin).to(inputs.dtype)[..., None]
     for step in range(inputs.shape[1]):
         hidden = hidden * keep[:, step]

@@ -50,7 +50,7 @@ class SquashedNormal:
 
     def mode(self, head: Tensor, mask: Optional[Tensor] = None) -> Tensor:
         """[..., W]"""
-        return torch.tanh(head[..., :self.width])
+        return torch.tanh(head[..., : self.width])
 
     def explore(self, head: Tensor, mask: Optional[Tensor] = None) -> Tensor:
         """[..., W] a sample."""
@@ -59,7 +59,7 @@ class SquashedNormal:
 
     def random(self, head: Tensor, mask: Optional[Tensor] = None) -> Tensor:
         """[..., W] uniform within the bounds."""
-        return torch.rand_like(head[..., :self.width]) * 2.0 - 1.0
+        return torch.rand_like(head[..., : self.width]) * 2.0 - 1.0
 
     def encode(self, action: Tensor) -> Tensor:
         """[..., F]"""
@@ -67,7 +67,7 @@ class SquashedNormal:
 
     def noise(self, head: Tensor) -> Tensor:
         """What `draw` takes its chance from."""
-        return torch.randn_like(head[..., :self.width])
+        return torch.randn_like(head[..., : self.width])
 
     def draw(self, head: Tensor, noise: Tensor, mask: Optional[Tensor] = None) -> Tuple[Tensor, Tensor]:
         """An encoded sample [..., F] with the head's gradient and its log-density [...]."""
@@ -90,8 +90,10 @@ class Choices:
     """Categorical choices of a Discrete or MultiDiscrete, which critics see one-hot; a mask forbids some."""
 
     def __init__(self, space: Space, entropy_share: float):
-        self.distribution, self.entropy_share = Categoricals(space), entropy_share
-        self.nvec, self.width = self.distribution.nvec, self.distribution.width
+        self.distribution = Categoricals(space)
+        self.entropy_share = entropy_share
+        self.nvec = self.distribution.nvec
+        self.width = self.distribution.width
         self.head_size = self.features = self.distribution.head_size
 
     def mode(self, head: Tensor, mask: Optional[Tensor] = None) -> Tensor:
@@ -108,7 +110,7 @@ class Choices:
 
     def encode(self, action: Tensor) -> Tensor:
         """[..., F] one-hot, the heads side by side."""
-        ones = [action[..., k:k + 1] == torch.arange(size, device=action.device) for k, size in enumerate(self.nvec)]
+        ones = [action[..., k : k + 1] == torch.arange(size, device=action.device) for k, size in enumerate(self.nvec)]
         return torch.cat(ones, -1).to(action.dtype)
 
     def noise(self, head: Tensor) -> Tensor:
@@ -141,8 +143,10 @@ class Greedy:
     """
 
     def __init__(self, space: Space, epsilon: float):
-        self.choices, self.epsilon = Categoricals(space), epsilon
-        self.nvec, self.width = self.choices.nvec, self.choices.width
+        self.choices = Categoricals(space)
+        self.epsilon = epsilon
+        self.nvec = self.choices.nvec
+        self.width = self.choices.width
         self.head_size = math.prod(self.nvec)
 
     def best(self, head: Tensor, mask: Optional[Tensor] = None) -> Tensor:
@@ -151,7 +155,8 @@ class Greedy:
 
     def mode(self, head: Tensor, mask: Optional[Tensor] = None) -> Tensor:
         """[..., W]"""
-        place, digits = self.best(head, mask), []
+        place = self.best(head, mask)
+        digits = []
         for size in self.nvec[::-1]:
             digits.insert(0, place % size)
             place = torch.div(place, size, rounding_mode="floor")

@@ -25,14 +25,24 @@ class MLP(nn.Module):
     the LayerNorm on the input, whose scale and shift remain.
     """
 
-    def __init__(self, weights: Sequence[Tensor], biases: Sequence[Tensor], norm_weights: Sequence[Tensor],
-                 norm_biases: Sequence[Tensor], activation: str, gru: Sequence[Tensor] = (),
-                 input_norm: Optional[RunningNorm] = None):
+    def __init__(
+        self,
+        weights: Sequence[Tensor],
+        biases: Sequence[Tensor],
+        norm_weights: Sequence[Tensor],
+        norm_biases: Sequence[Tensor],
+        activation: str,
+        gru: Sequence[Tensor] = (),
+        input_norm: Optional[RunningNorm] = None,
+    ):
         super().__init__()
-        self.weights, self.biases = _parameters(weights), _parameters(biases)
-        self.norm_weights, self.norm_biases = _parameters(norm_weights), _parameters(norm_biases)
+        self.weights = _parameters(weights)
+        self.biases = _parameters(biases)
+        self.norm_weights = _parameters(norm_weights)
+        self.norm_biases = _parameters(norm_biases)
         self.gru = _parameters(gru)
-        self.activation, self.input_norm = ACTIVATIONS[activation], input_norm
+        self.activation = ACTIVATIONS[activation]
+        self.input_norm = input_norm
 
     def forward(self, x: Tensor, memory: Optional[Memory] = None) -> Tensor:
         return self.run(x, memory)[0]
@@ -41,13 +51,17 @@ class MLP(nn.Module):
         """Inputs [..., in] with mean 0 and deviation 1: the same in every pass over a batch."""
         return layer_norm(x) if self.input_norm is None else self.input_norm(x)
 
-    def run(self, x: Tensor, memory: Optional[Memory] = None,
-            standardised: bool = False) -> Tuple[Tensor, Optional[Tensor]]:
+    def run(
+        self, x: Tensor, memory: Optional[Memory] = None, standardised: bool = False
+    ) -> Tuple[Tensor, Optional[Tensor]]:
         """The output, and of a recurrent network its states [N, L, H] after each step; x may be standardised already."""
-        last, states = len(self.weights) - 1, None
+        last = len(self.weights) - 1
+        states = None
         for layer, matrix in enumerate(self.matrices()):
-            scale, shift = self.norm_weights[layer], self.norm_biases[layer]
-            weight, bias = matrix * scale, torch.addmv(self.biases[layer], matrix, shift)
+            scale = self.norm_weights[layer]
+            shift = self.norm_biases[layer]
+            weight = matrix * scale
+            bias = torch.addmv(self.biases[layer], matrix, shift)
             if layer > 0 or not standardised:
                 x = layer_norm(x) if layer > 0 else self.standardised(x)
             x = F.linear(x, weight, bias)
@@ -69,25 +83,39 @@ def layer_norm(x: Tensor) -> Tensor:
 
 def layer_sizes(inputs: int, hidden: Sequence[int], outputs: int, recurrent: bool) -> Tuple[List[int], List[int]]:
     """Inputs and outputs of each Linear; a GRU, as wide as the last hidden layer, adds one for its three gates."""
-    ins, outs = [inputs, *hidden], [*hidden, outputs]
+    ins = [inputs, *hidden]
+    outs = [*hidden, outputs]
     if recurrent:
         ins.append(hidden[-1])
         outs.insert(len(hidden), 3 * hidden[-1])
     return ins, outs
 
 
-def new_mlp(input_size: int, hidden: Sequence[int], output_size: int, activation: str, head_gain: float,
-            device: torch.device, recurrent: bool = False, running_norm: bool = False) -> MLP:
+def new_mlp(
+    input_size: int,
+    hidden: Sequence[int],
+    output_size: int,
+    activation: str,
+    head_gain: float,
+    device: torch.device,
+    recurrent: bool = False,
+    running_norm: bool = False,
+) -> MLP:
     """An initialised MLP with memory of its own."""
     ins, outs = layer_sizes(input_size, hidden, output_size, recurrent)
     weights = [torch.zeros(ins[0], outs[0], device=device)]
     weights += [torch.zeros(out, width, device=device) for width, out in zip(ins[1:], outs[1:])]
     gates = 3 * hidden[-1]
     gru = [torch.zeros(gates, hidden[-1], device=device), torch.zeros(gates, device=device)] if recurrent else []
-    mlp = MLP(weights, [torch.zeros(out, device=device) for out in outs],
-              [torch.ones(width, device=device) for width in ins],
-              [torch.zeros(width, device=device) for width in ins], activation, gru,
-              new_running_norm((input_size,), device) if running_norm else None)
+    mlp = MLP(
+        weights,
+        [torch.zeros(out, device=device) for out in outs],
+        [torch.ones(width, device=device) for width in ins],
+        [torch.zeros(width, device=device) for width in ins],
+        activation,
+        gru,
+        new_running_norm((input_size,), device) if running_norm else None,
+    )
     initialise(mlp, activation, head_gain)
     return mlp
 
@@ -100,7 +128,8 @@ def initialise(mlp: MLP, activation: str, head_gain: float) -> None:
     gains = [hidden_gain] * (len(matrices) - 1) + [head_gain]
     if len(mlp.gru):
         gains[-2] = 1.0
-        matrices, gains = matrices + [mlp.gru[0]], gains + [1.0]
+        matrices = matrices + [mlp.gru[0]]
+        gains = gains + [1.0]
     for matrix, gain in zip(matrices, gains):
         fresh = torch.empty(matrix.shape, device=matrix.device)
         matrix.copy_(nn.init.orthogonal_(fresh, gain))

@@ -15,13 +15,16 @@ from harl_isaac.networks.mlp import ACTIVATIONS
 class PlainMLP(nn.Module):
     """Maps [..., in] to [..., out]."""
 
-    def __init__(self, inputs: int, hidden: Sequence[int], outputs: int, activation: str, layer_norm: bool,
-                 device: torch.device):
+    def __init__(
+        self, inputs: int, hidden: Sequence[int], outputs: int, activation: str, layer_norm: bool, device: torch.device
+    ):
         super().__init__()
-        self.activation, sizes = ACTIVATIONS[activation], [inputs, *hidden, outputs]
+        self.activation = ACTIVATIONS[activation]
+        sizes = [inputs, *hidden, outputs]
         self.layers = nn.ModuleList([nn.Linear(width, out, device=device) for width, out in zip(sizes, sizes[1:])])
-        self.norms = nn.ModuleList([nn.LayerNorm(width, device=device) if layer_norm else nn.Identity()
-                                    for width in sizes[:-1]])
+        self.norms = nn.ModuleList(
+            [nn.LayerNorm(width, device=device) if layer_norm else nn.Identity() for width in sizes[:-1]]
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         for norm, layer in zip(self.norms, self.layers[:-1]):
@@ -34,14 +37,22 @@ class PlainActors(nn.Module):
 
     hidden_size = 0
 
-    def __init__(self, spec: EnvSpec, hidden: Sequence[int], activation: str, layer_norm: bool, kinds: Sequence,
-                 network=PlainMLP):
+    def __init__(
+        self, spec: EnvSpec, hidden: Sequence[int], activation: str, layer_norm: bool, kinds: Sequence, network=PlainMLP
+    ):
         super().__init__()
-        self.spec, self.kinds, self.activation = spec, list(kinds), ACTIVATIONS[activation]
+        self.spec = spec
+        self.kinds = list(kinds)
+        self.activation = ACTIVATIONS[activation]
         self.folds = network is PlainMLP and not layer_norm  # all agents' layers into one product each
-        self.obs_size, self.action_width = max(spec.obs_sizes), max(kind.width for kind in kinds)
-        self.agents = nn.ModuleList([network(size, hidden, kind.head_size, activation, layer_norm, spec.device)
-                                     for size, kind in zip(spec.obs_sizes, kinds)])
+        self.obs_size = max(spec.obs_sizes)
+        self.action_width = max(kind.width for kind in kinds)
+        self.agents = nn.ModuleList(
+            [
+                network(size, hidden, kind.head_size, activation, layer_norm, spec.device)
+                for size, kind in zip(spec.obs_sizes, kinds)
+            ]
+        )
         self.groups = alike(spec)
 
     def agent(self, i: int) -> nn.Module:
@@ -63,8 +74,9 @@ class PlainActors(nn.Module):
             return result
         for each in zip(*[actor.layers for actor in self.agents]):
             width, out = [max(size) for size in zip(*[(layer.in_features, layer.out_features) for layer in each])]
-            weights = [F.pad(layer.weight.t(), (0, out - layer.out_features, 0, width - layer.in_features))
-                       for layer in each]
+            weights = [
+                F.pad(layer.weight.t(), (0, out - layer.out_features, 0, width - layer.in_features)) for layer in each
+            ]
             biases = [F.pad(layer.bias, (0, out - layer.out_features)) for layer in each]
             result.append((torch.stack(weights), torch.stack(biases)[:, None]))
         return result
@@ -86,8 +98,13 @@ class PlainActors(nn.Module):
         each = [actor(obs[:, i, :size]) for i, (actor, size) in enumerate(zip(self.agents, self.spec.obs_sizes))]
         return torch.stack([F.pad(head, (0, widest - head.shape[1])) for head in each], 1)
 
-    def mode(self, obs: Tensor, mask: Optional[Tensor] = None, hidden: Optional[Tensor] = None,
-             layers: Optional[Layers] = None) -> Tensor:
+    def mode(
+        self,
+        obs: Tensor,
+        mask: Optional[Tensor] = None,
+        hidden: Optional[Tensor] = None,
+        layers: Optional[Layers] = None,
+    ) -> Tensor:
         """The best actions [E, A, W] (zero beyond an agent's width) at padded obs [E, A, O]; nothing is remembered."""
         return self._act(self.heads(obs, layers), mask, lambda kind, head, allowed: kind.mode(head, allowed))
 
@@ -97,26 +114,41 @@ class PlainActors(nn.Module):
 
     def random(self, mask: Optional[Tensor] = None) -> Tensor:
         """Uniformly random actions [E, A, W]."""
-        heads = torch.zeros(self.spec.num_envs, self.spec.num_agents, max(kind.head_size for kind in self.kinds),
-                            device=self.spec.device)
+        heads = torch.zeros(
+            self.spec.num_envs,
+            self.spec.num_agents,
+            max(kind.head_size for kind in self.kinds),
+            device=self.spec.device,
+        )
         return self._act(heads, mask, lambda kind, head, allowed: kind.random(head, allowed))
 
     def _act(self, heads: Tensor, mask: Optional[Tensor], choose) -> Tensor:
         action = heads.new_zeros(heads.shape[:2] + (self.action_width,))
         for members, places in self.groups:
-            kind, choices = self.kinds[members[0]], mask_width(self.spec.actions[members[0]])
+            kind = self.kinds[members[0]]
+            choices = mask_width(self.spec.actions[members[0]])
             allowed = None if mask is None or not choices else mask[:, places, :choices]
-            action[:, places, :kind.width] = choose(kind, heads[:, places, :kind.head_size], allowed)
+            action[:, places, : kind.width] = choose(kind, heads[:, places, : kind.head_size], allowed)
         return action
 
 
 class JointCritics(nn.Module):
     """`count` independent estimates of Q(s, a) from the state and all agents' actions side by side."""
 
-    def __init__(self, inputs: int, hidden: Sequence[int], values: int, activation: str, layer_norm: bool,
-                 device: torch.device, count: int):
+    def __init__(
+        self,
+        inputs: int,
+        hidden: Sequence[int],
+        values: int,
+        activation: str,
+        layer_norm: bool,
+        device: torch.device,
+        count: int,
+    ):
         super().__init__()
-        self.nets = nn.ModuleList([PlainMLP(inputs, hidden, values, activation, layer_norm, device) for _ in range(count)])
+        self.nets = nn.ModuleList(
+            [PlainMLP(inputs, hidden, values, activation, layer_norm, device) for _ in range(count)]
+        )
 
     def forward(self, joint: Tensor) -> Tensor:
         """[B, S + all actions] -> [count, B, V]"""

@@ -33,7 +33,8 @@ class RunningNorm(nn.Module):
         mean = (x * weight).sum(0) / rows.clamp(min=1.0)
         variance = ((x - mean).square() * weight).sum(0) / rows.clamp(min=1.0)
         self.count += rows
-        share, change = rows / self.count.clamp(min=1.0), mean - self.mean
+        share = rows / self.count.clamp(min=1.0)
+        change = mean - self.mean
         self.mean += share * change
         self.variance += share * (variance - self.variance) + share * (1.0 - share) * change.square()
 

@@ -20,8 +20,11 @@ class ValueNormalizer(nn.Module):
     def update(self, target: Tensor) -> None:
         """Take in a batch of targets of any shape."""
         target = target.double()
-        for total, value in ((self.mean, target.mean()), (self.mean_square, target.square().mean()),
-                             (self.weight, torch.ones_like(self.weight))):
+        for total, value in (
+            (self.mean, target.mean()),
+            (self.mean_square, target.square().mean()),
+            (self.weight, torch.ones_like(self.weight)),
+        ):
             total.mul_(self.beta).add_(value * (1.0 - self.beta))
 
     def normalize(self, value: Tensor) -> Tensor:

@@ -15,7 +15,8 @@ from typing import Iterator, List
 
 import numpy as np
 
-WIDTH, HEIGHT = 640, 480
+WIDTH = 640
+HEIGHT = 480
 STRIP_PICTURES = 6
 BACKENDS = ("egl", "osmesa", "glfw")
 
@@ -25,22 +26,30 @@ def render(recording: Path, out: Path) -> None:
     check_suffix(out)
     preferred = os.environ.get("MUJOCO_GL")
     for backend in [preferred] if preferred else BACKENDS:
-        result = subprocess.run([sys.executable, "-m", "harl_isaac.rendering.mujoco_video", str(recording), str(out)],
-                                env={**os.environ, "MUJOCO_GL": backend}, capture_output=True, text=True)
+        result = subprocess.run(
+            [sys.executable, "-m", "harl_isaac.rendering.mujoco_video", str(recording), str(out)],
+            env={**os.environ, "MUJOCO_GL": backend},
+            capture_output=True,
+            text=True,
+        )
         if result.returncode == 0:
             return
     last = (result.stderr.strip().split("\n") or [""])[-1]
-    raise ValueError("rendering failed with MUJOCO_GL=%s (%s); on Debian or Ubuntu without a GPU: "
-                     "apt-get install libegl1 libgl1-mesa-dri" % (backend, last))
+    raise ValueError(
+        f"rendering failed with MUJOCO_GL={backend} ({last}); on Debian or Ubuntu without a GPU: "
+        "apt-get install libegl1 libgl1-mesa-dri"
+    )
 
 
 def check_suffix(out: Path) -> None:
     """Raises ValueError for a file that is neither a video nor a picture."""
     if out.suffix not in (".mp4", ".png"):
-        raise ValueError("out=%s: give a file that ends in .mp4 or .png" % out)
+        raise ValueError(f"out={out}: give a file that ends in .mp4 or .png")
 
 
-def save_recording(path: Path, model, qpos: np.ndarray, mocap_pos: np.ndarray, mocap_quat: np.ndarray, fps: float) -> None:
+def save_recording(
+    path: Path, model, qpos: np.ndarray, mocap_pos: np.ndarray, mocap_quat: np.ndarray, fps: float
+) -> None:
     """Keep frames qpos [F, nq], mocap [F, n, 3] and [F, n, 4] together with the compiled model."""
     import mujoco
 
@@ -62,7 +71,9 @@ def frames(recording) -> Iterator[np.ndarray]:
     data = mujoco.MjData(model)
     with mujoco.Renderer(model, HEIGHT, WIDTH) as renderer:
         for qpos, pos, quat in zip(recording["qpos"], recording["mocap_pos"], recording["mocap_quat"]):
-            data.qpos[:], data.mocap_pos[:], data.mocap_quat[:] = qpos, pos, quat
+            data.qpos[:] = qpos
+            data.mocap_pos[:] = pos
+            data.mocap_quat[:] = quat
             mujoco.mj_forward(model, data)
             renderer.update_scene(data, camera=0 if model.ncam else -1)
             for flag in (mujoco.mjtRndFlag.mjRND_SHADOW, mujoco.mjtRndFlag.mjRND_REFLECTION):

@@ -11,7 +11,9 @@ SQUARE = 14  # pixels of a word's square
 INK = 0.15  # its outline
 
 
-def pictures(centres: np.ndarray, colours: np.ndarray, words: np.ndarray, radii: Sequence[float]) -> Iterator[np.ndarray]:
+def pictures(
+    centres: np.ndarray, colours: np.ndarray, words: np.ndarray, radii: Sequence[float]
+) -> Iterator[np.ndarray]:
     """[HEIGHT, WIDTH, 3] uint8 of frames: centres [F, n, 2] m, colours [F, n, 3] within [0, 1], words [F, speakers, words].
 
     Later discs lie over earlier ones. All frames have the same scale, at which every disc is seen. Words are rows of
@@ -23,7 +25,8 @@ def pictures(centres: np.ndarray, colours: np.ndarray, words: np.ndarray, radii:
     for centre, colour, said in zip(centres, colours, words):
         picture = np.ones((HEIGHT, WIDTH, 3))
         for place, radius, tint in zip(centre, radii, colour):
-            x, y = WIDTH / 2 + place[0] * scale, HEIGHT / 2 - place[1] * scale
+            x = WIDTH / 2 + place[0] * scale
+            y = HEIGHT / 2 - place[1] * scale
             paint_disc(picture, x, y, radius * scale, tint)
         for row, loudness in enumerate(said):
             paint_words(picture, row, len(said), loudness)
@@ -32,8 +35,10 @@ def pictures(centres: np.ndarray, colours: np.ndarray, words: np.ndarray, radii:
 
 def paint_disc(picture: np.ndarray, x: float, y: float, radius: float, colour: np.ndarray) -> None:
     """A disc with smooth edges and a darker rim; x to the right, y down, in pixels."""
-    left, right = max(0, int(x - radius) - 1), min(picture.shape[1], int(x + radius) + 3)
-    top, bottom = max(0, int(y - radius) - 1), min(picture.shape[0], int(y + radius) + 3)
+    left = max(0, int(x - radius) - 1)
+    right = min(picture.shape[1], int(x + radius) + 3)
+    top = max(0, int(y - radius) - 1)
+    bottom = min(picture.shape[0], int(y + radius) + 3)
     across, down = np.meshgrid(np.arange(left, right) + 0.5, np.arange(top, bottom) + 0.5)
     inside = radius - np.hypot(across - x, down - y)
     colour = np.clip(colour, 0.0, 1.0)
@@ -48,5 +53,7 @@ def paint_words(picture: np.ndarray, row: int, rows: int, loudness: np.ndarray) 
     top = HEIGHT - (rows - row) * (SQUARE + 4)
     for place, value in enumerate(loudness):
         left = 4 + place * (SQUARE + 4)
-        picture[top:top + SQUARE, left:left + SQUARE] = INK
-        picture[top + 1:top + SQUARE - 1, left + 1:left + SQUARE - 1] = 1.0 - (1.0 - INK) * float(np.clip(value, 0.0, 1.0))
+        picture[top : top + SQUARE, left : left + SQUARE] = INK
+        picture[top + 1 : top + SQUARE - 1, left + 1 : left + SQUARE - 1] = 1.0 - (1.0 - INK) * float(
+            np.clip(value, 0.0, 1.0)
+        )

@@ -32,7 +32,8 @@ class TwoHalves:
         return self.played
 
     def play_steps(self) -> Dict[str, Any]:
-        played, self.played = self.played, None
+        played = self.played
+        self.played = None
         return played
 
 
@@ -53,12 +54,22 @@ class Scalars(Dict[str, float]):
 
 def model_settings(cfg, rows: Rows) -> Dict[str, Any]:
     """rl_games' "model" and "network" for a policy."""
-    space = {"continuous": {"mu_activation": "None", "sigma_activation": "None", "mu_init": {"name": "default"},
-                            "sigma_init": {"name": "const_initializer", "val": 0}, "fixed_sigma": True}}
+    space = {
+        "continuous": {
+            "mu_activation": "None",
+            "sigma_activation": "None",
+            "mu_init": {"name": "default"},
+            "sigma_init": {"name": "const_initializer", "val": 0},
+            "fixed_sigma": True,
+        }
+    }
     model = "continuous_a2c_logstd"
     if not rows.continuous:
-        space, model = ({"multi_discrete": {}}, "multi_discrete_a2c") if len(rows.heads) > 1 else (
-            {"discrete": {}}, "discrete_a2c")
+        space, model = (
+            ({"multi_discrete": {}}, "multi_discrete_a2c")
+            if len(rows.heads) > 1
+            else ({"discrete": {}}, "discrete_a2c")
+        )
     network = {"name": "actor_critic", "separate": False, "space": space, "mlp": mlp(cfg)}
     return {"model": {"name": model}, "network": network}
 
@@ -72,16 +83,43 @@ def run_settings(cfg, rows: Rows, env: TaskEnv, folder: str) -> Dict[str, Any]:
     """rl_games' "config" of a run in this environment."""
     spec = rows.spec
     batch = cfg.rollout_length * spec.num_envs // cfg.minibatches
-    common = {"normalize_input": cfg.normalize_obs, "clip_value": True, "e_clip": cfg.clip, "learning_rate": cfg.lr,
-              "mini_epochs": cfg.epochs, "truncate_grads": cfg.max_grad_norm > 0, "grad_norm": cfg.max_grad_norm}
-    config = {**common, "name": "run", "env_name": "run", "full_experiment_name": "run", "train_dir": folder,
-              "vec_env": env, "env_info": env.get_env_info(), "device": str(spec.device), "num_actors": spec.num_envs,
-              "use_action_masks": spec.has_action_mask, "reward_shaper": {"scale_value": cfg.reward_scale},
-              "horizon_length": cfg.rollout_length, "minibatch_size": batch * rows.agents, "seq_length": 1,
-              "gamma": cfg.gamma, "tau": cfg.gae_lambda, "kl_threshold": cfg.kl_threshold, "schedule_type": "standard",
-              "lr_schedule": "adaptive" if cfg.lr_schedule == "adaptive" else None, "entropy_coef": cfg.entropy_coef,
-              "critic_coef": cfg.value_coef, "bounds_loss_coef": cfg.bounds_coef, "normalize_advantage": True,
-              "normalize_value": cfg.normalize_value, "value_bootstrap": True, "print_stats": False}
+    common = {
+        "normalize_input": cfg.normalize_obs,
+        "clip_value": True,
+        "e_clip": cfg.clip,
+        "learning_rate": cfg.lr,
+        "mini_epochs": cfg.epochs,
+        "truncate_grads": cfg.max_grad_norm > 0,
+        "grad_norm": cfg.max_grad_norm,
+    }
+    config = {
+        **common,
+        "name": "run",
+        "env_name": "run",
+        "full_experiment_name": "run",
+        "train_dir": folder,
+        "vec_env": env,
+        "env_info": env.get_env_info(),
+        "device": str(spec.device),
+        "num_actors": spec.num_envs,
+        "use_action_masks": spec.has_action_mask,
+        "reward_shaper": {"scale_value": cfg.reward_scale},
+        "horizon_length": cfg.rollout_length,
+        "minibatch_size": batch * rows.agents,
+        "seq_length": 1,
+        "gamma": cfg.gamma,
+        "tau": cfg.gae_lambda,
+        "kl_threshold": cfg.kl_threshold,
+        "schedule_type": "standard",
+        "lr_schedule": "adaptive" if cfg.lr_schedule == "adaptive" else None,
+        "entropy_coef": cfg.entropy_coef,
+        "critic_coef": cfg.value_coef,
+        "bounds_loss_coef": cfg.bounds_coef,
+        "normalize_advantage": True,
+        "normalize_value": cfg.normalize_value,
+        "value_bootstrap": True,
+        "print_stats": False,
+    }
     if cfg.central_value:
         network = {"name": "actor_critic", "central_value": True, "mlp": mlp(cfg)}
         config["central_value_config"] = {**common, "minibatch_size": batch, "network": network}
@@ -102,17 +140,29 @@ class RlGamesPolicy(nn.Module):
 
     def __init__(self, spec: EnvSpec, cfg, model: Optional[nn.Module] = None):
         super().__init__()
-        self.spec, self.rows = spec, Rows(spec, cfg.policy, cfg.agent_id)
+        self.spec = spec
+        self.rows = Rows(spec, cfg.policy, cfg.agent_id)
         self.model = self._new_model(cfg) if model is None else model
 
     def _new_model(self, cfg) -> nn.Module:
         rows = self.rows
         widths = sum(action_width(space) for space in rows.spaces) if rows.continuous else list(rows.heads)
         with silence():
-            return ModelBuilder().load(model_settings(cfg, rows)).build({
-                "actions_num": widths[0] if len(rows.heads) == 1 else widths, "input_shape": (rows.obs_size,), "num_seqs": 1,
-                "value_size": 1, "normalize_value": cfg.normalize_value, "normalize_input": cfg.normalize_obs}).to(
-                    self.spec.device)
+            return (
+                ModelBuilder()
+                .load(model_settings(cfg, rows))
+                .build(
+                    {
+                        "actions_num": widths[0] if len(rows.heads) == 1 else widths,
+                        "input_shape": (rows.obs_size,),
+                        "num_seqs": 1,
+                        "value_size": 1,
+                        "normalize_value": cfg.normalize_value,
+                        "normalize_input": cfg.normalize_obs,
+                    }
+                )
+                .to(self.spec.device)
+            )
 
     def blank_obs(self, *lead: int) -> Tensor:
         """Room for padded observations [*lead, A, O]."""
@@ -138,7 +188,7 @@ class RlGamesPolicy(nn.Module):
     def _likeliest(self, logits: List[Tensor], mask: Optional[Tensor]) -> Tensor:
         """[rows, heads] as floats, of those that the padded mask [E, A, N] allows."""
         if mask is not None:
-            allowed = self.rows.masks([mask[:, i, :mask_width(space)] for i, space in enumerate(self.spec.actions)])
+            allowed = self.rows.masks([mask[:, i, : mask_width(space)] for i, space in enumerate(self.spec.actions)])
             parts = allowed.split(list(self.rows.heads), 1)
             logits = [each.masked_fill(~part, -torch.inf) for each, part in zip(logits, parts)]
         return torch.stack([each.argmax(1) for each in logits], 1).float()
@@ -150,7 +200,9 @@ class RlGamesLearner:
     replay = None
 
     def __init__(self, spec: EnvSpec, cfg, seed: int):
-        self.spec, self.cfg, self.scalars = spec, cfg, Scalars()
+        self.spec = spec
+        self.cfg = cfg
+        self.scalars = Scalars()
         self.rows = Rows(spec, cfg.policy, cfg.agent_id)
         self.env = TaskEnv(self.rows)
         self.agent = self._new_agent(seed)
@@ -164,9 +216,15 @@ class RlGamesLearner:
             runner.algo_factory.register_builder("a2c_continuous", Continuous)
             runner.algo_factory.register_builder("a2c_discrete", Choosing)
             algo = "a2c_continuous" if self.rows.continuous else "a2c_discrete"
-            runner.load_config({
-                "seed": seed, "torch_threads": 0, "algo": {"name": algo},
-                **model_settings(self.cfg, self.rows), "config": run_settings(self.cfg, self.rows, self.env, folder)})
+            runner.load_config(
+                {
+                    "seed": seed,
+                    "torch_threads": 0,
+                    "algo": {"name": algo},
+                    **model_settings(self.cfg, self.rows),
+                    "config": run_settings(self.cfg, self.rows, self.env, folder),
+                }
+            )
             agent = runner.algo_factory.create(runner.algo_name, base_name="run", params=runner.params)
             agent.writer.close()
         agent.writer = self.scalars
@@ -183,22 +241,32 @@ class RlGamesLearner:
 
     def update(self, progress: float) -> Dict[str, Tensor]:
         """One epoch of rl_games from what was collected."""
-        agent, played, self.played = self.agent, self.played, None
+        agent = self.agent
+        played = self.played
+        self.played = None
         if self.cfg.lr_schedule == "linear":
             self._set_learning_rate(self.cfg.lr * (1.0 - progress))
-        value, target = played["values"], played["returns"]
+        value = played["values"]
+        target = played["returns"]
         agent.update_epoch()
         losses = agent.train_epoch()[4:-2]  # behind four times; in front of the learning rate and its factor
         agent.dataset.update_values_dict(None)
         agent.frame += agent.curr_frames
         names = ("actor/loss", "critic/loss", "actor/bound_loss", "actor/entropy", "actor/kl")
         names = names if len(losses) == len(names) else names[:2] + names[3:]
-        metrics = {name: torch.stack([each.detach().reshape(()) for each in parts]).mean()
-                   for name, parts in zip(names, losses) if len(parts)}
+        metrics = {
+            name: torch.stack([each.detach().reshape(()) for each in parts]).mean()
+            for name, parts in zip(names, losses)
+            if len(parts)
+        }
         if agent.has_central_value:
             metrics["critic/loss"] = self.scalars["losses/cval_loss"]
-        return {**metrics, "actor/learning_rate": agent.last_lr, "critic/value": value.mean(),
-                "critic/explained_variance": explained_variance(value, target)}
+        return {
+            **metrics,
+            "actor/learning_rate": agent.last_lr,
+            "critic/value": value.mean(),
+            "critic/explained_variance": explained_variance(value, target),
+        }
 
     def _set_learning_rate(self, lr: float) -> None:
         self.agent.last_lr = lr
@@ -211,8 +279,11 @@ class RlGamesLearner:
         """The running episodes were lost: nothing of them is kept here."""
 
     def state_dict(self) -> Dict[str, Any]:
-        return {"actors": self.actors.state_dict(), "agent": self.agent.get_full_state_weights(),
-                "learning_rate": self.agent.last_lr}
+        return {
+            "actors": self.actors.state_dict(),
+            "agent": self.agent.get_full_state_weights(),
+            "learning_rate": self.agent.last_lr,
+        }
 
     def load_state_dict(self, state: Dict[str, Any]) -> None:
         self.agent.set_full_state_weights(state["agent"])

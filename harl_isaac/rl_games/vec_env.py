@@ -17,7 +17,7 @@ try:
     from rl_games.common.gym_compat import gym
     from rl_games.common.ivecenv import IVecEnv
 except ImportError as error:
-    raise MissingSimulator("rl_games is not installed here (%s): pip install -e .[rl-games]" % error) from None
+    raise MissingSimulator(f"rl_games is not installed here ({error}): pip install -e .[rl-games]") from None
 
 POLICIES = ("joint", "shared")
 PREFIX = "harl_isaac/"  # of the tasks' names among rl_games' own
@@ -34,7 +34,8 @@ class Rows:
 
     def __init__(self, spec: EnvSpec, policy: str = "joint", agent_id: bool = True):
         refuse(spec, policy)
-        self.spec, self.shared = spec, policy == "shared"
+        self.spec = spec
+        self.shared = policy == "shared"
         self.agents = spec.num_agents if self.shared else 1  # rows of an environment
         self.ids = torch.eye(spec.num_agents, device=spec.device) if self.shared and agent_id else None
         self.spaces = spec.actions[:1] if self.shared else spec.actions  # of which a row's action consists
@@ -72,41 +73,58 @@ class Rows:
 
     def actions(self, action: Tensor) -> Tuple[Tensor, ...]:
         """Rows' actions in the agents' units as the environment takes them, within the bounds."""
-        return tuple(part.clamp(space.low, space.high) if isinstance(space, Box) else part.long()
-                     for space, part in zip(self.spec.actions, self.apart(action)))
+        return tuple(
+            part.clamp(space.low, space.high) if isinstance(space, Box) else part.long()
+            for space, part in zip(self.spec.actions, self.apart(action))
+        )
 
     def info(self) -> Dict[str, Any]:
         """What rl_games asks of an environment."""
-        spec, spaces = self.spec, gym.spaces
+        spec = self.spec
+        spaces = gym.spaces
         if self.continuous:
-            low, high = [torch.cat([torch.full((space.size,), bound(space)) for space in self.spaces]).numpy()
-                         for bound in (lambda space: space.low, lambda space: space.high)]
+            low, high = [
+                torch.cat([torch.full((space.size,), bound(space)) for space in self.spaces]).numpy()
+                for bound in (lambda space: space.low, lambda space: space.high)
+            ]
             action = spaces.Box(low, high)
         else:
             action = [spaces.Discrete(n) for n in self.heads]
             action = spaces.Tuple(action) if len(action) > 1 else action[0]
-        return {"action_space": action, "observation_space": spaces.Box(-INFINITY, INFINITY, (self.obs_size,)),
-                "state_space": spaces.Box(-INFINITY, INFINITY, (spec.state_agents * spec.state_size,)),
-                "agents": self.agents, "value_size": 1}
+        return {
+            "action_space": action,
+            "observation_space": spaces.Box(-INFINITY, INFINITY, (self.obs_size,)),
+            "state_space": spaces.Box(-INFINITY, INFINITY, (spec.state_agents * spec.state_size,)),
+            "agents": self.agents,
+            "value_size": 1,
+        }
 
 
 def refuse(spec: EnvSpec, policy: str) -> None:
     """Raises ValueError for what rl_games cannot express."""
     if policy not in POLICIES:
-        raise ValueError("policy=%s; possible: %s" % (policy, ", ".join(POLICIES)))
+        raise ValueError("policy={}; possible: {}".format(policy, ", ".join(POLICIES)))
     kinds = ", ".join("%s: %d, %s" % each for each in zip(spec.agents, spec.obs_sizes, spec.actions))
     if policy == "shared" and (len(set(spec.obs_sizes)) > 1 or len(set(spec.actions)) > 1):
-        raise ValueError("policy=shared: rl_games shares a policy among agents of equal observations and actions only, "
-                         "these have (%s); use policy=joint" % kinds)
+        raise ValueError(
+            "policy=shared: rl_games shares a policy among agents of equal observations and actions only, "
+            f"these have ({kinds}); use policy=joint"
+        )
     boxes = {isinstance(space, Box) for space in spec.actions}
     if len(boxes) > 1:
-        raise ValueError("rl_games takes continuous actions or choices, not both at once, these agents have (%s); "
-                         "use algo=happo, mappo or hasac" % kinds)
-    heads = [n for space in (spec.actions[:1] if policy == "shared" else spec.actions) for n in choices(space)
-             ] if spec.has_action_mask else []
+        raise ValueError(
+            f"rl_games takes continuous actions or choices, not both at once, these agents have ({kinds}); "
+            "use algo=happo, mappo or hasac"
+        )
+    heads = (
+        [n for space in (spec.actions[:1] if policy == "shared" else spec.actions) for n in choices(space)]
+        if spec.has_action_mask
+        else []
+    )
     if len(set(heads)) > 1:
-        raise ValueError("rl_games masks choices of equal numbers only, these agents have (%s); "
-                         "use algo=happo, mappo or hasac" % kinds)
+        raise ValueError(
+            f"rl_games masks choices of equal numbers only, these agents have ({kinds}); use algo=happo, mappo or hasac"
+        )
 
 
 class TaskEnv(IVecEnv):
@@ -117,15 +135,21 @@ class TaskEnv(IVecEnv):
     """
 
     def __init__(self, rows: Rows, env: Optional[MultiAgentEnv] = None, seed: Optional[int] = None):
-        self.rows, self.env, self.start_seed = rows, env, seed
+        self.rows = rows
+        self.env = env
+        self.start_seed = seed
 
     def go_on(self, env: MultiAgentEnv, step: Step, observer=None) -> Dict[str, Tensor]:
         """Play on from a Step of this environment, and show the observer every new one; what is seen now."""
-        self.env, self.current, self.observer = env, step, observer
+        self.env = env
+        self.current = step
+        self.observer = observer
         return self.look()
 
     def reset(self) -> Dict[str, Tensor]:
-        seed, self.start_seed = self.start_seed, None  # once: all that follows repeats from it
+        # once: all that follows repeats from it
+        seed = self.start_seed
+        self.start_seed = None
         return self.go_on(self.env, self.env.reset(seed))
 
     def step(self, actions: Tensor):
@@ -158,13 +182,26 @@ def register() -> None:
     """Make every task an environment of rl_games, "harl_isaac/<task>". Its env_config: see `make`."""
     vecenv.register("HARL_ISAAC", make)
     for name in TASKS:
-        env_configurations.register(PREFIX + name, {
-            "vecenv_type": "HARL_ISAAC", "env_creator": lambda name=name, **settings: make(PREFIX + name, 1, **settings)})
+        env_configurations.register(
+            PREFIX + name,
+            {
+                "vecenv_type": "HARL_ISAAC",
+                "env_creator": lambda name=name, **settings: make(PREFIX + name, 1, **settings),
+            },
+        )
 
 
-def make(name: str, num_envs: int, policy: str = "joint", agent_id: bool = True, device: str = "auto", sim: str = "auto",
-         seed: Optional[int] = None, task: Optional[Dict[str, Any]] = None) -> TaskEnv:
+def make(
+    name: str,
+    num_envs: int,
+    policy: str = "joint",
+    agent_id: bool = True,
+    device: str = "auto",
+    sim: str = "auto",
+    seed: Optional[int] = None,
+    task: Optional[Dict[str, Any]] = None,
+) -> TaskEnv:
     """A task by its name in rl_games; `task` holds settings that differ from its defaults. Raises ValueError."""
-    values = {**(task or {}), "name": name[len(PREFIX):]}
+    values = {**(task or {}), "name": name[len(PREFIX) :]}
     env = filled(TASKS, values).make(num_envs, choose_device(device), sim)
     return TaskEnv(Rows(env.spec, policy, agent_id), env, seed)

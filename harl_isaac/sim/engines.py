@@ -19,21 +19,35 @@ def choose_engine(sim: str, device: torch.device) -> str:
         on_gpu = device.type == "cuda" and all(find_spec(package) for package in PACKAGES["mujoco_warp"])
         sim = "mujoco_warp" if on_gpu else "mujoco"
     if sim not in ENGINES:
-        raise ValueError("sim=%s is unknown; possible: auto, %s" % (sim, ", ".join(ENGINES)))
+        raise ValueError("sim={} is unknown; possible: auto, {}".format(sim, ", ".join(ENGINES)))
     missing = [package for package in PACKAGES[sim] if find_spec(package) is None]
     if missing:
-        raise MissingSimulator("sim=%s needs %s, which is not installed: pip install %s" % (
-            sim, " and ".join(missing), " ".join({"mujoco_warp": "mujoco-warp", "warp": "warp-lang"}.get(p, p) for p in missing)))
+        raise MissingSimulator(
+            "sim={} needs {}, which is not installed: pip install {}".format(
+                sim,
+                " and ".join(missing),
+                " ".join({"mujoco_warp": "mujoco-warp", "warp": "warp-lang"}.get(p, p) for p in missing),
+            )
+        )
     return sim
 
 
 def missing_mujoco(task: str, error: ImportError) -> MissingSimulator:
     """What to do about a task whose scene cannot be built."""
-    return MissingSimulator("%s needs MuJoCo (%s): pip install mujoco gymnasium-robotics, on Python 3.11 or newer" % (task, error))
+    return MissingSimulator(
+        f"{task} needs MuJoCo ({error}): pip install mujoco gymnasium-robotics, on Python 3.11 or newer"
+    )
 
 
-def make_physics(sim: str, model, num_envs: int, substeps: int, device: torch.device, fields: Sequence[str] = (),
-                 dtype: torch.dtype = torch.float32) -> Physics:
+def make_physics(
+    sim: str,
+    model,
+    num_envs: int,
+    substeps: int,
+    device: torch.device,
+    fields: Sequence[str] = (),
+    dtype: torch.dtype = torch.float32,
+) -> Physics:
     """`num_envs` copies of a compiled MjModel on the engine `sim` (auto, mujoco, mujoco_warp).
 
     `fields` names derived values of MuJoCo's data to have as tensors; float64 is for comparisons and for mujoco only.

@@ -21,12 +21,23 @@ class MujocoPhysics:
 
     name = "mujoco"
 
-    def __init__(self, model: "mujoco.MjModel", num_envs: int, substeps: int, device: torch.device,
-                 fields: Sequence[str] = (), dtype: torch.dtype = torch.float32, num_threads: int = 0):
+    def __init__(
+        self,
+        model: "mujoco.MjModel",
+        num_envs: int,
+        substeps: int,
+        device: torch.device,
+        fields: Sequence[str] = (),
+        dtype: torch.dtype = torch.float32,
+        num_threads: int = 0,
+    ):
         # Diverged rows keep their non-finite state, as on the other engine; the task sees and resets them.
         model = copy.copy(model)  # the caller keeps his flags
         model.opt.disableflags |= int(mujoco.mjtDisableBit.mjDSBL_AUTORESET)
-        self.model, self.num_envs, self.substeps, self.device = model, num_envs, substeps, device
+        self.model = model
+        self.num_envs = num_envs
+        self.substeps = substeps
+        self.device = device
         self.fields = tuple(fields)
         self.batch = Batch(model, num_envs, num_threads)
         self._rows = {name: torch.from_numpy(self.batch.bind(name)) for name in STATE_FIELDS + ("qacc_warmstart",)}
@@ -67,7 +78,8 @@ class MujocoPhysics:
         if len(ids) == 0:
             return
         self._call(self.batch.forward, ids)
-        rows, device = torch.from_numpy(ids), self.device
+        rows = torch.from_numpy(ids)
+        device = self.device
         for name in ("qpos", "qvel") + self._derived:
             mine = getattr(self, name)
             mine.index_copy_(0, rows.to(device), self._rows[name].index_select(0, rows).to(mine))
@@ -79,7 +91,7 @@ class MujocoPhysics:
 
     def calm(self, limit: float) -> bool:
         motion = self._host_motion
-        return motion is not None and bool(np.dot(motion, motion) < limit ** 2)  # all in all, and so each
+        return motion is not None and bool(np.dot(motion, motion) < limit**2)  # all in all, and so each
 
     def param(self, name: str) -> torch.Tensor:
         return torch.from_numpy(self.batch.expand(name))
@@ -89,8 +101,11 @@ class MujocoPhysics:
 
     def state_dict(self) -> Dict[str, torch.Tensor]:
         visible = {name: getattr(self, name).clone() for name in self._visible}
-        params = {"model." + name: torch.from_numpy(self.batch.expanded(name).copy()) for name in MODEL_FIELDS
-                  if self.batch.expanded(name) is not None}
+        params = {
+            "model." + name: torch.from_numpy(self.batch.expanded(name).copy())
+            for name in MODEL_FIELDS
+            if self.batch.expanded(name) is not None
+        }
         return {"integration": torch.from_numpy(self.batch.state.copy()), **visible, **params}
 
     def load_state_dict(self, state: Dict[str, torch.Tensor]) -> None:
@@ -118,12 +133,14 @@ class MujocoPhysics:
         """Positions and velocities stand in a row in the engine's state: [E, nq + nv], one copy for both."""
         state = torch.from_numpy(self.batch.state)
         first = (self._rows["qpos"].data_ptr() - state.data_ptr()) // state.element_size()
-        return state[:, first:first + self.model.nq + self.model.nv]
+        return state[:, first : first + self.model.nq + self.model.nv]
 
     def _output(self, name: str) -> torch.Tensor:
         """The engine's array of a derived field. Torch warns about read-only arrays; nobody writes to this one."""
         if name not in DATA_FIELDS:
-            raise ValueError("%s is no field of MuJoCo's data; possible: %s" % (name, ", ".join(sorted(DATA_FIELDS))))
+            raise ValueError(
+                "{} is no field of MuJoCo's data; possible: {}".format(name, ", ".join(sorted(DATA_FIELDS)))
+            )
         array = self.batch.bind(name)
         array.flags.writeable = True
         return torch.from_numpy(array)

@@ -12,17 +12,42 @@ import mujoco_warp as mjw
 import torch
 import warp as wp
 
-VISIBLE = {"qpos": "qpos", "qvel": "qvel", "ctrl": "ctrl", "xfrc_applied": "xfrc_applied", "mocap_pos": "mocap_pos",
-           "mocap_quat": "mocap_quat", "sensors": "sensordata"}
+VISIBLE = {
+    "qpos": "qpos",
+    "qvel": "qvel",
+    "ctrl": "ctrl",
+    "xfrc_applied": "xfrc_applied",
+    "mocap_pos": "mocap_pos",
+    "mocap_quat": "mocap_quat",
+    "sensors": "sensordata",
+}
 HIDDEN = ("time", "act", "history", "plastic", "qacc_warmstart", "qfrc_applied", "eq_active")
 # What set_const derives from a field, and so must have a value for each environment as well.
 INERTIAL = ("body_subtreemass", "body_invweight0", "dof_invweight0", "tendon_invweight0", "actuator_acc0")
-KINEMATIC = ("tendon_length0", "eq_data", "cam_pos0", "cam_poscom0", "cam_mat0", "light_pos0", "light_poscom0",
-             "light_dir0")
+KINEMATIC = (
+    "tendon_length0",
+    "eq_data",
+    "cam_pos0",
+    "cam_poscom0",
+    "cam_mat0",
+    "light_pos0",
+    "light_poscom0",
+    "light_dir0",
+)
 DERIVED = {
-    **{name: INERTIAL for name in ("body_mass", "body_inertia", "body_iquat", "dof_armature", "tendon_armature",
-                                   "actuator_armature", "actuator_gear")},
-    **{name: INERTIAL + KINEMATIC for name in ("qpos0", "body_pos", "body_quat", "body_ipos", "jnt_pos", "jnt_axis")},
+    **dict.fromkeys(
+        (
+            "body_mass",
+            "body_inertia",
+            "body_iquat",
+            "dof_armature",
+            "tendon_armature",
+            "actuator_armature",
+            "actuator_gear",
+        ),
+        INERTIAL,
+    ),
+    **dict.fromkeys(("qpos0", "body_pos", "body_quat", "body_ipos", "jnt_pos", "jnt_axis"), INERTIAL + KINEMATIC),
     "geom_size": ("geom_aabb", "geom_rbound"),
 }
 CONTACT_POINTS = {mujoco.mjtGeom.mjGEOM_SPHERE: 1, mujoco.mjtGeom.mjGEOM_ELLIPSOID: 1, mujoco.mjtGeom.mjGEOM_CAPSULE: 2}
@@ -36,11 +61,21 @@ class WarpPhysics:
 
     name = "mujoco_warp"
 
-    def __init__(self, model: "mujoco.MjModel", num_envs: int, substeps: int, device: torch.device,
-                 fields: Sequence[str] = (), dtype: torch.dtype = torch.float32):
+    def __init__(
+        self,
+        model: "mujoco.MjModel",
+        num_envs: int,
+        substeps: int,
+        device: torch.device,
+        fields: Sequence[str] = (),
+        dtype: torch.dtype = torch.float32,
+    ):
         if dtype != torch.float32:
-            raise ValueError("sim=mujoco_warp computes in float32, not in %s; use sim=mujoco" % dtype)
-        self.model, self.num_envs, self.substeps, self.device = model, num_envs, substeps, device
+            raise ValueError(f"sim=mujoco_warp computes in float32, not in {dtype}; use sim=mujoco")
+        self.model = model
+        self.num_envs = num_envs
+        self.substeps = substeps
+        self.device = device
         self.fields = tuple(fields)
         self._warp = warp_device(device)
         self._use_graphs = self._warp.is_cuda and wp.is_mempool_enabled(self._warp)  # capture allocates from the pool
@@ -114,7 +149,9 @@ class WarpPhysics:
         for name in (*VISIBLE, *self.fields):
             setattr(self, name, self._state[name])
         self._overflow = self._view(self._data.overflow)  # [E] int32, not 0 where room for contacts ever ran out
-        self._kept = {name: self._state[name].clone() for name in ("sensors", *self.fields) if self._state[name].numel()}
+        self._kept = {
+            name: self._state[name].clone() for name in ("sensors", *self.fields) if self._state[name].numel()
+        }
 
     def _view(self, array: "wp.array") -> torch.Tensor:
         """The array's memory as a tensor; a tensor without elements where it has none."""
@@ -166,8 +203,11 @@ class WarpPhysics:
             return
         owner, field = (self._model.opt, name[4:]) if name.startswith("opt.") else (self._model, name)
         if field not in per_environment(owner):
-            raise ValueError("model field %s cannot differ between environments; possible: %s" % (
-                name, ", ".join(per_environment(owner))))
+            raise ValueError(
+                "model field {} cannot differ between environments; possible: {}".format(
+                    name, ", ".join(per_environment(owner))
+                )
+            )
         wp.synchronize_device(self._warp)  # nothing may still run on what is replaced
         shared = getattr(owner, field)
         values = self._view(shared)
@@ -183,10 +223,12 @@ def warp_device(device: torch.device) -> "wp.Device":
     if device.type == "cpu":
         return wp.get_device("cpu")
     if device.type != "cuda" or not wp.is_cuda_available():
-        raise ValueError("sim=mujoco_warp cannot run on device=%s: warp sees no CUDA device; use sim=mujoco or "
-                         "install a CUDA driver" % device)
+        raise ValueError(
+            f"sim=mujoco_warp cannot run on device={device}: warp sees no CUDA device; use sim=mujoco or "
+            "install a CUDA driver"
+        )
     index = torch.cuda.current_device() if device.index is None else device.index
-    return wp.get_device("cuda:%d" % index)
+    return wp.get_device(f"cuda:{index}")
 
 
 def portable(model: "mujoco.MjModel") -> "mujoco.MjModel":

@@ -22,13 +22,15 @@ class MujocoTask:
     spec: EnvSpec
 
     def __init__(self, physics: Physics, spec: EnvSpec):
-        self.physics, self.spec = physics, spec
+        self.physics = physics
+        self.spec = spec
         self.random = torch.Generator(device=spec.device)
         shape = (spec.num_envs,)
         self.progress = torch.zeros(shape, dtype=torch.int32, device=spec.device)  # [E] steps in this episode
         self.diverged_count = torch.zeros((), dtype=torch.int64, device=spec.device)  # since the start
         self._all = torch.ones(shape, dtype=torch.bool, device=spec.device)
-        self._none, self._zero = ~self._all, torch.zeros(shape, device=spec.device)
+        self._none = ~self._all
+        self._zero = torch.zeros(shape, device=spec.device)
 
     def reset(self, seed: Optional[int] = None) -> Step:
         if seed is not None:
@@ -47,9 +49,11 @@ class MujocoTask:
         self.progress.add_(1)
         diverged = self._diverged()
         next_obs, next_state = obs, state = self.observe()
-        reward, terminated = self.reward(), self.terminated()
+        reward = self.reward()
+        terminated = self.terminated()
         if diverged is not self._none:
-            reward, terminated = reward.masked_fill(diverged, 0.0), terminated | diverged
+            reward = reward.masked_fill(diverged, 0.0)
+            terminated = terminated | diverged
         done = terminated | (self.progress >= self.spec.max_episode_steps)
         metrics = self._metrics(diverged)
         if self.physics.some(done):
@@ -58,8 +62,11 @@ class MujocoTask:
         return Step(obs, state, reward[:, None], terminated, done ^ terminated, next_obs, next_state, metrics)
 
     def state_dict(self) -> Dict[str, Any]:
-        return {"physics": self.physics.state_dict(), "random": self.random.get_state(),
-                "buffers": {name: value.clone() for name, value in self._buffers().items()}}
+        return {
+            "physics": self.physics.state_dict(),
+            "random": self.random.get_state(),
+            "buffers": {name: value.clone() for name, value in self._buffers().items()},
+        }
 
     def load_state_dict(self, state: Dict[str, Any]) -> None:
         self.physics.load_state_dict(state["physics"])

@@ -44,6 +44,7 @@ class Values:
 
 def random_games(count: int, states: int, actions: Sequence[int], draw: torch.Generator) -> FiniteGame:
     """`count` games: normal rewards, transitions uniform over the simplex, gamma uniform over [0.3, 0.9]."""
+
     def simplex(*shape):
         weight = -torch.rand(shape, generator=draw, dtype=torch.float64).log()
         return weight / weight.sum(-1, keepdim=True)
@@ -90,8 +91,10 @@ def evaluate(game: FiniteGame, policy: Policy) -> Values:
     system = torch.eye(moves.shape[1], dtype=moves.dtype) - game.gamma[:, None, None] * moves
     value = torch.linalg.solve(system, reward)
     visits = torch.linalg.solve(system.transpose(1, 2), game.start)
-    own, after = [each.reshape(each.shape[:1] + (1,) * (game.reward.dim() - 1) + each.shape[1:])
-                  for each in (game.gamma[:, None], value)]
+    own, after = [
+        each.reshape(each.shape[:1] + (1,) * (game.reward.dim() - 1) + each.shape[1:])
+        for each in (game.gamma[:, None], value)
+    ]
     action_value = game.reward + (own * after * game.transition).sum(-1)
     here = value.reshape(value.shape + (1,) * len(policy))
     return Values((game.start * value).sum(1), value, action_value, action_value - here, visits)
@@ -106,6 +109,7 @@ def expected(quantity: Tensor, policy: Policy, agents: Sequence[int]) -> Tensor:
 
 def multi_agent_advantage(action_value: Tensor, policy: Policy, agents: Sequence[int], given: Sequence[int]) -> Tensor:
     """What the actions of `agents` add to those of `given` (Equation 1): [G, S, ...], size 1 along all other agents."""
+
     def known(members):
         return expected(action_value, policy, [i for i in range(len(policy)) if i not in members])
 
@@ -118,12 +122,15 @@ def agent_gain(action_value: Tensor, old: Policy, new: Policy, i: int, before: S
     return gain.reshape(gain.shape[:2] + (-1,))
 
 
-def iterate(game: FiniteGame, policy: Policy, order: Sequence[int], respond: Respond, sequential: bool = True) -> Policy:
+def iterate(
+    game: FiniteGame, policy: Policy, order: Sequence[int], respond: Respond, sequential: bool = True
+) -> Policy:
     """Every agent's response, to the policies already updated (sequential) or to everybody's old policy.
 
     With `trust_region` and sequential this is one iteration of Algorithm 1.
     """
-    values, new = evaluate(game, policy), list(policy)
+    values = evaluate(game, policy)
+    new = list(policy)
     penalty = 4.0 * game.gamma * values.advantage.abs().flatten(1).amax(1) / (1.0 - game.gamma).square()
     for place, i in enumerate(order):
         gain = agent_gain(values.action_value, policy, new, i, order[:place] if sequential else ())
@@ -144,7 +151,8 @@ def trust_region(old: Tensor, gain: Tensor, penalty: Tensor) -> Tensor:
     """
     low, high = [torch.full_like(penalty, bound) for bound in LOG_BUDGET]
     place = torch.linspace(0.0, 1.0, BUDGETS, dtype=old.dtype)[:, None]
-    best, best_score = old, torch.zeros_like(penalty)
+    best = old
+    best_score = torch.zeros_like(penalty)
     for _ in range(ROUNDS):
         budgets = low + (high - low) * place  # [B, G]
         candidates = _within(old, gain, budgets.exp())
@@ -152,8 +160,10 @@ def trust_region(old: Tensor, gain: Tensor, penalty: Tensor) -> Tensor:
         chosen = candidates[top, torch.arange(len(top))]
         best = torch.where((scores > best_score)[:, None, None], chosen, best)
         best_score = torch.maximum(scores, best_score)
-        step, middle = (high - low) / (BUDGETS - 1), budgets.gather(0, top[None])[0]
-        low, high = middle - step, middle + step
+        step = (high - low) / (BUDGETS - 1)
+        middle = budgets.gather(0, top[None])[0]
+        low = middle - step
+        high = middle + step
     return best
 
 
@@ -178,7 +188,8 @@ def _within(old: Tensor, gain: Tensor, budget: Tensor) -> Tensor:
         distance = middle.exp() + gap
         divergence = (old * distance.log()).sum(-1, keepdim=True) + (old / distance).sum(-1, keepdim=True).log()
         inside = divergence <= budget[..., None, None]
-        low, high = torch.where(inside, low, middle), torch.where(inside, middle, high)
+        low = torch.where(inside, low, middle)
+        high = torch.where(inside, middle, high)
     new = old / (high.exp() + gap)
     return new / new.sum(-1, keepdim=True)
 
@@ -186,5 +197,6 @@ def _within(old: Tensor, gain: Tensor, budget: Tensor) -> Tensor:
 def _along(own: Tensor, i: int, quantity: Tensor) -> Tensor:
     """Agent i's policy [G, S, N_i] as a factor for [G, S, N_1, ..., N_n]."""
     shape = [1] * quantity.dim()
-    shape[:2], shape[2 + i] = own.shape[:2], own.shape[2]
+    shape[:2] = own.shape[:2]
+    shape[2 + i] = own.shape[2]
     return own.reshape(shape)

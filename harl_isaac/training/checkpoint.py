@@ -33,8 +33,11 @@ def save(path: Path, state: Dict[str, Any]) -> None:
     try:
         write_atomically(path, lambda file: torch.save({"format": FORMAT, **state}, file))
     except (OSError, RuntimeError) as error:  # torch's zip writer turns a full disk into a RuntimeError
-        raise OSError("could not save %s (%s); the checkpoint before it is intact: free some space, then resume" % (
-            path, str(error).split("\n")[0])) from None
+        raise OSError(
+            "could not save {} ({}); the checkpoint before it is intact: free some space, then resume".format(
+                path, str(error).split("\n")[0]
+            )
+        ) from None
 
 
 def load(path: Path) -> Dict[str, Any]:
@@ -43,12 +46,17 @@ def load(path: Path) -> Dict[str, Any]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         others = sorted(file.name for file in path.parent.glob("*.pt") if file != path)
-        raise ValueError("checkpoint %s is damaged (%s: %s)%s" % (
-            path, type(error).__name__, str(error).split("\n")[0][:100],
-            "; resume=<file> can go on from one of: %s" % ", ".join(others) if others else "")) from None
+        raise ValueError(
+            "checkpoint {} is damaged ({}: {}){}".format(
+                path,
+                type(error).__name__,
+                str(error).split("\n")[0][:100],
+                "; resume=<file> can go on from one of: {}".format(", ".join(others)) if others else "",
+            )
+        ) from None
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         found = state.get("format") if isinstance(state, dict) else None
-        raise ValueError("checkpoint %s has format %s; this version reads format %d" % (path, found, FORMAT))
+        raise ValueError(f"checkpoint {path} has format {found}; this version reads format {FORMAT}")
     return state
 
 
@@ -58,11 +66,12 @@ def find(where: str) -> Path:
     if path.is_file():
         return path
     if not path.is_dir():
-        raise ValueError("no run folder or checkpoint at %s" % where)
+        raise ValueError(f"no run folder or checkpoint at {where}")
     latest = path / FOLDER / "latest.pt"
     if not latest.is_file():
-        raise ValueError("%s holds no %s/latest.pt: not a run folder, or its run ended before the first checkpoint" % (
-            where, FOLDER))
+        raise ValueError(
+            f"{where} holds no {FOLDER}/latest.pt: not a run folder, or its run ended before the first checkpoint"
+        )
     return latest
 
 
@@ -73,12 +82,17 @@ def run_folder(checkpoint: Path) -> Path:
 
 def sizes(spec: EnvSpec) -> Dict[str, Any]:
     """What must agree between a checkpoint and the environment it goes on with."""
-    return {"num_envs": spec.num_envs, "agents": list(spec.agents), "obs_sizes": list(spec.obs_sizes),
-            "state_size": spec.state_size, "actions": [str(space) for space in spec.actions]}
+    return {
+        "num_envs": spec.num_envs,
+        "agents": list(spec.agents),
+        "obs_sizes": list(spec.obs_sizes),
+        "state_size": spec.state_size,
+        "actions": [str(space) for space in spec.actions],
+    }
 
 
 def check_sizes(saved: Dict[str, Any], spec: EnvSpec, *ignore: str) -> None:
     """Raises ValueError that names the first size that differs."""
     for name, now in sizes(spec).items():
         if name not in ignore and saved[name] != now:
-            raise ValueError("the checkpoint has %s=%s, this environment %s" % (name, saved[name], now))
+            raise ValueError(f"the checkpoint has {name}={saved[name]}, this environment {now}")

@@ -12,7 +12,7 @@ def load(folder: Path) -> Dict[str, np.ndarray]:
     path = folder / "metrics.csv"
     rows = list(csv.DictReader(path.open())) if path.is_file() else []
     if not rows:
-        raise ValueError("no metrics.csv with iterations in %s: not a run folder" % folder)
+        raise ValueError(f"no metrics.csv with iterations in {folder}: not a run folder")
     return {name: np.array([float(row[name]) for row in rows]) for name in rows[0]}
 
 
@@ -29,7 +29,7 @@ def words_for(args: Dict[str, Any], key: str, runs: int) -> List[str]:
     """The words of an argument that gives one for each of `runs`. Raises ValueError."""
     words = args[key].split(",")
     if len(words) != runs:
-        raise ValueError("%d %s for %d runs" % (len(words), key, runs))
+        raise ValueError(f"{len(words)} {key} for {runs} runs")
     return words
 
 
@@ -52,7 +52,9 @@ def smoothed(values, width: int):
 def episodes_mean(columns, name: str, upto: float, window: float) -> float:
     """Mean of an episodes' metric over those that ended in the `window` steps before step `upto`; nan where none did, or
     where the run did not come so far."""
-    steps, count, values = columns["steps"], columns["episode/count"], columns[name]
+    steps = columns["steps"]
+    count = columns["episode/count"]
+    values = columns[name]
     if steps[-1] < upto:
         return np.nan
     rows = (steps > upto - window) & (steps <= upto) & (count > 0) & np.isfinite(values)

@@ -26,15 +26,19 @@ class Evaluation:
 
     def intervals(self) -> Dict[str, Tuple[float, float, float]]:
         """Mean and 95 % interval of each value: Wilson's for shares of 0/1 outcomes, normal otherwise."""
-        return {name: (wilson if bool(((value == 0) | (value == 1)).all()) else normal)(value)
-                for name, value in self.values.items()}
+        return {
+            name: (wilson if bool(((value == 0) | (value == 1)).all()) else normal)(value)
+            for name, value in self.values.items()
+        }
 
 
 class Player:
     """The deterministic policy at play: the likeliest actions at each Step, ready for `env.step`."""
 
     def __init__(self, spec: EnvSpec, actors: JointPolicy):
-        self.spec, self.actors, self.layers = spec, actors, actors.folded()
+        self.spec = spec
+        self.actors = actors
+        self.layers = actors.folded()
         self.sight = Sight(spec, actors)
         shape = (spec.num_envs, spec.num_agents, actors.hidden_size)
         self.hidden = torch.zeros(shape, device=spec.device) if actors.hidden_size else None
@@ -53,8 +57,10 @@ def evaluate(env: MultiAgentEnv, actors: JointPolicy, episodes: int, seed: int) 
 
     Every environment counts its first episodes only, so short ones are not counted more often than long ones.
     """
-    spec, each = env.spec, -(-episodes // env.spec.num_envs)
-    step, player = env.reset(seed), Player(spec, actors)
+    spec = env.spec
+    each = -(-episodes // env.spec.num_envs)
+    step = env.reset(seed)
+    player = Player(spec, actors)
     record = torch.zeros((each + 1, spec.num_envs, 2 + len(spec.metrics)), device=spec.device)  # last row: surplus
     running = torch.zeros((spec.num_envs, 2), device=spec.device)
     episode = torch.zeros(spec.num_envs, dtype=torch.long, device=spec.device)
@@ -75,7 +81,9 @@ def evaluate(env: MultiAgentEnv, actors: JointPolicy, episodes: int, seed: int) 
 
 def wilson(outcomes: Tensor) -> Tuple[float, float, float]:
     """Share of ones and its 95 % interval (Wilson, 1927)."""
-    n, share, z = outcomes.numel(), float(outcomes.mean()), 1.96
+    n = outcomes.numel()
+    share = float(outcomes.mean())
+    z = 1.96
     centre = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
     return share, max(0.0, centre - half), min(1.0, centre + half)

@@ -12,15 +12,25 @@ from torch import Tensor
 
 from harl_isaac.training.checkpoint import write_atomically
 
-SHOWN = (("return", "episode/return", "%.2f"), ("success", "episode/success", "%.1f%%"),
-         ("speed", "episode/speed", "%.2f"), ("distance", "episode/distance", "%.3f"),
-         ("length", "episode/length", "%.1f"), ("kl", "actor/kl", "%.4f"), ("entropy", "actor/entropy", "%.2f"),
-         ("expl.var", "critic/explained_variance", "%.2f"), ("q", "critic/q", "%.2f"),
-         ("alpha", "actor/alpha", "%.4f"),
-         ("td error", "critic/td_error", "%.3f"), ("steps/s", "time/steps_per_second", "%.0f"),
-         ("collect/s", "time/collect_steps_per_second", "%.0f"), ("diverged", "episode/diverged", "%.2f%%"),
-         ("overflow", "episode/overflow", "%.2f%%"), ("restarts", "episode/restarts", "%.2f%%"),
-         ("crashed", "episode/crashed", "%.2f%%"))
+SHOWN = (
+    ("return", "episode/return", "%.2f"),
+    ("success", "episode/success", "%.1f%%"),
+    ("speed", "episode/speed", "%.2f"),
+    ("distance", "episode/distance", "%.3f"),
+    ("length", "episode/length", "%.1f"),
+    ("kl", "actor/kl", "%.4f"),
+    ("entropy", "actor/entropy", "%.2f"),
+    ("expl.var", "critic/explained_variance", "%.2f"),
+    ("q", "critic/q", "%.2f"),
+    ("alpha", "actor/alpha", "%.4f"),
+    ("td error", "critic/td_error", "%.3f"),
+    ("steps/s", "time/steps_per_second", "%.0f"),
+    ("collect/s", "time/collect_steps_per_second", "%.0f"),
+    ("diverged", "episode/diverged", "%.2f%%"),
+    ("overflow", "episode/overflow", "%.2f%%"),
+    ("restarts", "episode/restarts", "%.2f%%"),
+    ("crashed", "episode/crashed", "%.2f%%"),
+)
 TROUBLE = ("diverged", "overflow", "restarts", "crashed")  # shown only where there is any
 
 
@@ -52,7 +62,7 @@ class Table:
             if self.columns is None:
                 self.columns = ["iteration", *numbers]
                 file.write(",".join(self.columns) + "\n")
-            row = [str(iteration)] + ["%.9g" % numbers.get(name, math.nan) for name in self.columns[1:]]
+            row = [str(iteration)] + [f"{numbers.get(name, math.nan):.9g}" for name in self.columns[1:]]
             file.write(",".join(row) + "\n")
 
 
@@ -62,10 +72,14 @@ class Logger:
     def __init__(self, folder: Path, console: str, interval: int, total: int, iteration: int = 0, steps: int = 0):
         from torch.utils.tensorboard import SummaryWriter  # takes a second to import
 
-        self.folder, self.total, self.interval = folder, total, interval
-        self.metrics, self.evaluations = Table(folder / "metrics.csv", iteration), Table(folder / "eval.csv", iteration)
+        self.folder = folder
+        self.total = total
+        self.interval = interval
+        self.metrics = Table(folder / "metrics.csv", iteration)
+        self.evaluations = Table(folder / "eval.csv", iteration)
         self.events = SummaryWriter(str(folder), purge_step=steps + 1 if steps else None)
-        self.started, self.first_steps = time.monotonic(), steps
+        self.started = time.monotonic()
+        self.first_steps = steps
         terminal = sys.stdout.isatty()
         self.panel = Panel() if console == "auto" and terminal else None
         self.lines = self.panel is None and console != "none"
@@ -77,13 +91,13 @@ class Logger:
         if self.panel is not None:
             self.panel.show(steps, self.total, numbers, left)
         elif self.lines and (iteration % self.interval == 0 or steps >= self.total):
-            print("%d/%d steps | %s | left %s" % (steps, self.total, line(numbers), clock(left)), flush=True)
+            print(f"{steps}/{self.total} steps | {line(numbers)} | left {clock(left)}", flush=True)
 
     def evaluation(self, iteration: int, steps: int, means: Dict[str, float]) -> None:
         self.evaluations.add(iteration, {"steps": steps, **means})
         self._to_events({"eval/" + name: value for name, value in means.items()}, steps)
-        text = ", ".join("%s %.3g" % item for item in means.items())
-        self.say("evaluation at %d steps: %s" % (steps, text))
+        text = ", ".join("{} {:.3g}".format(*item) for item in means.items())
+        self.say(f"evaluation at {steps} steps: {text}")
 
     def say(self, text: str) -> None:
         """One line to the user."""
@@ -114,8 +128,12 @@ class Panel:
         from rich.live import Live
         from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
-        self.bar = Progress(TextColumn("{task.fields[steps]} steps"), BarColumn(40), TaskProgressColumn(),
-                            TextColumn("left {task.fields[left]}"))
+        self.bar = Progress(
+            TextColumn("{task.fields[steps]} steps"),
+            BarColumn(40),
+            TaskProgressColumn(),
+            TextColumn("left {task.fields[left]}"),
+        )
         self.task = self.bar.add_task("", total=1, steps="0", left="?")
         self.live = Live(self.bar, refresh_per_second=4)
         self.live.start()
@@ -128,7 +146,7 @@ class Panel:
         for column in table.columns:
             column.no_wrap = True
         table.add_row(*[text for _, text in shown(numbers)])
-        self.bar.update(self.task, completed=min(steps / total, 1.0), steps="{:,}".format(steps), left=clock(left))
+        self.bar.update(self.task, completed=min(steps / total, 1.0), steps=f"{steps:,}", left=clock(left))
         self.live.update(Group(table, self.bar))
 
     def say(self, text: str) -> None:
@@ -152,11 +170,11 @@ def shown(numbers: Dict[str, float]):
 
 def line(numbers: Dict[str, float]) -> str:
     """One iteration in one line."""
-    return " | ".join("%s %s" % item for item in shown(numbers))
+    return " | ".join("{} {}".format(*item) for item in shown(numbers))
 
 
 def clock(seconds: float) -> str:
     """90 -> "1:30", 3700 -> "1:01:40"."""
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    return "%d:%02d:%02d" % (hours, minutes, rest) if hours else "%d:%02d" % (minutes, rest)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

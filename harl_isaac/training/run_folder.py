@@ -20,8 +20,8 @@ PACKAGES = ("harl-isaac", "torch", "numpy", "mujoco", "mujoco-warp", "warp-lang"
 def new_run(cfg: DictConfig, run: RunCfg) -> Path:
     """Make a run folder that holds the composed configuration, the overrides given, and all versions."""
     base = Path(run.run_root) / run.task.name / run.algo.name
-    name = "%s-seed%d" % (time.strftime("%Y%m%d-%H%M%S"), run.seed)
-    for suffix in [""] + ["-%d" % i for i in range(2, 1000)]:
+    name = f"{time.strftime('%Y%m%d-%H%M%S')}-seed{run.seed}"
+    for suffix in [""] + [f"-{i}" for i in range(2, 1000)]:
         folder = base / (name + suffix)
         try:
             folder.mkdir(parents=True)
@@ -59,4 +59,4 @@ def _read(path: Path) -> Any:
     try:
         return yaml.safe_load(path.read_text())
     except (OSError, yaml.YAMLError) as error:
-        raise ValueError("%s is not readable (%s): not a run folder" % (path, type(error).__name__)) from None
+        raise ValueError(f"{path} is not readable ({type(error).__name__}): not a run folder") from None

@@ -16,7 +16,9 @@ from harl_isaac.training.episode_stats import EpisodeStats
 from harl_isaac.training.evaluation import evaluate
 from harl_isaac.training.logger import Logger, line, read
 
-EVAL_SEED = 1_000_003  # added to the run's seed: evaluation episodes are the same at every evaluation, and unlike training's
+EVAL_SEED = (
+    1_000_003  # added to the run's seed: evaluation episodes are the same at every evaluation, and unlike training's
+)
 
 
 class Trainer:
@@ -31,7 +33,9 @@ class Trainer:
         self.learner = cfg.algo.learner(self.env.spec, cfg.seed)
         self.eval_env = None
         self.stats = EpisodeStats(self.env.spec)
-        self.iteration, self.steps, self.best = 0, 0, -math.inf
+        self.iteration = 0
+        self.steps = 0
+        self.best = -math.inf
         self.step = self.env.reset(cfg.seed)
         if saved is not None:
             self.load_state_dict(saved)
@@ -45,14 +49,23 @@ class Trainer:
         cfg = self.cfg
         self.folder = folder
         self.logger = Logger(folder, cfg.log.console, cfg.log.interval, cfg.total_steps, self.iteration, self.steps)
-        self.logger.say("%s, %s: %d agents, %d environments on %s; %s" % (
-            cfg.task.name, cfg.algo.name, self.env.spec.num_agents, cfg.num_envs, self.env.spec.device, folder))
+        self.logger.say(
+            f"{cfg.task.name}, {cfg.algo.name}: {self.env.spec.num_agents} agents, {cfg.num_envs} "
+            f"environments on {self.env.spec.device}; {folder}"
+        )
         replay = self.learner.replay
         if replay is not None:
-            self.logger.say("replay of %d transitions: up to %.2f GiB%s%s" % (
-                cfg.algo.buffer_size, replay.bytes / 2 ** 30,
-                "" if replay.device == self.env.spec.device else " of the host's memory (slower: each batch is copied)",
-                ", in every latest.pt too (algo.save_replay=false leaves it out)" if cfg.algo.save_replay else ""))
+            self.logger.say(
+                "replay of %d transitions: up to %.2f GiB%s%s"
+                % (
+                    cfg.algo.buffer_size,
+                    replay.bytes / 2**30,
+                    ""
+                    if replay.device == self.env.spec.device
+                    else " of the host's memory (slower: each batch is copied)",
+                    ", in every latest.pt too (algo.save_replay=false leaves it out)" if cfg.algo.save_replay else "",
+                )
+            )
         try:
             numbers = self._loop()
             self.logger.say(self.summary(numbers))
@@ -61,7 +74,9 @@ class Trainer:
         return numbers
 
     def _loop(self) -> Dict[str, float]:
-        cfg, numbers = self.cfg, {}  # type: RunCfg, Dict[str, float]
+        # type: RunCfg, Dict[str, float]
+        cfg = self.cfg
+        numbers = {}
         with StopSignal() as stop:
             while self.steps < cfg.total_steps and not stop.asked:
                 try:
@@ -75,19 +90,19 @@ class Trainer:
                 if _due(self.iteration, cfg.checkpoint.interval):
                     self.save("latest")
                 if _due(self.iteration, cfg.checkpoint.keep_every):
-                    self.save("iteration_%06d" % self.iteration)
+                    self.save(f"iteration_{self.iteration:06d}")
             self.save("latest")
         return numbers
 
     def summary(self, numbers: Dict[str, float]) -> str:
         """The last lines of a run."""
         finished = self.steps >= self.cfg.total_steps
-        lines = ["%s after %d iterations, %d steps" % ("finished" if finished else "stopped", self.iteration, self.steps)]
+        lines = [f"{('finished' if finished else 'stopped')} after {self.iteration} iterations, {self.steps} steps"]
         if numbers:
             lines.append("last iteration: " + line(numbers))
-        lines.append("checkpoint: %s" % (self.folder / checkpoint.FOLDER / "latest.pt"))
+        lines.append(f"checkpoint: {self.folder / checkpoint.FOLDER / 'latest.pt'}")
         if not finished:
-            lines.append("go on with: python train.py resume=%s" % self.folder)
+            lines.append(f"go on with: python train.py resume={self.folder}")
         return "\n".join(lines)
 
     def iterate(self) -> Dict[str, float]:
@@ -128,12 +143,21 @@ class Trainer:
         """The training state; `load_state_dict` continues exactly from it if it is whole, with its replay."""
         replay = self.learner.replay.state_dict() if whole and self._saves_replay() else None
         cuda = torch.cuda.get_rng_state(self.env.spec.device) if self.env.spec.device.type == "cuda" else None
-        return {"sizes": sizes(self.env.spec), "learner": self.learner.state_dict(), "replay": replay,
-                "env": self.env.state_dict(),
-                "step": {"obs": list(self.step.obs), "state": self.step.state, "alive": self.step.alive,
-                         "action_mask": None if self.step.action_mask is None else list(self.step.action_mask)},
-                "stats": self.stats.state_dict(), "random": {"torch": torch.get_rng_state(), "cuda": cuda},
-                "counters": {"iteration": self.iteration, "steps": self.steps, "best": self.best}}
+        return {
+            "sizes": sizes(self.env.spec),
+            "learner": self.learner.state_dict(),
+            "replay": replay,
+            "env": self.env.state_dict(),
+            "step": {
+                "obs": list(self.step.obs),
+                "state": self.step.state,
+                "alive": self.step.alive,
+                "action_mask": None if self.step.action_mask is None else list(self.step.action_mask),
+            },
+            "stats": self.stats.state_dict(),
+            "random": {"torch": torch.get_rng_state(), "cuda": cuda},
+            "counters": {"iteration": self.iteration, "steps": self.steps, "best": self.best},
+        }
 
     def load_state_dict(self, state: Dict[str, Any]) -> None:
         """Raises ValueError if the state is of another environment."""
@@ -163,11 +187,16 @@ class Trainer:
         return self.learner.replay is not None and self.cfg.algo.save_replay
 
     def _refuse_nonfinite(self, numbers: Dict[str, float]) -> None:
-        bad = [name for name, value in numbers.items() if name.startswith(("actor/", "critic/"))
-               and not math.isfinite(value)]
+        bad = [
+            name
+            for name, value in numbers.items()
+            if name.startswith(("actor/", "critic/")) and not math.isfinite(value)
+        ]
         if bad:
-            raise FloatingPointError("%s is not finite at iteration %d; the last checkpoint is from before: resume from it "
-                                     "with a new run and a lower learning rate" % (bad[0], self.iteration))
+            raise FloatingPointError(
+                f"{bad[0]} is not finite at iteration {self.iteration}; the last checkpoint is from before: "
+                "resume from it with a new run and a lower learning rate"
+            )
 
 
 def _due(iteration: int, every: int) -> bool:

@@ -27,11 +27,19 @@ class CountingGame:
     """Two agents with observations of 4 and 5 (the last is zero), actions Box(1) and Box(2) without effect."""
 
     def __init__(self, num_envs: int, device: torch.device):
-        self.spec = EnvSpec(num_envs=num_envs, agents=("narrow", "wide"), obs_sizes=(4, 5), actions=(Box(1), Box(2)),
-                            state_size=3, max_episode_steps=6, device=device)
+        self.spec = EnvSpec(
+            num_envs=num_envs,
+            agents=("narrow", "wide"),
+            obs_sizes=(4, 5),
+            actions=(Box(1), Box(2)),
+            state_size=3,
+            max_episode_steps=6,
+            device=device,
+        )
         self.row = torch.arange(num_envs, device=device)
         self.length = 3 + self.row % 4
-        self.episode, self.count = torch.zeros_like(self.row), torch.zeros_like(self.row)
+        self.episode = torch.zeros_like(self.row)
+        self.count = torch.zeros_like(self.row)
 
     def reset(self, seed: Optional[int] = None) -> Step:
         self.episode.zero_()

@@ -33,9 +33,18 @@ class MatrixGame:
 
     def __init__(self, cfg: MatrixGameCfg, num_envs: int, device: torch.device):
         self.cfg = cfg
-        self.spec = EnvSpec(num_envs=num_envs, agents=("row", "column"), obs_sizes=(1, 1),
-                            actions=(Discrete(2), Discrete(3)), state_size=1, max_episode_steps=1, device=device,
-                            metrics=("success",), has_action_mask=cfg.masks, has_alive=cfg.absences)
+        self.spec = EnvSpec(
+            num_envs=num_envs,
+            agents=("row", "column"),
+            obs_sizes=(1, 1),
+            actions=(Discrete(2), Discrete(3)),
+            state_size=1,
+            max_episode_steps=1,
+            device=device,
+            metrics=("success",),
+            has_action_mask=cfg.masks,
+            has_alive=cfg.absences,
+        )
         self.payoff = torch.tensor(PAYOFF, device=device) / BEST
         self.episode = torch.zeros(num_envs, dtype=torch.long, device=device)
         self.ones = torch.ones(num_envs, 1, device=device)
@@ -46,7 +55,8 @@ class MatrixGame:
         return self._step(torch.zeros_like(self.ones), nothing)
 
     def step(self, actions: Tuple[Tensor, ...]) -> Step:
-        first, second = actions[0][:, 0], actions[1][:, 0]
+        first = actions[0][:, 0]
+        second = actions[1][:, 0]
         if self.cfg.absences:
             second = torch.where(self._present(), second, torch.zeros_like(second))
         reward = self.payoff.flatten()[first * 3 + second][:, None]
@@ -66,9 +76,20 @@ class MatrixGame:
         return self.episode % 4 != 3
 
     def _step(self, reward: Tensor, terminated: Tensor) -> Step:
-        obs, state = (self.ones, self.ones), self.ones[:, None]
-        return Step(obs, state, reward, terminated, torch.zeros_like(terminated), obs, state,
-                    {"success": (reward[:, 0] > 0.99).float()}, self._masks(), self._alive())
+        obs = (self.ones, self.ones)
+        state = self.ones[:, None]
+        return Step(
+            obs,
+            state,
+            reward,
+            terminated,
+            torch.zeros_like(terminated),
+            obs,
+            state,
+            {"success": (reward[:, 0] > 0.99).float()},
+            self._masks(),
+            self._alive(),
+        )
 
     def _masks(self) -> Optional[Tuple[Tensor, ...]]:
         if not self.cfg.masks:

@@ -27,7 +27,7 @@ class MemoryGameCfg:
     def make(self, num_envs: int, device: torch.device, sim: str) -> "MemoryGame":
         """Raises ValueError."""
         if self.delay < 1:
-            raise ValueError("task.delay=%d: what is in sight needs no memory, give 1 or more" % self.delay)
+            raise ValueError(f"task.delay={self.delay}: what is in sight needs no memory, give 1 or more")
         return MemoryGame(self, num_envs, device)
 
 
@@ -36,9 +36,16 @@ class MemoryGame:
 
     def __init__(self, cfg: MemoryGameCfg, num_envs: int, device: torch.device):
         self.longest = cfg.delay + LENGTHS
-        self.spec = EnvSpec(num_envs=num_envs, agents=("two", "three"), obs_sizes=CUES,
-                            actions=tuple(Discrete(cues) for cues in CUES), state_size=sum(CUES) + 2,
-                            max_episode_steps=self.longest, device=device, metrics=("success",))
+        self.spec = EnvSpec(
+            num_envs=num_envs,
+            agents=("two", "three"),
+            obs_sizes=CUES,
+            actions=tuple(Discrete(cues) for cues in CUES),
+            state_size=sum(CUES) + 2,
+            max_episode_steps=self.longest,
+            device=device,
+            metrics=("success",),
+        )
         self.random = torch.Generator(device=device)
         self.length = 1 + cfg.delay + torch.arange(num_envs, device=device) % LENGTHS
         self.count = torch.zeros(num_envs, dtype=torch.long, device=device)
@@ -62,8 +69,16 @@ class MemoryGame:
         self.count.masked_fill_(done, 0)
         self._new_cues(done)
         obs, state = self._observe()
-        return Step(obs, state, reward[:, None], done, torch.zeros_like(done), next_obs, next_state,
-                    {"success": (right.all(1) & done).to(state.dtype)})
+        return Step(
+            obs,
+            state,
+            reward[:, None],
+            done,
+            torch.zeros_like(done),
+            next_obs,
+            next_state,
+            {"success": (right.all(1) & done).to(state.dtype)},
+        )
 
     def state_dict(self) -> Dict[str, Any]:
         return {"count": self.count.clone(), "cue": self.cue.clone(), "random": self.random.get_state()}
@@ -82,7 +97,7 @@ class MemoryGame:
         self.cue.copy_(torch.where(rows[:, None], (drawn * self.sizes).long(), self.cue))
 
     def _observe(self):
-        cues = [(self.cue[:, i:i + 1] == choices).float() for i, choices in enumerate(self.choices)]
+        cues = [(self.cue[:, i : i + 1] == choices).float() for i, choices in enumerate(self.choices)]
         shown = (self.count == 0)[:, None]
         time = torch.stack((self.count, self.length - self.count), 1).float() / self.longest
         return tuple(cue * shown for cue in cues), torch.cat(cues + [time], 1)[:, None]

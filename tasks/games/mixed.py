@@ -31,9 +31,16 @@ class MixedGame:
     """Box(2) within [0, 2], Discrete(3), MultiDiscrete(2, 3)."""
 
     def __init__(self, num_envs: int, device: torch.device):
-        self.spec = EnvSpec(num_envs=num_envs, agents=("reacher", "chooser", "dialler"), obs_sizes=(4, 3, 5),
-                            actions=(Box(2, 0.0, REACH), Discrete(3), MultiDiscrete((2, 3))), state_size=12,
-                            max_episode_steps=STEPS, device=device, metrics=("success",))
+        self.spec = EnvSpec(
+            num_envs=num_envs,
+            agents=("reacher", "chooser", "dialler"),
+            obs_sizes=(4, 3, 5),
+            actions=(Box(2, 0.0, REACH), Discrete(3), MultiDiscrete((2, 3))),
+            state_size=12,
+            max_episode_steps=STEPS,
+            device=device,
+            metrics=("success",),
+        )
         self.random = torch.Generator(device=device)
         self.count = torch.zeros(num_envs, dtype=torch.long, device=device)
         self.draw = torch.zeros(num_envs, 7, device=device)  # target 2, numbers 3, digits 2; all in [0, 1)
@@ -62,12 +69,24 @@ class MixedGame:
         rows = truncated[:, None]
         next_obs = tuple(torch.where(rows, old, new) for old, new in zip(next_obs, obs))
         next_state = torch.where(rows[:, None], next_state, state)
-        return Step(obs, state, reward[:, None], torch.zeros_like(truncated), truncated, next_obs, next_state,
-                    {"success": success})
+        return Step(
+            obs,
+            state,
+            reward[:, None],
+            torch.zeros_like(truncated),
+            truncated,
+            next_obs,
+            next_state,
+            {"success": success},
+        )
 
     def state_dict(self) -> Dict[str, Any]:
-        return {"count": self.count.clone(), "draw": self.draw.clone(), "all_right": self.all_right.clone(),
-                "random": self.random.get_state()}
+        return {
+            "count": self.count.clone(),
+            "draw": self.draw.clone(),
+            "all_right": self.all_right.clone(),
+            "random": self.random.get_state(),
+        }
 
     def load_state_dict(self, state: Dict[str, Any]) -> None:
         for name in ("count", "draw", "all_right"):
@@ -85,9 +104,13 @@ class MixedGame:
 
     def _observe(self):
         digits = self._digits()
-        dial = torch.cat((digits[:, :1].expand(-1, 2), digits[:, 1:].expand(-1, 3)), 1) == self.choices  # one_hot would read the digits on the host
+        dial = (
+            torch.cat((digits[:, :1].expand(-1, 2), digits[:, 1:].expand(-1, 3)), 1) == self.choices
+        )  # one_hot would read the digits on the host
         # Networks normalise their input, which would leave nothing of two numbers alone but their order.
-        point = torch.nn.functional.pad(torch.nn.functional.pad(self.draw[:, :2], (0, 1), value=-1.0), (0, 1), value=1.0)
+        point = torch.nn.functional.pad(
+            torch.nn.functional.pad(self.draw[:, :2], (0, 1), value=-1.0), (0, 1), value=1.0
+        )
         obs = (point, self.draw[:, 2:5], dial.float())
         return obs, torch.cat(obs, 1)[:, None]
 

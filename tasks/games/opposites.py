@@ -23,8 +23,9 @@ class OppositesGameCfg:
     def make(self, num_envs: int, device: torch.device, sim: str) -> "OppositesGame":
         """Raises ValueError."""
         if self.players < 2 or self.players % 2:
-            raise ValueError("task.players=%d: two halves play against each other, give an even number from 2 on"
-                             % self.players)
+            raise ValueError(
+                f"task.players={self.players}: two halves play against each other, give an even number from 2 on"
+            )
         return OppositesGame(self, num_envs, device)
 
 
@@ -32,11 +33,20 @@ class OppositesGame:
     """Every agent sees [1]; the state is [1]."""
 
     def __init__(self, cfg: OppositesGameCfg, num_envs: int, device: torch.device):
-        agents = tuple("player%d" % (i + 1) for i in range(cfg.players))
-        self.spec = EnvSpec(num_envs=num_envs, agents=agents, obs_sizes=(1,) * cfg.players,
-                            actions=(Discrete(2),) * cfg.players, state_size=1, max_episode_steps=1, device=device,
-                            metrics=("success",))
-        self.wanted = torch.arange(cfg.players, device=device) * 2 // cfg.players  # 0 for the first half, 1 for the second
+        agents = tuple(f"player{i + 1}" for i in range(cfg.players))
+        self.spec = EnvSpec(
+            num_envs=num_envs,
+            agents=agents,
+            obs_sizes=(1,) * cfg.players,
+            actions=(Discrete(2),) * cfg.players,
+            state_size=1,
+            max_episode_steps=1,
+            device=device,
+            metrics=("success",),
+        )
+        self.wanted = (
+            torch.arange(cfg.players, device=device) * 2 // cfg.players
+        )  # 0 for the first half, 1 for the second
         self.ones = torch.ones(num_envs, 1, device=device)
 
     def reset(self, seed: Optional[int] = None) -> Step:
@@ -57,5 +67,6 @@ class OppositesGame:
         """Nothing to release."""
 
     def _step(self, reward: Tensor, terminated: Tensor) -> Step:
-        obs, state = (self.ones,) * self.spec.num_agents, self.ones[:, None]
+        obs = (self.ones,) * self.spec.num_agents
+        state = self.ones[:, None]
         return Step(obs, state, reward, terminated, torch.zeros_like(terminated), obs, state, {"success": reward[:, 0]})

@@ -30,9 +30,16 @@ class SumGame:
     """x within [-3, 1] sees [goal]; (y1, y2) within [0, 2] see [goal, 1 - goal]; the state is [goal]."""
 
     def __init__(self, num_envs: int, device: torch.device):
-        self.spec = EnvSpec(num_envs=num_envs, agents=("one", "two"), obs_sizes=(1, 2),
-                            actions=(Box(1, -3.0, 1.0), Box(2, 0.0, 2.0)), state_size=1, max_episode_steps=STEPS,
-                            device=device, metrics=("success",))
+        self.spec = EnvSpec(
+            num_envs=num_envs,
+            agents=("one", "two"),
+            obs_sizes=(1, 2),
+            actions=(Box(1, -3.0, 1.0), Box(2, 0.0, 2.0)),
+            state_size=1,
+            max_episode_steps=STEPS,
+            device=device,
+            metrics=("success",),
+        )
         self.random = torch.Generator(device=device)
         self.count = torch.zeros(num_envs, dtype=torch.long, device=device)
         self.goal = torch.zeros(num_envs, 1, device=device)  # within [-1, 1)
@@ -56,13 +63,20 @@ class SumGame:
         self.count.masked_fill_(truncated, 0)
         self.all_close |= truncated
         self._new_goals()
-        obs, state = self._observe()  # every goal is drawn alike: an ended episode's successor is like the next one's start
-        reward, never = torch.exp(-distance), torch.zeros_like(truncated)
+        obs, state = (
+            self._observe()
+        )  # every goal is drawn alike: an ended episode's successor is like the next one's start
+        reward = torch.exp(-distance)
+        never = torch.zeros_like(truncated)
         return Step(obs, state, reward, never, truncated, obs, state, {"success": success})
 
     def state_dict(self) -> Dict[str, Any]:
-        return {"count": self.count.clone(), "goal": self.goal.clone(), "all_close": self.all_close.clone(),
-                "random": self.random.get_state()}
+        return {
+            "count": self.count.clone(),
+            "goal": self.goal.clone(),
+            "all_close": self.all_close.clone(),
+            "random": self.random.get_state(),
+        }
 
     def load_state_dict(self, state: Dict[str, Any]) -> None:
         for name in ("count", "goal", "all_close"):

@@ -19,8 +19,11 @@ VELOCITY_SCALE = 0.2
 FORCE_SCALE = 10.0
 CLIP = 5.0  # observations are clipped to +-5
 HAND_OBS = 187
-NUM_JOINTS, NUM_ACTUATED, NUM_TIPS = len(JOINTS), len(ACTUATED), len(DIGITS)
-TIP_SENSORS, CONTACT_SENSORS = 13, 6
+NUM_JOINTS = len(JOINTS)
+NUM_ACTUATED = len(ACTUATED)
+NUM_TIPS = len(DIGITS)
+TIP_SENSORS = 13
+CONTACT_SENSORS = 6
 HAND_SENSORS = NUM_TIPS * (TIP_SENSORS + CONTACT_SENSORS) + NUM_JOINTS
 XYZW = (1, 2, 3, 0)  # MuJoCo keeps w first; observations have it last
 
@@ -46,8 +49,11 @@ def hand_groups(agents: str) -> List[Tuple[str, ...]]:
     groups = [tuple(group.split("+")) for group in agents.split(",")]
     named = [part for group in groups for part in group]
     if sorted(named) != sorted(PARTS):
-        raise ValueError("agents=%s: give hands, fingers, or groups that name each of %s once, such as "
-                         "palm+FF+MF,RF+LF+TH" % (agents, ", ".join(PARTS)))
+        raise ValueError(
+            "agents={}: give hands, fingers, or groups that name each of {} once, such as palm+FF+MF,RF+LF+TH".format(
+                agents, ", ".join(PARTS)
+            )
+        )
     return groups
 
 
@@ -86,7 +92,7 @@ class TwoHands(SuccessTask):
         raw = torch.cat((physics.qpos, physics.qvel, physics.sensors, self.action), dim=1)
         hands = torch.addcmul(self._offset, raw.index_select(1, self._raw_index), self._scale)
         state = torch.cat((hands, self.tail()), dim=1).clamp_(-CLIP, CLIP)
-        right = torch.cat((state[:, :HAND_OBS], state[:, 2 * HAND_OBS:]), dim=1)
+        right = torch.cat((state[:, :HAND_OBS], state[:, 2 * HAND_OBS :]), dim=1)
         left = state[:, HAND_OBS:]  # stands in a row already
         per_side = self.spec.num_agents // 2
         return (right,) * per_side + (left,) * per_side, state[:, None]
@@ -113,7 +119,8 @@ class TwoHands(SuccessTask):
 
     def random_hand_joints(self) -> Tensor:
         """[E, 48] start angles: noise within the limits around zero, drawn for each hand."""
-        low, high = self._joint_low, self._joint_high
+        low = self._joint_low
+        high = self._joint_high
         u = self.uniform(-1.0, 1.0, 2 * NUM_JOINTS)
         return torch.clamp(torch.addcmul(low, high - low, u) * self.cfg.joint_noise, low, high)
 
@@ -127,10 +134,16 @@ class TwoHands(SuccessTask):
     def _spec(self, groups, num_envs: int, device: torch.device) -> EnvSpec:
         names = ["+".join(group) if len(groups) > 1 else "hand" for group in groups]
         widths = [sum(len(PARTS[part]) for part in group) for group in groups]
-        return EnvSpec(num_envs=num_envs, agents=tuple("%s %s" % (side, name) for side in SIDES for name in names),
-                       obs_sizes=(HAND_OBS + self.tail_size,) * (2 * len(groups)),
-                       actions=tuple(Box(width) for width in widths * 2), state_size=2 * HAND_OBS + self.tail_size,
-                       max_episode_steps=self.cfg.episode_length, device=device, metrics=METRICS)
+        return EnvSpec(
+            num_envs=num_envs,
+            agents=tuple(f"{side} {name}" for side in SIDES for name in names),
+            obs_sizes=(HAND_OBS + self.tail_size,) * (2 * len(groups)),
+            actions=tuple(Box(width) for width in widths * 2),
+            state_size=2 * HAND_OBS + self.tail_size,
+            max_episode_steps=self.cfg.episode_length,
+            device=device,
+            metrics=METRICS,
+        )
 
     def start_hands(self, mask: Tensor, qpos: Tensor) -> None:
         """Where mask [E]: the joint targets are the start angles (in qpos [E, nq]), and no action was taken yet."""
@@ -144,8 +157,9 @@ class TwoHands(SuccessTask):
             return torch.as_tensor(values, dtype=torch.float32, device=self.spec.device)
 
         low, high = tensor(model.actuator_ctrlrange).T
-        self._target_mid, self._target_half = (low + high) / 2, (high - low) / 2
-        self._joint_low, self._joint_high = tensor(model.jnt_range[:2 * NUM_JOINTS]).T
+        self._target_mid = (low + high) / 2
+        self._target_half = (high - low) / 2
+        self._joint_low, self._joint_high = tensor(model.jnt_range[: 2 * NUM_JOINTS]).T
         self._rest_pos = tensor(model.qpos0)
         driven = [NUM_JOINTS * side + JOINTS.index(joint) for side in range(2) for joint in ACTUATED]
         self._actuated = torch.tensor(driven, device=self.spec.device)
@@ -162,22 +176,33 @@ class TwoHands(SuccessTask):
 
         Contact sensors report what a fingertip does to others; observed is what is done to it, hence the minus.
         """
-        low, high = self._joint_low[:NUM_JOINTS], self._joint_high[:NUM_JOINTS]
+        low = self._joint_low[:NUM_JOINTS]
+        high = self._joint_high[:NUM_JOINTS]
         ones = torch.ones
-        scale = torch.cat((2.0 / (high - low).cpu(), ones(NUM_JOINTS) * VELOCITY_SCALE, ones(NUM_JOINTS) * FORCE_SCALE,
-                           ones(NUM_TIPS * TIP_SENSORS), -ones(NUM_TIPS * CONTACT_SENSORS) * FORCE_SCALE,
-                           ones(NUM_ACTUATED)))
+        scale = torch.cat(
+            (
+                2.0 / (high - low).cpu(),
+                ones(NUM_JOINTS) * VELOCITY_SCALE,
+                ones(NUM_JOINTS) * FORCE_SCALE,
+                ones(NUM_TIPS * TIP_SENSORS),
+                -ones(NUM_TIPS * CONTACT_SENSORS) * FORCE_SCALE,
+                ones(NUM_ACTUATED),
+            )
+        )
         offset = torch.zeros(HAND_OBS)
         offset[:NUM_JOINTS] = (-(high + low) / (high - low)).cpu()
         columns = hand_columns(0) + hand_columns(1)
         device = self.spec.device
         self._raw_index = torch.tensor(columns, device=device)
-        self._scale, self._offset = scale.repeat(2).to(device), offset.repeat(2).to(device)
+        self._scale = scale.repeat(2).to(device)
+        self._offset = offset.repeat(2).to(device)
 
 
 def hand_columns(side: int) -> List[int]:
     """Where each of a hand's 187 observations stands in (qpos 55, qvel 54, sensors 238, action 40)."""
-    qvel, sensors, action = 55, 109, 109 + 2 * HAND_SENSORS
+    qvel = 55
+    sensors = 109
+    action = 109 + 2 * HAND_SENSORS
     joints = list(range(side * NUM_JOINTS, (side + 1) * NUM_JOINTS))
     tips = sensors + side * HAND_SENSORS
     contacts = tips + NUM_TIPS * TIP_SENSORS
@@ -193,7 +218,10 @@ def hand_columns(side: int) -> List[int]:
 
 def quat_mul(a: Tensor, b: Tensor) -> Tensor:
     """Product of quaternions xyzw: [..., 4] x [..., 4] -> [..., 4]."""
-    av, aw, bv, bw = a[..., :3], a[..., 3:], b[..., :3], b[..., 3:]
+    av = a[..., :3]
+    aw = a[..., 3:]
+    bv = b[..., :3]
+    bw = b[..., 3:]
     vector = aw * bv + bw * av + torch.linalg.cross(av, bv)
     return torch.cat((vector, aw * bw - (av * bv).sum(-1, keepdim=True)), dim=-1)
 
@@ -211,7 +239,8 @@ def rotate(q: Tensor, v: Tensor) -> Tensor:
 
 def rotation_angle(a: Tensor, b: Tensor) -> Tensor:
     """Angle between orientations xyzw [..., 4] -> [...], rad in [0, pi]."""
-    av, bv = a[..., :3], b[..., :3]
+    av = a[..., :3]
+    bv = b[..., :3]
     vector = b[..., 3:] * av - a[..., 3:] * bv - torch.linalg.cross(av, bv)  # of a times b's inverse
     return 2.0 * torch.asin(vector.norm(dim=-1).clamp(max=1.0))
 
@@ -219,5 +248,6 @@ def rotation_angle(a: Tensor, b: Tensor) -> Tensor:
 def tumbled(u: Tensor) -> Tensor:
     """Orientations Rx(pi u0) Ry(pi u1) from u [E, 2] in (-1, 1) -> xyzw [E, 4], as the originals draw them."""
     half = u * (math.pi / 2)
-    sin, cos = half.sin(), half.cos()
+    sin = half.sin()
+    cos = half.cos()
     return torch.stack((sin[:, 0] * cos[:, 1], cos[:, 0] * sin[:, 1], sin[:, 0] * sin[:, 1], cos[:, 0] * cos[:, 1]), 1)

@@ -46,8 +46,18 @@ class ShadowHandOver(TwoHands):
     def tail(self) -> Tensor:
         """[E, 24] object pose 7, velocity 3, 0.2 x angular velocity 3, goal pose 7, rotation from goal to object 4."""
         quat = self.object_quat()
-        return torch.cat((self.object_pos(), quat, self.physics.qvel[:, 48:51], VELOCITY_SCALE * self.object_angvel(),
-                          self.goal_pos, self.goal_quat, quat_mul(quat, quat_conj(self.goal_quat))), dim=1)
+        return torch.cat(
+            (
+                self.object_pos(),
+                quat,
+                self.physics.qvel[:, 48:51],
+                VELOCITY_SCALE * self.object_angvel(),
+                self.goal_pos,
+                self.goal_quat,
+                quat_mul(quat, quat_conj(self.goal_quat)),
+            ),
+            dim=1,
+        )
 
     def reward(self) -> Tensor:
         return over_reward(self.object_pos(), self.object_quat(), self.goal_pos, self.goal_quat)
@@ -59,7 +69,8 @@ class ShadowHandOver(TwoHands):
         return (self.object_pos() - self.goal_pos).norm(dim=1) < SUCCESS_DISTANCE
 
     def reset_rows(self, mask: Tensor) -> None:
-        rows, count = mask[:, None], self.spec.num_envs
+        rows = mask[:, None]
+        count = self.spec.num_envs
         u = self.uniform(-1.0, 1.0, 7)  # position 3, orientation 2, goal orientation 2
         quats = tumbled(u[:, 3:].reshape(-1, 2)).view(count, 2, 4)
         pos = self._rest_pos[48:51] + self.cfg.position_noise * u[:, :3]

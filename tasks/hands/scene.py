@@ -29,8 +29,12 @@ OBJECTS = {
     "ball": (mujoco.mjtGeom.mjGEOM_SPHERE, (0.0335, 0.0, 0.0), 0.0787),
     "cube": (mujoco.mjtGeom.mjGEOM_BOX, (0.025, 0.025, 0.025), 0.0709),
 }
-SENSORS_PER_TIP = (("framepos", mujoco.mjtSensor.mjSENS_FRAMEPOS), ("framequat", mujoco.mjtSensor.mjSENS_FRAMEQUAT),
-                   ("linvel", mujoco.mjtSensor.mjSENS_FRAMELINVEL), ("angvel", mujoco.mjtSensor.mjSENS_FRAMEANGVEL))
+SENSORS_PER_TIP = (
+    ("framepos", mujoco.mjtSensor.mjSENS_FRAMEPOS),
+    ("framequat", mujoco.mjtSensor.mjSENS_FRAMEQUAT),
+    ("linvel", mujoco.mjtSensor.mjSENS_FRAMELINVEL),
+    ("angvel", mujoco.mjtSensor.mjSENS_FRAMEANGVEL),
+)
 NET_FORCE = 3  # contact sensor: sum of all contacts
 FORCE_TORQUE = 1 << int(mujoco.mjtConDataField.mjCONDATA_FORCE) | 1 << int(mujoco.mjtConDataField.mjCONDATA_TORQUE)
 
@@ -41,12 +45,13 @@ def two_hands(cfg: PhysicsCfg, mounts: Sequence[Tuple], shape: str, start, visua
     Layout: qpos = right 24, left 24, object 7; the same order of sides in controls (20 each) and sensors.
     """
     if shape not in OBJECTS:
-        raise ValueError("object %r is unknown; possible: %s" % (shape, ", ".join(OBJECTS)))
+        raise ValueError("object {!r} is unknown; possible: {}".format(shape, ", ".join(OBJECTS)))
     spec = mujoco.MjSpec()
     spec.compiler.degree = False
     _set_options(spec.option, cfg.timestep)
-    floor = spec.worldbody.add_geom(name="floor", type=mujoco.mjtGeom.mjGEOM_PLANE, size=[2, 2, 0.1],
-                                    contype=2, conaffinity=0)
+    floor = spec.worldbody.add_geom(
+        name="floor", type=mujoco.mjtGeom.mjGEOM_PLANE, size=[2, 2, 0.1], contype=2, conaffinity=0
+    )
     floor.rgba = [0.35, 0.4, 0.45, 1]
     for side, (pos, yaw) in zip(SIDES, mounts):
         frame = spec.worldbody.add_frame(pos=pos, euler=[0, 0, yaw])
@@ -74,8 +79,16 @@ def _add_object(spec, shape: str, start) -> None:
     kind, size, mass = OBJECTS[shape]
     body = spec.worldbody.add_body(name="object", pos=start)
     body.add_freejoint(name="object")
-    body.add_geom(name="object", type=kind, size=list(size), mass=mass, condim=4, contype=0, conaffinity=3,
-                  rgba=[0.9, 0.55, 0.2, 1])
+    body.add_geom(
+        name="object",
+        type=kind,
+        size=list(size),
+        mass=mass,
+        condim=4,
+        contype=0,
+        conaffinity=3,
+        rgba=[0.9, 0.55, 0.2, 1],
+    )
     goal = spec.worldbody.add_body(name="goal", mocap=True, pos=start)
     goal.add_geom(name="goal", type=kind, size=list(size), contype=0, conaffinity=0, rgba=[0.2, 0.8, 0.3, 0.35])
 
@@ -85,14 +98,23 @@ def _add_sensors(spec, side: str) -> None:
     tips = [full_name(side, digit.lower() + "distal") for digit in DIGITS]
     for tip in tips:
         for name, kind in SENSORS_PER_TIP:
-            spec.add_sensor(name="%s %s" % (tip, name), type=kind, objtype=mujoco.mjtObj.mjOBJ_XBODY, objname=tip)
+            spec.add_sensor(name=f"{tip} {name}", type=kind, objtype=mujoco.mjtObj.mjOBJ_XBODY, objname=tip)
     for tip in tips:
-        spec.add_sensor(name=tip + " contact", type=mujoco.mjtSensor.mjSENS_CONTACT, objtype=mujoco.mjtObj.mjOBJ_BODY,
-                        objname=tip, intprm=[FORCE_TORQUE, NET_FORCE, 1])
+        spec.add_sensor(
+            name=tip + " contact",
+            type=mujoco.mjtSensor.mjSENS_CONTACT,
+            objtype=mujoco.mjtObj.mjOBJ_BODY,
+            objname=tip,
+            intprm=[FORCE_TORQUE, NET_FORCE, 1],
+        )
     for joint in JOINTS:
         name = full_name(side, joint)
-        spec.add_sensor(name=name + " torque", type=mujoco.mjtSensor.mjSENS_JOINTACTFRC,
-                        objtype=mujoco.mjtObj.mjOBJ_JOINT, objname=name)
+        spec.add_sensor(
+            name=name + " torque",
+            type=mujoco.mjtSensor.mjSENS_JOINTACTFRC,
+            objtype=mujoco.mjtObj.mjOBJ_JOINT,
+            objname=name,
+        )
 
 
 def _add_light_and_cameras(spec) -> None:
@@ -104,8 +126,9 @@ def assets_folder() -> str:
     """Folder of gymnasium-robotics' hand models, found without importing the package (which is slow and prints)."""
     spec = find_spec("gymnasium_robotics")
     if spec is None or not spec.submodule_search_locations:
-        raise ValueError("the hand model comes with gymnasium-robotics, which is not installed: "
-                         "pip install gymnasium-robotics")
+        raise ValueError(
+            "the hand model comes with gymnasium-robotics, which is not installed: pip install gymnasium-robotics"
+        )
     return os.path.join(list(spec.submodule_search_locations)[0], "envs", "assets", "hand")
 
 

@@ -5,14 +5,44 @@ from dataclasses import dataclass, field
 
 SIDES = ("right", "left")
 DIGITS = ("FF", "MF", "RF", "LF", "TH")
-JOINTS = ("WRJ1", "WRJ0", "FFJ3", "FFJ2", "FFJ1", "FFJ0", "MFJ3", "MFJ2", "MFJ1", "MFJ0", "RFJ3", "RFJ2", "RFJ1",
-          "RFJ0", "LFJ4", "LFJ3", "LFJ2", "LFJ1", "LFJ0", "THJ4", "THJ3", "THJ2", "THJ1", "THJ0")
+JOINTS = (
+    "WRJ1",
+    "WRJ0",
+    "FFJ3",
+    "FFJ2",
+    "FFJ1",
+    "FFJ0",
+    "MFJ3",
+    "MFJ2",
+    "MFJ1",
+    "MFJ0",
+    "RFJ3",
+    "RFJ2",
+    "RFJ1",
+    "RFJ0",
+    "LFJ4",
+    "LFJ3",
+    "LFJ2",
+    "LFJ1",
+    "LFJ0",
+    "THJ4",
+    "THJ3",
+    "THJ2",
+    "THJ1",
+    "THJ0",
+)
 COUPLED = ("FFJ0", "MFJ0", "RFJ0", "LFJ0")  # driven by a tendon from J1, no actuator of their own
 ACTUATED = tuple(joint for joint in JOINTS if joint not in COUPLED)
-COUPLING_TENDONS = tuple("T_%sJ1c" % digit for digit in DIGITS[:4])
+COUPLING_TENDONS = tuple(f"T_{digit}J1c" for digit in DIGITS[:4])
 # Action slots of each part of a hand, in Bi-DexterousHands' part order: palm, then the five digits.
-PARTS = {"palm": (0, 1), "FF": (2, 3, 4), "MF": (5, 6, 7), "RF": (8, 9, 10), "LF": (11, 12, 13, 14),
-         "TH": (15, 16, 17, 18, 19)}
+PARTS = {
+    "palm": (0, 1),
+    "FF": (2, 3, 4),
+    "MF": (5, 6, 7),
+    "RF": (8, 9, 10),
+    "LF": (11, 12, 13, 14),
+    "TH": (15, 16, 17, 18, 19),
+}
 OBJECT_DENSITY = 500.0  # [kg/m^3]
 EGG_MASS = 4.0 / 3.0 * math.pi * 0.03 * 0.03 * 0.04 * OBJECT_DENSITY  # [kg] ellipsoid .03 x .03 x .04 m
 
@@ -41,4 +71,4 @@ class PhysicsCfg:
 
 def full_name(side: str, name: str) -> str:
     """Name of a hand's element in the scene, e.g. ("right", "WRJ1") -> "right/robot0:WRJ1"."""
-    return "%s/robot0:%s" % (side, name)
+    return f"{side}/robot0:{name}"

@@ -64,7 +64,8 @@ class Ant(UprightTask):
 
     def bodies(self, joint: str) -> Tuple[int, ...]:
         """A hip: the torso and its leg's first part; an ankle: its leg."""
-        parents, body = self.model.body_parentid, int(self.model.joint(joint).bodyid[0])
+        parents = self.model.body_parentid
+        body = int(self.model.joint(joint).bodyid[0])
         above = int(parents[body])
         chain = (int(parents[above]), above)
         return chain + (body,) if joint.startswith("ankle") else chain
@@ -105,7 +106,7 @@ class ManySegmentAnt(Ant):
 
     def groups(self):
         size = re.match(r"(\d+)x(\d+)$", self.cfg.agents)
-        agents = "%sx%d" % (size[1], 4 * int(size[2])) if size else self.cfg.agents
+        agents = f"{size[1]}x{4 * int(size[2])}" if size else self.cfg.agents
         return agents_joints(agents, self._actuated, self.named)
 
     def edges(self) -> List[FrozenSet[str]]:
@@ -113,10 +114,10 @@ class ManySegmentAnt(Ant):
         before stand in as doubles (~) that know nobody else."""
         edges = []
         for i in range(self._segments()):
-            hips = {"hip1_%d" % i, "hip2_%d" % i}
-            edges += [{"hip1_%d" % i, "ankle1_%d" % i}, {"hip2_%d" % i, "ankle2_%d" % i}, hips]
+            hips = {f"hip1_{i}", f"hip2_{i}"}
+            edges += [{f"hip1_{i}", f"ankle1_{i}"}, {f"hip2_{i}", f"ankle2_{i}"}, hips]
             if i:
-                edges.append(hips | {"~hip1_%d" % (i - 1), "~hip2_%d" % (i - 1)})
+                edges.append(hips | {f"~hip1_{i - 1}", f"~hip2_{i - 1}"})
         return [frozenset(edge) for edge in edges]
 
     def layers(self, group):

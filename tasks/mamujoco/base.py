@@ -51,12 +51,13 @@ class MamujocoTask(MujocoTask):
 
     def __init__(self, cfg, num_envs: int, device: torch.device, sim: str = "auto", dtype: torch.dtype = torch.float32):
         if cfg.obs not in ("full", "local") or cfg.obsk < 0:
-            raise ValueError("obs=%s obsk=%d; possible: obs=full, obs=local with obsk=0, 1, 2, ..." % (cfg.obs, cfg.obsk))
+            raise ValueError(f"obs={cfg.obs} obsk={cfg.obsk}; possible: obs=full, obs=local with obsk=0, 1, 2, ...")
         self.cfg = cfg
         self.load()
         physics = make_physics(sim, self.model, num_envs, self.substeps, device, self.fields, dtype)
         self.control_seconds = self.model.opt.timestep * self.substeps
-        self.physics, groups = physics, self.groups()
+        self.physics = physics
+        groups = self.groups()
         self._index_observation(groups, device)
         super().__init__(physics, self._spec(groups, num_envs, device))
         order = [joint for group in groups for joint in group]
@@ -78,7 +79,8 @@ class MamujocoTask(MujocoTask):
 
     def at_rest_with_noise(self, mask: Tensor, noise: float, normal_velocity: bool) -> None:
         """Where mask [E]: uniform noise around the rest pose, uniform or normal noise in velocities, no control."""
-        nq, nv = self.model.nq, self.model.nv
+        nq = self.model.nq
+        nv = self.model.nv
         qvel = self.normal(nv) * noise if normal_velocity else self.uniform(-noise, noise, nv)
         self.physics.set_state(mask, self._rest + self.uniform(-noise, noise, nq), qvel)
         self.physics.ctrl.masked_fill_(mask[:, None], 0.0)
@@ -161,7 +163,9 @@ class MamujocoTask(MujocoTask):
 
     def _index_observation(self, groups, device: torch.device) -> None:
         """Columns of the features in a row that make all agents' observations and the state, one after another."""
-        full, model, rows = self.cfg.obs == "full", self.model, self.physics.num_envs
+        full = self.cfg.obs == "full"
+        model = self.model
+        rows = self.physics.num_envs
         bits = torch.tensor([0.0, 1.0], dtype=self.physics.qpos.dtype, device=device).repeat(rows, 1)
         self._bits = (bits,) if full else ()
         self._sizes = {"qpos": model.nq, "qvel": model.nv}
@@ -169,7 +173,9 @@ class MamujocoTask(MujocoTask):
         self._starts = dict(zip(self._sizes, [0, *accumulate(self._sizes.values())]))
         state = self.state_columns()
         if full:
-            parts = [state + [self.column("one-hot", int(i == j)) for j in range(len(groups))] for i in range(len(groups))]
+            parts = [
+                state + [self.column("one-hot", int(i == j)) for j in range(len(groups))] for i in range(len(groups))
+            ]
         else:
             parts = [self._local_columns(group) for group in groups]
         parts.append(state)
@@ -177,7 +183,8 @@ class MamujocoTask(MujocoTask):
         self._columns = torch.tensor([column for part in parts for column in part], device=device)
 
     def _local_columns(self, group) -> List[int]:
-        columns, bodies = [], {name: [] for name in BODY_WIDTHS}
+        columns = []
+        bodies = {name: [] for name in BODY_WIDTHS}
         for distance, joints in enumerate(self.layers(group)):
             for joint in joints:
                 for name in self.near if distance == 0 else ("qpos",):
@@ -193,7 +200,13 @@ class MamujocoTask(MujocoTask):
 
     def _spec(self, groups, num_envs: int, device: torch.device) -> EnvSpec:
         low, high = (float(bound) for bound in self.model.actuator_ctrlrange[0])
-        return EnvSpec(num_envs=num_envs, agents=tuple("agent_%d" % i for i in range(len(groups))),
-                       obs_sizes=tuple(self._widths[:-1]), actions=tuple(Box(len(group), low, high) for group in groups),
-                       state_size=self._widths[-1], max_episode_steps=self.cfg.episode_length, device=device,
-                       metrics=ENGINE_METRICS + self.metrics)
+        return EnvSpec(
+            num_envs=num_envs,
+            agents=tuple(f"agent_{i}" for i in range(len(groups))),
+            obs_sizes=tuple(self._widths[:-1]),
+            actions=tuple(Box(len(group), low, high) for group in groups),
+            state_size=self._widths[-1],
+            max_episode_steps=self.cfg.episode_length,
+            device=device,
+            metrics=ENGINE_METRICS + self.metrics,
+        )

@@ -32,8 +32,11 @@ class CoupledHalfCheetah(RunningTask):
     fields = ("xpos", "ten_length", "ten_velocity")
     extras = ("ten_J", "ten_length", "ten_velocity")
     near = ("qpos", "qvel", "ten_J", "ten_length", "ten_velocity")
-    named = {"1p1": ",".join("+".join(leg + part + str(i) for leg in "bf" for part in ("thigh", "shin", "foot"))
-                             for i in range(2))}
+    named = {
+        "1p1": ",".join(
+            "+".join(leg + part + str(i) for leg in "bf" for part in ("thigh", "shin", "foot")) for i in range(2)
+        )
+    }
     trunk = (("qpos", (2, 1, 11, 10)), ("qvel", (0, 2, 1, 9, 11, 10)))
     normal_velocity = True
     bodies_that_run = 2

@@ -18,13 +18,16 @@ def agents_joints(agents: str, joints: Sequence[str], named: Dict[str, str]) -> 
     size = re.match(r"(\d+)x(\d+)$", agents)
     if agents not in named and size and int(size[1]) * int(size[2]) == len(joints):
         each = int(size[2])
-        return [tuple(joints[i:i + each]) for i in range(0, len(joints), each)]
+        return [tuple(joints[i : i + each]) for i in range(0, len(joints), each)]
     groups = [tuple(group.split("+")) for group in named.get(agents, agents).split(",")]
     if sorted(joint for group in groups for joint in group) != sorted(joints):
-        sizes = ["%dx%d" % (n, len(joints) // n) for n in range(1, len(joints) + 1) if len(joints) % n == 0]
+        sizes = [f"{n}x{len(joints) // n}" for n in range(1, len(joints) + 1) if len(joints) % n == 0]
         possible = list(named) + [size for size in sizes if size not in named]
-        raise ValueError("agents=%s: give one of %s, or groups that name each of %s once, such as %s" % (
-            agents, ", ".join(possible), ", ".join(joints), "+".join(joints[:-1]) + "," + joints[-1]))
+        raise ValueError(
+            "agents={}: give one of {}, or groups that name each of {} once, such as {}".format(
+                agents, ", ".join(possible), ", ".join(joints), "+".join(joints[:-1]) + "," + joints[-1]
+            )
+        )
     return groups
 
 
@@ -33,11 +36,12 @@ def segments(agents: str, joints_each: int) -> int:
     size = re.match(r"(\d+)x(\d+)$", agents)
     joints = agents.count("+") + agents.count(",") + 1
     if not size and joints % joints_each:
-        raise ValueError("agents=%s: give NxM (N agents with M segments each), or all %d joints of each segment" % (
-            agents, joints_each))
+        raise ValueError(
+            f"agents={agents}: give NxM (N agents with M segments each), or all {joints_each} joints of each segment"
+        )
     number = int(size[1]) * int(size[2]) if size else joints // joints_each
     if number < 2:
-        raise ValueError("agents=%s: give two segments or more" % agents)
+        raise ValueError(f"agents={agents}: give two segments or more")
     return number
 
 
@@ -46,7 +50,8 @@ def joints_by_distance(own: Group, edges: Sequence[FrozenSet[str]], k: int, labe
 
     Two joints are neighbours where an edge holds both.
     """
-    layers, known = [set(own)], set(own)
+    layers = [set(own)]
+    known = set(own)
     for _ in range(k):
         near = {joint for edge in edges if edge & layers[-1] for joint in edge} - known
         layers.append(near)
@@ -60,11 +65,14 @@ def tree_edges(parents: Dict[str, str], joints_of: Dict[str, List[str]]) -> List
     A body's joints neighbour those of the next body towards the root that has any. Where there is none (limbs that meet
     at a trunk) the limbs of one trunk neighbour each other.
     """
-    edges, trunks = [], {}
+    edges = []
+    trunks = {}
     for body, joints in joints_of.items():
-        root, above = body, parents[body]
+        root = body
+        above = parents[body]
         while above in parents and above not in joints_of:
-            root, above = above, parents[above]
+            root = above
+            above = parents[above]
         if above in joints_of:
             edges.append(frozenset(joints + joints_of[above]))
         else:

@@ -33,7 +33,8 @@ class Hopper(ClippedTask):
 
     def healthy(self) -> Tensor:
         """[E] bool"""
-        cfg, qpos = self.cfg, self.physics.qpos
+        cfg = self.cfg
+        qpos = self.physics.qpos
         largest = torch.cat((qpos[:, 2:], self.physics.qvel), 1).abs().amax(1)
         upright = within(qpos[:, 2], -cfg.largest_tilt, cfg.largest_tilt)
         return (qpos[:, 1] > cfg.lowest) & upright & (largest < cfg.largest_state)

@@ -16,14 +16,41 @@ from harl_isaac.tasks.mamujoco.base import BODY_WIDTHS, FREE_TRUNK, MamujocoCfg,
 from harl_isaac.tasks.mamujoco.running import UprightCfg, UprightTask, within
 
 # Bodies of which an agent sees inertia, velocity and forces, by the beginning of its joint's name ("side" is either).
-BODIES = {"abdomen_x": ("pelvis", "right_thigh", "left_thigh"), "abdomen": ("torso", "lwaist", "pelvis"),
-          "side_hip": ("side_thigh", "side_shin"), "side_knee": ("side_shin", "side_foot"),
-          "side_shoulder": ("torso", "side_upper_arm", "side_lower_arm"), "side_elbow": ("side_lower_arm",)}
-NEIGHBOURS = (("abdomen", "side_hip"), ("side_hip", "side_knee"), ("abdomen", "side_shoulder"),
-              ("side_shoulder", "side_elbow"))
-UPPER = ("abdomen_x", "abdomen_y", "abdomen_z", "right_shoulder1", "right_shoulder2", "right_elbow", "left_shoulder1",
-         "left_shoulder2", "left_elbow")
-LOWER = ("right_hip_x", "right_hip_y", "right_hip_z", "right_knee", "left_hip_x", "left_hip_y", "left_hip_z", "left_knee")
+BODIES = {
+    "abdomen_x": ("pelvis", "right_thigh", "left_thigh"),
+    "abdomen": ("torso", "lwaist", "pelvis"),
+    "side_hip": ("side_thigh", "side_shin"),
+    "side_knee": ("side_shin", "side_foot"),
+    "side_shoulder": ("torso", "side_upper_arm", "side_lower_arm"),
+    "side_elbow": ("side_lower_arm",),
+}
+NEIGHBOURS = (
+    ("abdomen", "side_hip"),
+    ("side_hip", "side_knee"),
+    ("abdomen", "side_shoulder"),
+    ("side_shoulder", "side_elbow"),
+)
+UPPER = (
+    "abdomen_x",
+    "abdomen_y",
+    "abdomen_z",
+    "right_shoulder1",
+    "right_shoulder2",
+    "right_elbow",
+    "left_shoulder1",
+    "left_shoulder2",
+    "left_elbow",
+)
+LOWER = (
+    "right_hip_x",
+    "right_hip_y",
+    "right_hip_z",
+    "right_knee",
+    "left_hip_x",
+    "left_hip_y",
+    "left_hip_z",
+    "left_knee",
+)
 
 
 class HumanoidBody(MamujocoTask):
@@ -42,8 +69,13 @@ class HumanoidBody(MamujocoTask):
         return tuple(getattr(self.physics, name).flatten(1) for name in self.extras)
 
     def edges(self) -> List[FrozenSet[str]]:
-        return [frozenset(joint for joint in self._actuated for part in pair if joint.startswith(part.replace("side", side)))
-                for pair in NEIGHBOURS for side in ("right", "left")]
+        return [
+            frozenset(
+                joint for joint in self._actuated for part in pair if joint.startswith(part.replace("side", side))
+            )
+            for pair in NEIGHBOURS
+            for side in ("right", "left")
+        ]
 
     def bodies(self, joint: str) -> Tuple[int, ...]:
         side = joint.partition("_")[0]
@@ -57,7 +89,9 @@ class HumanoidBody(MamujocoTask):
 
     def impact(self) -> Tensor:
         """[E] cost of the squared forces on all bodies."""
-        return (self.physics.cfrc_ext.square().sum((1, 2)) * self.cfg.impact_cost).clamp(max=self.cfg.largest_impact_cost)
+        return (self.physics.cfrc_ext.square().sum((1, 2)) * self.cfg.impact_cost).clamp(
+            max=self.cfg.largest_impact_cost
+        )
 
 
 @dataclass

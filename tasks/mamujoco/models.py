@@ -15,7 +15,9 @@ def asset(package: str, *path: str) -> str:
     """Full name of a file in an installed package. Raises ValueError where the package is missing."""
     spec = find_spec(package)
     if spec is None or not spec.submodule_search_locations:
-        raise MissingSimulator("the model comes with %s, which is not installed: pip install gymnasium-robotics" % package)
+        raise MissingSimulator(
+            f"the model comes with {package}, which is not installed: pip install gymnasium-robotics"
+        )
     return os.path.join(list(spec.submodule_search_locations)[0], *path)
 
 
@@ -41,20 +43,30 @@ def add_limb(parent: "mujoco.MjsBody", name: str, pos, ends, size: float, densit
 
 def add_hinge(body: "mujoco.MjsBody", name: str, axis, low: float, high: float) -> None:
     """A hinge in the body's origin, limited to [low, high] degrees."""
-    body.add_joint(name=name, type=mujoco.mjtJoint.mjJNT_HINGE, axis=axis, range=[low, high],
-                   limited=mujoco.mjtLimited.mjLIMITED_TRUE)
+    body.add_joint(
+        name=name,
+        type=mujoco.mjtJoint.mjJNT_HINGE,
+        axis=axis,
+        range=[low, high],
+        limited=mujoco.mjtLimited.mjLIMITED_TRUE,
+    )
 
 
 def add_motor(spec: "mujoco.MjSpec", joint: str, gear: float) -> None:
     """A motor with controls in [-1, 1]."""
-    motor = spec.add_actuator(target=joint, trntype=mujoco.mjtTrn.mjTRN_JOINT, ctrlrange=[-1.0, 1.0],
-                              ctrllimited=mujoco.mjtLimited.mjLIMITED_TRUE)
+    motor = spec.add_actuator(
+        target=joint,
+        trntype=mujoco.mjtTrn.mjTRN_JOINT,
+        ctrlrange=[-1.0, 1.0],
+        ctrllimited=mujoco.mjtLimited.mjLIMITED_TRUE,
+    )
     motor.gear[0] = gear
 
 
 def compiled(spec: "mujoco.MjSpec") -> "mujoco.MjModel":
     """The model. A total mass that the file asks for is set afterwards, as MuJoCo wants it: the compiler warns of it."""
-    mass, spec.compiler.settotalmass = spec.compiler.settotalmass, -1.0
+    mass = spec.compiler.settotalmass
+    spec.compiler.settotalmass = -1.0
     model = spec.compile()
     if mass > 0:
         mujoco.mj_setTotalmass(model, mass)
@@ -66,8 +78,12 @@ def measure_external_forces(spec: "mujoco.MjSpec") -> None:
     """Make the engines compute cfrc_ext: they do it for a sensor only."""
     body = spec.worldbody.first_body()
     body.add_site(name="external forces")
-    spec.add_sensor(name="external forces", type=mujoco.mjtSensor.mjSENS_FORCE, objtype=mujoco.mjtObj.mjOBJ_SITE,
-                    objname="external forces")
+    spec.add_sensor(
+        name="external forces",
+        type=mujoco.mjtSensor.mjSENS_FORCE,
+        objtype=mujoco.mjtObj.mjOBJ_SITE,
+        objname="external forces",
+    )
 
 
 def actuated_joints(model: "mujoco.MjModel") -> List[str]:

@@ -15,7 +15,9 @@ from harl_isaac.tasks.mamujoco.base import MamujocoCfg, MamujocoTask
 ARM = 7  # joints
 SEEN = ("tips_arm", "object", "goal")  # bodies whose places all agents see
 VELOCITY_NOISE = 0.005  # [rad/s] reset
-START_X, START_Y = (-0.3, 0.0), (-0.2, 0.2)  # [m] reset: the cylinder's place beside the goal
+# [m] reset: the cylinder's place beside the goal
+START_X = (-0.3, 0.0)
+START_Y = (-0.2, 0.2)
 NEAREST = 0.17  # [m] from the goal
 DRAWS = 32  # of which one is far enough, but for 1 in 10^13
 
@@ -42,8 +44,10 @@ class Pusher(MamujocoTask):
     substeps = 5
     fields = ("xpos",)
     extras = ("places",)
-    named = {"3p": "r_shoulder_pan_joint+r_shoulder_lift_joint+r_upper_arm_roll_joint,r_elbow_flex_joint,"
-                   "r_forearm_roll_joint+r_wrist_flex_joint+r_wrist_roll_joint"}
+    named = {
+        "3p": "r_shoulder_pan_joint+r_shoulder_lift_joint+r_upper_arm_roll_joint,r_elbow_flex_joint,"
+        "r_forearm_roll_joint+r_wrist_flex_joint+r_wrist_roll_joint"
+    }
     labels = {"r_shoulder_pan_joint": "r_wrist_roll_joint", "r_shoulder_lift_joint": "r_wrist_roll_joint"}
     trunk = (("places", tuple(range(3 * len(SEEN)))),)
     metrics = ("distance",)
@@ -63,11 +67,15 @@ class Pusher(MamujocoTask):
         return [self.column(name, i) for name in ("qpos", "qvel") for i in range(ARM)] + self.all_columns("places")
 
     def reward(self) -> Tensor:
-        cfg, ctrl = self.cfg, self.physics.ctrl
+        cfg = self.cfg
+        ctrl = self.physics.ctrl
         fingertips, cylinder, _ = self.places()
         near = (cylinder - fingertips).norm(dim=1)
-        return -(near * cfg.near_cost + self.distance() * cfg.distance_cost
-                 + torch.linalg.vecdot(ctrl, ctrl) * cfg.control_cost)
+        return -(
+            near * cfg.near_cost
+            + self.distance() * cfg.distance_cost
+            + torch.linalg.vecdot(ctrl, ctrl) * cfg.control_cost
+        )
 
     def distance(self) -> Tensor:
         """[E] m from the cylinder to the goal."""
@@ -78,7 +86,8 @@ class Pusher(MamujocoTask):
         return {"distance": self.distance().float()}
 
     def reset_rows(self, mask: Tensor) -> None:
-        count, device = self.spec.num_envs, self.spec.device
+        count = self.spec.num_envs
+        device = self.spec.device
         draws = torch.stack((self.uniform(*START_X, DRAWS), self.uniform(*START_Y, DRAWS)), 2)
         first = (draws.norm(dim=2) > NEAREST).float().argmax(1)
         start = draws.gather(1, first[:, None, None].expand(-1, 1, 2))[:, 0]

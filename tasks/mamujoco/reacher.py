@@ -65,19 +65,27 @@ class Reacher(MamujocoTask):
 
     def state_columns(self) -> List[int]:
         joints = [self.column(name, i) for name in ("cos", "sin") for i in range(ARM)]
-        return joints + self.all_columns("qpos", ARM) + [self.column(name, i) for name in ("qvel", "reach") for i in (0, 1)]
+        return (
+            joints
+            + self.all_columns("qpos", ARM)
+            + [self.column(name, i) for name in ("qvel", "reach") for i in (0, 1)]
+        )
 
     def reward(self) -> Tensor:
         ctrl = self.physics.ctrl
-        return -self.reach().norm(dim=1) * self.cfg.distance_cost - torch.linalg.vecdot(ctrl, ctrl) * self.cfg.control_cost
+        return (
+            -self.reach().norm(dim=1) * self.cfg.distance_cost - torch.linalg.vecdot(ctrl, ctrl) * self.cfg.control_cost
+        )
 
     def measure(self, diverged: Tensor) -> Dict[str, Tensor]:
         return {"distance": self.reach().norm(dim=1).float()}
 
     def reset_rows(self, mask: Tensor) -> None:
-        pose, rate = self.uniform(-POSE_NOISE, POSE_NOISE, ARM), self.uniform(-VELOCITY_NOISE, VELOCITY_NOISE, ARM)
+        pose = self.uniform(-POSE_NOISE, POSE_NOISE, ARM)
+        rate = self.uniform(-VELOCITY_NOISE, VELOCITY_NOISE, ARM)
         draw = self.uniform(0.0, 1.0, 2)
-        radius, angle = TARGET_RADIUS * draw[:, :1].sqrt(), 2 * math.pi * draw[:, 1:]
+        radius = TARGET_RADIUS * draw[:, :1].sqrt()
+        angle = 2 * math.pi * draw[:, 1:]
         qpos = torch.cat((self._rest[:ARM] + pose, radius * angle.cos(), radius * angle.sin()), 1)
         self.physics.set_state(mask, qpos, torch.cat((rate, torch.zeros_like(rate)), 1))
         self.physics.ctrl.masked_fill_(mask[:, None], 0.0)

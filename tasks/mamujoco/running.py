@@ -45,8 +45,12 @@ class RunningTask(MamujocoTask):
         self._before_x.copy_(self.position())
 
     def reward(self) -> Tensor:
-        return running_reward(self.position() - self._before_x, self.physics.ctrl,
-                              self.cfg.forward_weight / self.control_seconds, self.cfg.control_cost / self.bodies_that_run)
+        return running_reward(
+            self.position() - self._before_x,
+            self.physics.ctrl,
+            self.cfg.forward_weight / self.control_seconds,
+            self.cfg.control_cost / self.bodies_that_run,
+        )
 
     def measure(self, diverged: Tensor) -> Dict[str, Tensor]:
         return {"speed": (self.position() - self._start_x).div_(self.progress * self.control_seconds).float()}

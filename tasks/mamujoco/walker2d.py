@@ -33,5 +33,6 @@ class Walker2d(ClippedTask):
 
     def healthy(self) -> Tensor:
         """[E] bool"""
-        cfg, qpos = self.cfg, self.physics.qpos
+        cfg = self.cfg
+        qpos = self.physics.qpos
         return within(qpos[:, 1], cfg.lowest, cfg.highest) & within(qpos[:, 2], -cfg.largest_tilt, cfg.largest_tilt)

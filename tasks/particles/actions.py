@@ -18,10 +18,22 @@ class ActionReader:
     `mirrored`: numbers push the other way, as they did in PettingZoo 1.22.
     """
 
-    def __init__(self, agents: int, movers: Tuple[int, ...], speakers: Tuple[int, ...], words: int, continuous: bool,
-                 mirrored: bool, device: torch.device):
-        self.agents, self.movers, self.speakers, self.words = agents, movers, speakers, words
-        self.continuous, self.device = continuous, device
+    def __init__(
+        self,
+        agents: int,
+        movers: Tuple[int, ...],
+        speakers: Tuple[int, ...],
+        words: int,
+        continuous: bool,
+        mirrored: bool,
+        device: torch.device,
+    ):
+        self.agents = agents
+        self.movers = movers
+        self.speakers = speakers
+        self.words = words
+        self.continuous = continuous
+        self.device = device
         self.pushes = 2 * len(movers)
         self.spaces = tuple(self._space(i) for i in range(agents))
         if continuous:
@@ -34,20 +46,24 @@ class ActionReader:
         action = torch.cat(actions, 1)
         if self.continuous:
             taken = action.t().index_select(0, self._columns).t()
-            pushes = taken[:, :self.pushes] - taken[:, self.pushes:2 * self.pushes]
-            words = taken[:, 2 * self.pushes:]
+            pushes = taken[:, : self.pushes] - taken[:, self.pushes : 2 * self.pushes]
+            words = taken[:, 2 * self.pushes :]
         else:
             rows = self._rows.index_select(0, (action + self._starts).flatten())
             pushes, words = rows.unflatten(0, (-1, self.agents)).sum(1).tensor_split([self.pushes], 1)
         return pushes.unflatten(1, (-1, 2)), words if self.speakers else None
 
     def _space(self, agent: int) -> Space:
-        moves, words = MOVES if agent in self.movers else 0, self.words if agent in self.speakers else 0
+        moves = MOVES if agent in self.movers else 0
+        words = self.words if agent in self.speakers else 0
         return Box(moves + words, 0.0, 1.0) if self.continuous else Discrete((moves or 1) * (words or 1))
 
     def _index_numbers(self, mirrored: bool) -> None:
         """Columns of all actions in a row that push ahead (right, up), those that push back, those that are words."""
-        ahead, back, words, start = [], [], [], 0
+        ahead = []
+        back = []
+        words = []
+        start = 0
         for i, space in enumerate(self.spaces):
             if i in self.movers:
                 ahead += [start + 2, start + 4]
@@ -67,9 +83,11 @@ class ActionReader:
         for i, count in enumerate(counts):
             moves = MOVES if i in self.movers else 1
             for choice in range(count):
-                row, move = rows[starts[i] + choice], choice % moves
+                row = rows[starts[i] + choice]
+                move = choice % moves
                 if move:
                     row[2 * self.movers.index(i) + (move - 1) // 2] = 1.0 if move % 2 == 0 else -1.0
                 if i in self.speakers:
                     row[self.pushes + self.words * self.speakers.index(i) + choice // moves] = 1.0
-        self._rows, self._starts = rows.to(self.device), torch.tensor(starts[:-1], device=self.device)
+        self._rows = rows.to(self.device)
+        self._starts = torch.tensor(starts[:-1], device=self.device)

@@ -28,7 +28,9 @@ DAMPING = 0.25  # share of the velocity that a step takes away
 PUSH = 5.0  # [N] of a whole action; every disc weighs 1 kg
 CONTACT_FORCE = 100.0  # [N/m] of penetration
 CONTACT_MARGIN = 1e-3  # [m] over which a contact sets in
-GREY, BLUE = (0.25, 0.25, 0.25), (0.35, 0.35, 0.85)  # mpe2's
+# mpe2's
+GREY = (0.25, 0.25, 0.25)
+BLUE = (0.35, 0.35, 0.85)
 TINY = 1e-12  # [m]
 REACHED = 0.1  # [m] mpe2's distance within which a landmark counts as covered
 Sight = Tuple[str, int, str, int]  # of two rows: group and place, less group and place
@@ -62,20 +64,29 @@ class ParticleTask:
 
     def __init__(self, cfg: ParticleCfg, num_envs: int, device: torch.device, dtype: torch.dtype = torch.float32):
         check(cfg)
-        self.cfg, self.dtype = cfg, dtype
+        self.cfg = cfg
+        self.dtype = dtype
         self.random = torch.Generator(device=device)
         self._lay_out(num_envs, device)
         self._index_sights(device)
-        self._read = ActionReader(len(self.names), self.movers, self.speakers, self.words, cfg.continuous,
-                                  cfg.version == "v2", device)
+        self._read = ActionReader(
+            len(self.names), self.movers, self.speakers, self.words, cfg.continuous, cfg.version == "v2", device
+        )
         self.progress = torch.zeros(num_envs, dtype=torch.int32, device=device)  # [E] steps in this episode
         self._colours = torch.tensor(self.palette, dtype=dtype, device=device)  # [L, 3]
         self._all = torch.ones(num_envs, dtype=torch.bool, device=device)
         self._none = ~self._all
         self.spec = EnvSpec(
-            num_envs=num_envs, agents=self.names, obs_sizes=tuple(self._widths), actions=self._read.spaces,
-            state_size=sum(self._widths), max_episode_steps=cfg.episode_length, device=device,
-            reward_agents=1 if cfg.reward == "team" else len(self.names), metrics=self.metrics)
+            num_envs=num_envs,
+            agents=self.names,
+            obs_sizes=tuple(self._widths),
+            actions=self._read.spaces,
+            state_size=sum(self._widths),
+            max_episode_steps=cfg.episode_length,
+            device=device,
+            reward_agents=1 if cfg.reward == "team" else len(self.names),
+            metrics=self.metrics,
+        )
 
     def reset(self, seed: Optional[int] = None) -> Step:
         if seed is not None:
@@ -118,7 +129,8 @@ class ParticleTask:
 
     def discs(self) -> Tuple[Tensor, Tensor, Tensor]:
         """What a picture shows: centres [E, n, 2] m, colours [E, n, 3], landmarks before agents; words [E, speakers, words]."""
-        envs, marks = self.spec.num_envs, self._colours if self.palette else self.table.new_tensor(GREY)
+        envs = self.spec.num_envs
+        marks = self._colours if self.palette else self.table.new_tensor(GREY)
         colours = torch.cat((marks.expand(envs, self.landmarks, 3), self.agent_colours()), 1)
         words = self.speech.reshape(envs, len(self.speakers), self.words)
         return torch.cat((self.landmark, self.agent), 1), colours, words
@@ -152,24 +164,33 @@ class ParticleTask:
 
     def _lay_out(self, num_envs: int, device: torch.device) -> None:
         """The table, views of its groups of rows, and room for worlds to come."""
-        agents, movers = len(self.names), len(self.movers)
-        sizes = {"agent": 2 * agents, "landmark": 2 * self.landmarks, "velocity": 2 * movers,
-                 "speech": self.words * len(self.speakers), "colour": 3 * self.goals, "goal": 2 * self.goals, "zero": 1}
+        agents = len(self.names)
+        movers = len(self.movers)
+        sizes = {
+            "agent": 2 * agents,
+            "landmark": 2 * self.landmarks,
+            "velocity": 2 * movers,
+            "speech": self.words * len(self.speakers),
+            "colour": 3 * self.goals,
+            "goal": 2 * self.goals,
+            "zero": 1,
+        }
         self._starts = dict(zip(sizes, [0, *accumulate(sizes.values())]))
         self.table = torch.zeros(sum(sizes.values()), num_envs, dtype=self.dtype, device=device)
         parts = dict(zip(sizes, self.table.split(list(sizes.values()))))
         self.agent = points(parts["agent"])  # [E, A, 2] m
         self.landmark = points(parts["landmark"])  # [E, L, 2] m
-        self.place = points(self.table[:2 * (agents + self.landmarks)])  # [E, A + L, 2] m, both
+        self.place = points(self.table[: 2 * (agents + self.landmarks)])  # [E, A + L, 2] m, both
         self.velocity = points(parts["velocity"])  # [E, M, 2] m/s
         self.speech = parts["speech"].t()  # [E, speakers x words]
         self.goal_colour = parts["colour"].t()  # [E, 3G]
         self.goal = points(parts["goal"])  # [E, G, 2] m, places of landmarks
-        self._moving = self.agent[:, agents - movers:]  # [E, M, 2] m
+        self._moving = self.agent[:, agents - movers :]  # [E, M, 2] m
         self._next = torch.zeros_like(self.table)  # worlds to come: drawn places and goals, the rest zero
         fresh = dict(zip(sizes, self._next.split(list(sizes.values()))))
-        self._next_places = self._next[:2 * (agents + self.landmarks)]
-        self._next_landmark, self._next_goal = points(fresh["landmark"]), points(fresh["goal"])
+        self._next_places = self._next[: 2 * (agents + self.landmarks)]
+        self._next_landmark = points(fresh["landmark"])
+        self._next_goal = points(fresh["goal"])
         self._next_colour = fresh["colour"].t()
 
     def _index_sights(self, device: torch.device) -> None:
@@ -212,13 +233,13 @@ def check(cfg: ParticleCfg) -> None:
     """Raises ValueError for settings that mean nothing."""
     check_choices("task", cfg, (("version", ("v3", "v2")), ("reward", ("team", "agent"))))
     if cfg.episode_length < 1:
-        raise ValueError("task.episode_length=%d must be at least 1" % cfg.episode_length)
+        raise ValueError(f"task.episode_length={cfg.episode_length} must be at least 1")
 
 
 def check_ratio(local_ratio: float) -> None:
     """Raises ValueError outside of [0, 1]."""
     if not 0.0 <= local_ratio <= 1.0:
-        raise ValueError("task.local_ratio=%g must lie within [0, 1]: the share of an agent's own reward" % local_ratio)
+        raise ValueError(f"task.local_ratio={local_ratio:g} must lie within [0, 1]: the share of an agent's own reward")
 
 
 def points(rows: Tensor) -> Tensor:

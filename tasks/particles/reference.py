@@ -45,14 +45,21 @@ class SimpleReference(ParticleTask):
     goals = 2
     radius = landmark_radius = 0.05
 
-    def __init__(self, cfg: SimpleReferenceCfg, num_envs: int, device: torch.device, dtype: torch.dtype = torch.float32):
+    def __init__(
+        self, cfg: SimpleReferenceCfg, num_envs: int, device: torch.device, dtype: torch.dtype = torch.float32
+    ):
         check_ratio(cfg.local_ratio)
         super().__init__(cfg, num_envs, device, dtype)
 
     def sights(self) -> List[List[Sight]]:
         """Own velocity, landmarks, the colour of the other's goal, what the other says."""
-        return [own("velocity", 2 * i, 2) + landmark_sights(i, self.landmarks) + own("colour", 3 * i, 3)
-                + own("speech", self.words * (1 - i), self.words) for i in (0, 1)]
+        return [
+            own("velocity", 2 * i, 2)
+            + landmark_sights(i, self.landmarks)
+            + own("colour", 3 * i, 3)
+            + own("speech", self.words * (1 - i), self.words)
+            for i in (0, 1)
+        ]
 
     def score(self, ended: Tensor) -> Tuple[Tensor, Dict[str, Tensor]]:
         left = distance(self.agent.flip(1), self.goal)  # [E, 2] of the other from the goal that an agent knows

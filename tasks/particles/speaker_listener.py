@@ -38,8 +38,10 @@ class SimpleSpeakerListener(ParticleTask):
 
     def sights(self) -> List[List[Sight]]:
         """The speaker: the goal's colour. The listener: its velocity, landmarks, what the speaker says."""
-        return [own("colour", 0, 3),
-                own("velocity", 0, 2) + landmark_sights(1, self.landmarks) + own("speech", 0, self.words)]
+        return [
+            own("colour", 0, 3),
+            own("velocity", 0, 2) + landmark_sights(1, self.landmarks) + own("speech", 0, self.words),
+        ]
 
     def score(self, ended: Tensor) -> Tuple[Tensor, Dict[str, Tensor]]:
         left = distance(self.agent[:, 1:], self.goal)  # [E, 1]

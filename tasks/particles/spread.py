@@ -48,9 +48,10 @@ class SimpleSpread(ParticleTask):
     def __init__(self, cfg: SimpleSpreadCfg, num_envs: int, device: torch.device, dtype: torch.dtype = torch.float32):
         check_ratio(cfg.local_ratio)
         if cfg.agents < 1 or cfg.landmarks < 1:
-            raise ValueError("task.agents=%d task.landmarks=%d must be at least 1" % (cfg.agents, cfg.landmarks))
-        self.names = tuple("agent_%d" % i for i in range(cfg.agents))
-        self.movers, self.landmarks = tuple(range(cfg.agents)), cfg.landmarks
+            raise ValueError(f"task.agents={cfg.agents} task.landmarks={cfg.landmarks} must be at least 1")
+        self.names = tuple(f"agent_{i}" for i in range(cfg.agents))
+        self.movers = tuple(range(cfg.agents))
+        self.landmarks = cfg.landmarks
         super().__init__(cfg, num_envs, device, dtype)
         self.collisions = torch.zeros(num_envs, device=device)  # [E] colliding pairs, summed over the episode's steps
         self._touching = torch.full((cfg.agents, cfg.agents), 2.0 * self.radius, dtype=dtype, device=device)  # [m]
@@ -60,12 +61,18 @@ class SimpleSpread(ParticleTask):
 
     def sights(self) -> List[List[Sight]]:
         """Own velocity and place, landmarks and the other agents from there, and what these say: never anything."""
-        return [own("velocity", 2 * i, 2) + own("agent", 2 * i, 2) + landmark_sights(i, self.landmarks)
-                + [("agent", 2 * j + k, "agent", 2 * i + k) for j in self.movers if j != i for k in (0, 1)]
-                + [("zero", 0, "zero", 0)] * (2 * (len(self.movers) - 1)) for i in self.movers]
+        return [
+            own("velocity", 2 * i, 2)
+            + own("agent", 2 * i, 2)
+            + landmark_sights(i, self.landmarks)
+            + [("agent", 2 * j + k, "agent", 2 * i + k) for j in self.movers if j != i for k in (0, 1)]
+            + [("zero", 0, "zero", 0)] * (2 * (len(self.movers) - 1))
+            for i in self.movers
+        ]
 
     def score(self, ended: Tensor) -> Tuple[Tensor, Dict[str, Tensor]]:
-        agents, local = len(self.movers), self.cfg.local_ratio
+        agents = len(self.movers)
+        local = self.cfg.local_ratio
         apart = distance(self.agent[:, :, None], self.place[:, None])  # [E, A, A + L]
         nearest = apart[:, :, agents:].amin(1)  # [E, L]
         hits = (apart[:, :, :agents] < self._touching).sum(2, dtype=self.dtype)  # [E, A]
@@ -73,8 +80,11 @@ class SimpleSpread(ParticleTask):
         pairs = (hits.sum(1) - self._self_hits).float() * 0.5
         self.collisions += pairs
         success = (nearest.amax(1) < REACHED) & (pairs == 0.0) & ended
-        return rewards, {"success": success.float(), "distance": nearest.mean(1).float(),
-                         "collisions": self.collisions.clone()}
+        return rewards, {
+            "success": success.float(),
+            "distance": nearest.mean(1).float(),
+            "collisions": self.collisions.clone(),
+        }
 
     def buffers(self) -> Dict[str, Tensor]:
         return {**super().buffers(), "collisions": self.collisions}

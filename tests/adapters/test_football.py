@@ -13,8 +13,10 @@ from harl_isaac.training import checkpoint
 from harl_isaac.training.trainer import Trainer
 
 SCENARIO = "academy_3_vs_1_with_keeper"
-engine = pytest.mark.skipif(football.find_spec("gfootball_engine") is None,
-                            reason="Google Research Football is not installed (scripts/install_football.sh)")
+engine = pytest.mark.skipif(
+    football.find_spec("gfootball_engine") is None,
+    reason="Google Research Football is not installed (scripts/install_football.sh)",
+)
 
 
 @pytest.fixture(scope="module")
@@ -77,13 +79,15 @@ def test_an_episode_is_what_gfootball_plays_with_its_seed(game):
 
     draws = np.random.default_rng(4).integers(0, 19, (12, 3))
     for seed in (6, 9):
-        literal = football_env.FootballEnv(config.Config({
-            "level": SCENARIO, "players": ["agent:left_players=3"], "game_engine_random_seed": seed}))
+        literal = football_env.FootballEnv(
+            config.Config({"level": SCENARIO, "players": ["agent:left_players=3"], "game_engine_random_seed": seed})
+        )
         literal.reset()
         game.reset(seed)
         for draw in draws:
             seen, reward, done, _ = literal.step(draw.tolist())
-            outcome, view = game.step(actions(*draw)), look(game)
+            outcome = game.step(actions(*draw))
+            view = look(game)
             expected = wrappers.Simple115StateWrapper.convert_observation(seen, True)
             assert np.array_equal(np.stack(view.obs), expected)
             assert (outcome.terminated or outcome.truncated) == done
@@ -107,7 +111,8 @@ def test_a_saved_game_goes_on_exactly(game):
     game.reset(5)
     for _ in range(15):
         game.step(random_actions(game.spec, look(game), rng))
-    saved, draws = game.save(), [actions(*rng.integers(0, 19, 3)) for _ in range(25)]
+    saved = game.save()
+    draws = [actions(*rng.integers(0, 19, 3)) for _ in range(25)]
 
     def go_on(one):
         found = []
@@ -131,7 +136,8 @@ def test_a_saved_game_goes_on_exactly(game):
 
 @engine
 def test_time_up_is_a_truncation_and_anything_else_a_termination(game, monkeypatch):
-    rng, ends = np.random.default_rng(3), []
+    rng = np.random.default_rng(3)
+    ends = []
     for seed in range(3):  # random play loses the ball
         ends += [outcome for outcome, _ in play(game, seed, 60, rng) if outcome.terminated or outcome.truncated]
     assert ends and all(end.terminated and not end.truncated for end in ends)
@@ -139,7 +145,7 @@ def test_time_up_is_a_truncation_and_anything_else_a_termination(game, monkeypat
     short = {"steps": 0}
     raw = game._env.observation
     monkeypatch.setattr(game._env, "observation", lambda: [dict(one, steps_left=short["steps"]) for one in raw()])
-    done = lambda goal: (None, None, True, {"score_reward": goal})  # noqa: E731
+    done = lambda goal: (None, None, True, {"score_reward": goal})
     for steps, goal, truncated in ((0, 0, True), (3, 0, False), (0, 1, False), (0, -1, False)):
         short["steps"] = steps
         monkeypatch.setattr(game._env, "step", lambda _, goal=goal: done(goal))
@@ -189,7 +195,14 @@ def test_the_contract_is_kept_in_worker_processes():
 
 @engine
 def test_a_run_resumes_bit_for_bit(settings, tmp_path):
-    words = ["num_envs=2", "algo.rollout_length=6", "algo.hidden=[8]", "task.workers=2", "checkpoint.interval=1", "algo.lr_decay=false"]
+    words = [
+        "num_envs=2",
+        "algo.rollout_length=6",
+        "algo.hidden=[8]",
+        "task.workers=2",
+        "checkpoint.interval=1",
+        "algo.lr_decay=false",
+    ]
     task = "football/" + SCENARIO
     whole = Trainer(settings(task, "total_steps=48", *words))
     (tmp_path / "whole").mkdir(), (tmp_path / "half").mkdir()

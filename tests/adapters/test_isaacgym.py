@@ -23,7 +23,9 @@ from harl_isaac.training.evaluation import evaluate
 from harl_isaac.training.trainer import Trainer
 
 ROOT = Path(__file__).resolve().parents[2]
-FAKE, CPU, ENVS = ROOT / "tests" / "support" / "fake_isaacgym", torch.device("cpu"), 5
+FAKE = ROOT / "tests" / "support" / "fake_isaacgym"
+CPU = torch.device("cpu")
+ENVS = 5
 
 
 @pytest.fixture(autouse=True)
@@ -49,7 +51,8 @@ def row(view):
 
 def literal(env, steps, limit=6):
     """(episode, progress after the step, fell, late) of one environment's steps, by counting."""
-    episode, progress = 1, 0
+    episode = 1
+    progress = 0
     for _ in range(steps):
         progress += 1
         late = progress >= limit
@@ -60,7 +63,11 @@ def literal(env, steps, limit=6):
 
 def test_sizes_are_the_simulation_s():
     spec = made().spec
-    assert spec.agents == ("right hand", "left hand") and spec.obs_sizes == (211, 211) and spec.actions == (Box(20), Box(20))
+    assert (
+        spec.agents == ("right hand", "left hand")
+        and spec.obs_sizes == (211, 211)
+        and spec.actions == (Box(20), Box(20))
+    )
     assert (spec.state_size, spec.state_agents, spec.reward_agents, spec.max_episode_steps) == (398, 1, 1, 6)
     assert made(name="isaacgym/ShadowHandPen").spec.actions == (Box(26), Box(26))
     fingers = made(agents="fingers").spec
@@ -80,7 +87,8 @@ def test_no_step_joins_two_episodes_and_ends_are_told_apart():
     begun = [True] * ENVS
     ends = set()
     for t in range(40):
-        before, step = step, env.step((torch.rand(ENVS, 20), torch.rand(ENVS, 20)))
+        before = step
+        step = env.step((torch.rand(ENVS, 20), torch.rand(ENVS, 20)))
         for e in range(ENVS):
             episode, progress, fell, late = expected[e][t]
             seen = before.state[e, 0]
@@ -101,7 +109,9 @@ def test_the_blind_first_step_is_the_only_row_without_a_view():
     learner = HappoCfg(rollout_length=40, hidden=[8]).learner(env.spec, 0)
     collect(env, learner.actors, learner.rollout, env.reset(0))
     rollout = learner.rollout
-    after_end = torch.cat((torch.ones_like(rollout.terminated[:1]), (rollout.terminated | rollout.truncated)[:-1]))[..., 0]
+    after_end = torch.cat((torch.ones_like(rollout.terminated[:1]), (rollout.terminated | rollout.truncated)[:-1]))[
+        ..., 0
+    ]
     assert torch.equal(~rollout.state[:, :, 0].any(2), after_end)
     assert torch.equal(~rollout.obs.flatten(2).any(2), after_end)
     assert all(torch.isfinite(value) for value in learner.update(0.0).values())
@@ -109,7 +119,8 @@ def test_the_blind_first_step_is_the_only_row_without_a_view():
     explore(env, lambda step: torch.rand(ENVS, 2, 20), replay, env.reset(1), 40)
     age = torch.arange(40).repeat_interleave(ENVS)
     batch = replay.window(age, torch.arange(ENVS).repeat(40), 1, 0.9)
-    lives, blind = batch.discount[:, 0] > 0, ~batch.state.any(1)
+    lives = batch.discount[:, 0] > 0
+    blind = ~batch.state.any(1)
     assert blind.any() and batch.known.all()
     same = (batch.state[:, :2] - batch.next_state[:, :2]).abs().amax(1) < 1e-6
     one_on = (batch.next_state[:, 2] - batch.state[:, 2] - 0.01).abs() < 1e-6
@@ -169,7 +180,9 @@ def test_settings_reach_the_simulation_and_nothing_of_it_stays_behind(monkeypatc
     assert os.getcwd() == before and sys.argv == ["train.py", "task=isaacgym/ShadowHandOver"]
 
 
-@pytest.mark.parametrize("settings, expected", [({}, (0, -1)), ({"headless": False}, (0, 0)), ({"graphics_device": 2}, (0, 2))])
+@pytest.mark.parametrize(
+    "settings, expected", [({}, (0, -1)), ({"headless": False}, (0, 0)), ({"graphics_device": 2}, (0, 2))]
+)
 def test_nothing_draws_unless_asked_for(settings, expected):
     made(**settings)
     from bidexhands.tasks.hand_base.base_task import CREATED, BaseTask
@@ -178,7 +191,9 @@ def test_nothing_draws_unless_asked_for(settings, expected):
 
 
 MISTAKES = {
-    "task=isaacgym/ShadowHandOvr is unknown .* possible: ShadowHandOver, ShadowHandPen": {"name": "isaacgym/ShadowHandOvr"},
+    "task=isaacgym/ShadowHandOvr is unknown .* possible: ShadowHandOver, ShadowHandPen": {
+        "name": "isaacgym/ShadowHandOvr"
+    },
     "not the Allegro hand": {"name": "isaacgym/AllegroHandOver"},
     "in this order": {"agents": "FF+MF,palm+RF+LF+TH"},
     r"agents=\[\[1,0\],\[2,3,4,5\]\]": {"agents": "[[1,0],[2,3,4,5]]"},
@@ -194,7 +209,11 @@ def test_a_mistake_is_named(message):
 
 
 def test_groups_of_fingers():
-    assert hand_groups("[[0, 1, 2], [3, 4, 5]]") == hand_groups("palm+FF+MF,RF+LF+TH") == [["palm", "FF", "MF"], ["RF", "LF", "TH"]]
+    assert (
+        hand_groups("[[0, 1, 2], [3, 4, 5]]")
+        == hand_groups("palm+FF+MF,RF+LF+TH")
+        == [["palm", "FF", "MF"], ["RF", "LF", "TH"]]
+    )
     assert made(agents="palm+FF+MF,RF+LF+TH").spec.agents[2] == "left palm+FF+MF"
 
 
@@ -221,7 +240,8 @@ def test_training_evaluates_on_its_own_simulation_and_goes_on_with_new_episodes(
     small = [] if "hasac" in algo else ["algo.rollout_length=10", "algo.hidden=[8]"]
     cfg = settings("isaacgym/ShadowHandOver", "total_steps=90", "eval.interval=1", algo, *small)
     trainer = Trainer(cfg)
-    shown, evaluated = [], trainer.evaluate
+    shown = []
+    evaluated = trainer.evaluate
 
     def watched():
         shown.append(trainer.step)
@@ -244,36 +264,57 @@ def test_evaluation_counts_whole_episodes():
     result = evaluate(env, learner.actors, 2 * ENVS, seed=1)
     assert set(result.values) == {"return", "length", "diverged", "success", "consecutive_successes"}
     assert sorted(result.values["length"].tolist()) == sorted(
-        progress for e in range(ENVS) for episode, progress, fell, late in literal(e, 12) if (fell or late) and episode <= 2)
+        progress
+        for e in range(ENVS)
+        for episode, progress, fell, late in literal(e, 12)
+        if (fell or late) and episode <= 2
+    )
 
 
 def execute(script, *words, cwd):
     path = os.pathsep.join([str(FAKE), os.environ.get("PYTHONPATH", "")])
-    return subprocess.run([sys.executable, str(ROOT / script), *words], cwd=str(cwd), capture_output=True, text=True,
-                          env={**os.environ, "PYTHONPATH": path}, timeout=120)
+    return subprocess.run(
+        [sys.executable, str(ROOT / script), *words],
+        cwd=str(cwd),
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": path},
+        timeout=120,
+    )
 
 
 def test_every_entry_imports_isaac_gym_before_torch(tmp_path):
     """The fake refuses to come second, as the real one does."""
-    small = ["num_envs=4", "device=cpu", "algo.rollout_length=3", "algo.hidden=[8]", "eval.episodes=2", "eval.interval=2",
-             "task.options.env.startNoise=0.5"]
+    small = [
+        "num_envs=4",
+        "device=cpu",
+        "algo.rollout_length=3",
+        "algo.hidden=[8]",
+        "eval.episodes=2",
+        "eval.interval=2",
+        "task.options.env.startNoise=0.5",
+    ]
     trained = execute("train.py", "task=isaacgym/ShadowHandOver", "total_steps=24", *small, cwd=tmp_path)
     assert trained.returncode == 0, trained.stderr
     run = next(tmp_path.glob("runs/isaacgym/ShadowHandOver/happo/*"))
-    resumed = execute("train.py", "resume=%s" % run, "total_steps=36", cwd=tmp_path)
+    resumed = execute("train.py", f"resume={run}", "total_steps=36", cwd=tmp_path)
     assert resumed.returncode == 0 and "36 steps" in resumed.stdout, resumed.stderr
     assert "startNoise: 0.5" in (run / "config.yaml").read_text()
     latest = run / "checkpoints" / "latest.pt"
-    evaluated = execute("scripts/evaluate.py", "run=%s" % latest, "episodes=4", "num_envs=2", "device=cpu", cwd=tmp_path)
+    evaluated = execute("scripts/evaluate.py", f"run={latest}", "episodes=4", "num_envs=2", "device=cpu", cwd=tmp_path)
     assert evaluated.returncode == 0 and "success" in evaluated.stdout, evaluated.stderr
-    played = execute("scripts/play.py", "run=%s" % run, cwd=tmp_path)
+    played = execute("scripts/play.py", f"run={run}", cwd=tmp_path)
     assert played.returncode == 2 and "no picture" in played.stderr
 
 
 def test_the_task_is_known_before_torch_is(tmp_path):
     (tmp_path / "config.yaml").write_text("task: {name: isaacgym/ShadowHandPen}")
     assert named_task(["task=isaacgym/A", "seed=1"]) == "isaacgym/A"
-    assert named_task(["resume=%s" % tmp_path]) == named_task(["run=%s/checkpoints/best.pt" % tmp_path]) == "isaacgym/ShadowHandPen"
+    assert (
+        named_task([f"resume={tmp_path}"])
+        == named_task([f"run={tmp_path}/checkpoints/best.pt"])
+        == "isaacgym/ShadowHandPen"
+    )
     assert named_task(["experiment=isaacgym/Over/happo"]) == "isaacgym/Over/happo" and named_task(["-h"]) == ""
     code = "import sys, harl_isaac.cli.entry; assert 'torch' not in sys.modules"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

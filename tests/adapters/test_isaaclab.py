@@ -10,15 +10,17 @@ from support import isaaclab_sources as nvidia
 
 gymnasium = pytest.importorskip("gymnasium")
 
-from harl_isaac.adapters import in_process as process  # noqa: E402
-from harl_isaac.adapters.isaaclab.env import IsaacLabCfg  # noqa: E402
-from harl_isaac.adapters.isaaclab.spaces import ActionOf, flat_size  # noqa: E402
-from harl_isaac.check_env import check_env  # noqa: E402
-from harl_isaac.env import Box, Discrete, MissingSimulator, MultiDiscrete  # noqa: E402
-from harl_isaac.training.trainer import Trainer  # noqa: E402
+from harl_isaac.adapters import in_process as process
+from harl_isaac.adapters.isaaclab.env import IsaacLabCfg
+from harl_isaac.adapters.isaaclab.spaces import ActionOf, flat_size
+from harl_isaac.check_env import check_env
+from harl_isaac.env import Box, Discrete, MissingSimulator, MultiDiscrete
+from harl_isaac.training.trainer import Trainer
 
 ROOT = Path(__file__).resolve().parents[2]
-FAKE, CPU, ENVS = ROOT / "tests" / "support" / "fake_isaaclab", torch.device("cpu"), 5
+FAKE = ROOT / "tests" / "support" / "fake_isaaclab"
+CPU = torch.device("cpu")
+ENVS = 5
 ALONE = "isaaclab/Isaac-Alone-Direct-v0"
 
 
@@ -39,22 +41,27 @@ def made(num_envs=ENVS, **settings):
 
 def literal(env, steps, limit=6):
     """(episode, step, fell, late) after each of one environment's steps, by counting."""
-    episode, count = 1, 0
+    episode = 1
+    count = 0
     for _ in range(steps):
         count += 1
-        fell, late = episode % 2 == 0 and count >= 2 + env % 5, count >= limit
+        fell = episode % 2 == 0 and count >= 2 + env % 5
+        late = count >= limit
         yield episode, count, fell, late and not fell
         episode, count = (episode + 1, 0) if fell or late else (episode, count)
 
 
 def actions(env):
-    return tuple(torch.rand(ENVS, space.size) if isinstance(space, Box) else torch.randint(space.n, (ENVS, 1))
-                 for space in env.spec.actions)
+    return tuple(
+        torch.rand(ENVS, space.size) if isinstance(space, Box) else torch.randint(space.n, (ENVS, 1))
+        for space in env.spec.actions
+    )
 
 
 def check_against_counting(env, steps=40):
     """Every Step's views, successors and ends, agent 0 seeing [env, episode, step, position, 0]."""
-    step, ends = env.reset(0), set()
+    step = env.reset(0)
+    ends = set()
     expected = [list(literal(e, steps)) for e in range(ENVS)]
     for t in range(steps):
         step = env.step(actions(env))
@@ -69,8 +76,16 @@ def check_against_counting(env, steps=40):
     assert ends == {(False, False), (True, False), (False, True)}
 
 
-@pytest.mark.parametrize("settings", [{}, {"name": ALONE}, {"options": {"state_space": 4}}, {"options": {"state_space": -1}},
-                                      {"name": ALONE, "options": {"state_space": 4}}])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"name": ALONE},
+        {"options": {"state_space": 4}},
+        {"options": {"state_space": -1}},
+        {"name": ALONE, "options": {"state_space": 4}},
+    ],
+)
 def test_steps_equal_counting(settings):
     check_against_counting(made(**settings))
 
@@ -84,20 +99,29 @@ def test_sizes_are_the_task_s():
     spec = made().spec
     assert spec.agents == ("near", "far") and spec.obs_sizes == (5, 3) and spec.actions == (Box(2), Discrete(4))
     assert (spec.state_size, spec.state_agents, spec.reward_agents, spec.max_episode_steps) == (8, 1, 1, 7)
-    assert made(options={"state_space": 4}).spec.state_size == 4 and made(options={"state_space": -1}).spec.state_size == 8
+    assert (
+        made(options={"state_space": 4}).spec.state_size == 4 and made(options={"state_space": -1}).spec.state_size == 8
+    )
     alone = made(name=ALONE).spec
-    assert alone.agents == ("agent",) and alone.obs_sizes == (5,) and alone.actions == (Box(3),) and alone.state_size == 5
+    assert (
+        alone.agents == ("agent",) and alone.obs_sizes == (5,) and alone.actions == (Box(3),) and alone.state_size == 5
+    )
     assert made(name=ALONE, options={"state_space": 4}).spec.state_size == 4
 
 
 def test_without_asking_again_the_view_before_the_action_stands_in():
     env = made(true_successors=False)
-    step, looked, ended = env.reset(0), env.env.asked, False
+    step = env.reset(0)
+    looked = env.env.asked
+    ended = False
     for t in range(12):
-        before, step = step, env.step(actions(env))
+        before = step
+        step = env.step(actions(env))
         done = step.done
         ended = ended or bool(done.any())
-        assert torch.equal(step.next_obs[1][done], before.obs[1][done]) and torch.equal(step.next_state[done], before.state[done])
+        assert torch.equal(step.next_obs[1][done], before.obs[1][done]) and torch.equal(
+            step.next_state[done], before.state[done]
+        )
         assert torch.equal(step.next_obs[1][~done], step.obs[1][~done])
     assert ended and env.env.asked == looked + 12
 
@@ -115,15 +139,19 @@ def test_what_was_returned_does_not_change_with_the_next_step():
     step = env.step(actions(env)) if env.reset(0) else None
     kept = [value.clone() for value in (*step.obs, step.state, step.reward, step.terminated, step.truncated)]
     env.step(actions(env))
-    assert all(torch.equal(a, b) for a, b in zip(kept, (*step.obs, step.state, step.reward, step.terminated, step.truncated)))
+    assert all(
+        torch.equal(a, b) for a, b in zip(kept, (*step.obs, step.state, step.reward, step.terminated, step.truncated))
+    )
 
 
 def test_rewards_are_the_team_s_mean_or_each_agent_s():
-    team, own = made(), made(team_reward=False)
+    team = made()
+    own = made(team_reward=False)
     team.reset(3), own.reset(3)
     for _ in range(4):
         acts = actions(team)
-        one, each = team.step(acts), own.step(acts)
+        one = team.step(acts)
+        each = own.step(acts)
         torch.testing.assert_close(one.reward, each.reward.mean(1, keepdim=True))
         assert each.reward.shape == (ENVS, 2) and not torch.equal(each.reward[:, 0], each.reward[:, 1])
 
@@ -199,7 +227,8 @@ def test_the_app_starts_first_and_reads_nothing_of_the_command_line(monkeypatch)
 
 MISTAKES = {
     "is not registered by isaaclab_tasks; did you mean Isaac-Shadow-Hand-Over-Direct-v0": {
-        "name": "isaaclab/Isaac-ShadowHand-Over-Direct-v0"},
+        "name": "isaaclab/Isaac-ShadowHand-Over-Direct-v0"
+    },
     "task.options=.*colour.* do not fit FakeCfg": {"options": {"colour": 1}},
 }
 
@@ -240,7 +269,9 @@ def test_training_evaluates_on_its_own_simulation_and_resumes_with_new_episodes(
     cfg = settings("isaaclab/Isaac-Shadow-Hand-Over-Direct-v0", "total_steps=90", "eval.interval=1", algo, *small)
     trainer = Trainer(cfg)
     trainer.train(tmp_path)
-    assert trainer.eval_env is trainer.env and not trainer.step.obs[0][:, 2].any()  # the last evaluation ended, new ones begin
+    assert (
+        trainer.eval_env is trainer.env and not trainer.step.obs[0][:, 2].any()
+    )  # the last evaluation ended, new ones begin
     process._running.clear()
     again = Trainer(cfg)
     again.load_state_dict(torch.load(tmp_path / "checkpoints" / "latest.pt", weights_only=True))
@@ -253,8 +284,17 @@ def envs(tmp_path_factory):
     return nvidia.downloaded(tmp_path_factory.mktemp("isaaclab"))
 
 
-@pytest.mark.parametrize("settings", [{}, {"options": {"state_space": 4}}, {"options": {"state_space": -1}}, {"name": ALONE},
-                                      {"name": ALONE, "options": {"state_space": 4}}, {"options": {"only_near_falls": True}}])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"options": {"state_space": 4}},
+        {"options": {"state_space": -1}},
+        {"name": ALONE},
+        {"name": ALONE, "options": {"state_space": 4}},
+        {"options": {"only_near_falls": True}},
+    ],
+)
 def test_steps_of_isaac_lab_s_own_classes_equal_counting(envs, monkeypatch, settings):
     """Their reset, step, state and spaces; the fake of this folder is what stands in for a simulator."""
     import isaaclab.app
@@ -267,7 +307,9 @@ def test_steps_of_isaac_lab_s_own_classes_equal_counting(envs, monkeypatch, sett
 
     assert issubclass(isaaclab_tasks.FakeManyEnv, many) and issubclass(isaaclab_tasks.FakeOneEnv, one)
     parse = isaaclab_tasks.utils.parse_env_cfg
-    monkeypatch.setattr(isaaclab_tasks.utils, "parse_env_cfg", lambda *args, **words: nvidia.complete(parse(*args, **words)))
+    monkeypatch.setattr(
+        isaaclab_tasks.utils, "parse_env_cfg", lambda *args, **words: nvidia.complete(parse(*args, **words))
+    )
     if "only_near_falls" in settings.get("options", {}):
         return check_a_lonely_end(made(**settings))
     check_against_counting(made(**settings))

@@ -22,7 +22,9 @@ def test_without_jaxmarl_it_is_named(monkeypatch):
         import_jax("smax/3m")
 
 
-@pytest.mark.parametrize("values, text", [({"max_steps": 0}, "task.max_steps=0"), ({"attack_mode": "all"}, "closest, random")])
+@pytest.mark.parametrize(
+    "values, text", [({"max_steps": 0}, "task.max_steps=0"), ({"attack_mode": "all"}, "closest, random")]
+)
 def test_wrong_settings_are_named(values, text):
     with pytest.raises(ValueError, match=text):
         SmaxCfg(**values).make(2, CPU, "auto")
@@ -39,7 +41,8 @@ def test_a_scenario_is_as_its_spec_says(scenario):
     """By shapes alone: compiling takes too long."""
     pytest.importorskip("jaxmarl", reason="jaxmarl is not installed (the extra `smax`)")
     env = SmaxCfg(name="smax/" + scenario).make(2, CPU, "auto")
-    spec, (_, _, view) = env.spec, env._jax.eval_shape(env._begin, env._keys)
+    spec = env.spec
+    (_, _, view) = env._jax.eval_shape(env._begin, env._keys)
     agents = spec.num_agents
     assert view.obs.shape == (2, agents, spec.obs_sizes[0]) and view.state.shape == (2, spec.state_size)
     assert view.mask.shape == (2, agents, spec.actions[0].n) and view.alive.shape == (2, agents)
@@ -55,7 +58,9 @@ def test_the_contract_is_kept(env):
 
 
 def play(env, steps, seed=0):
-    draw, step, found = torch.Generator().manual_seed(1), env.reset(seed), []
+    draw = torch.Generator().manual_seed(1)
+    step = env.reset(seed)
+    found = []
     for _ in range(steps):
         actions = random_actions(env.spec, step, draw)
         step = env.step(actions)
@@ -65,7 +70,10 @@ def play(env, steps, seed=0):
 
 def test_both_kinds_of_end_and_victories_are_told(env):
     steps = [step for _, step in play(env, 300)]
-    ended = torch.stack([step.terminated for step in steps]).sum(), torch.stack([step.truncated for step in steps]).sum()
+    ended = (
+        torch.stack([step.terminated for step in steps]).sum(),
+        torch.stack([step.truncated for step in steps]).sum(),
+    )
     assert min(ended) > 0
     for step in steps:
         assert (step.metrics["success"] <= step.terminated.float()).all()
@@ -87,7 +95,8 @@ def test_steps_are_smaxs_own(env):
     """One battle by SMAX's functions, without batching, compilation or automatic reset."""
     jax, smax = import_jax("smax/3m")
     battle = smax.HeuristicEnemySMAX(scenario=smax.map_name_to_scenario("3m"), max_steps=18)
-    draw, step = torch.Generator().manual_seed(3), env.reset(5)
+    draw = torch.Generator().manual_seed(3)
+    step = env.reset(5)
     key, own = jax.random.split(jax.random.split(jax.random.PRNGKey(5), 8)[2])
     seen, state = battle.reset(own)
     for _ in range(19):
@@ -112,7 +121,8 @@ def test_steps_are_smaxs_own(env):
 
 def test_a_saved_battle_goes_on_exactly(env):
     play(env, 12)
-    saved, begun = env.state_dict(), another(env)
+    saved = env.state_dict()
+    begun = another(env)
     begun.reset(99)
     actions = [tuple(torch.full((8, 1), 4) for _ in range(3)) for _ in range(25)]
     expected = [env.step(choice) for choice in actions]
@@ -129,8 +139,15 @@ def test_one_compiled_function_serves_every_step(env):
 
 
 def test_a_policy_trains(env, settings, tmp_path, monkeypatch):
-    run = settings("smax/3m", "num_envs=8", "total_steps=80", "algo.rollout_length=5", "algo.hidden=[8]", "algo.recurrent=true",
-                   "algo.chunk_length=5")
+    run = settings(
+        "smax/3m",
+        "num_envs=8",
+        "total_steps=80",
+        "algo.rollout_length=5",
+        "algo.hidden=[8]",
+        "algo.recurrent=true",
+        "algo.chunk_length=5",
+    )
     monkeypatch.setattr(SmaxCfg, "make", lambda self, num_envs, device, sim: env)
     Trainer(run).train(tmp_path)
     assert (tmp_path / "checkpoints" / "latest.pt").is_file()

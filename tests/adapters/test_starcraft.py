@@ -22,15 +22,24 @@ CAPABILITIES = {"n_units": 4, "n_enemies": 3}
 
 def smac(crash_at=(), agent_state=False, save_replays=False, **settings):
     def build(seed, replay_prefix="map"):
-        return FakeStarCraft2Env(seed=seed, crash_at=crash_at, continuing_episode=True, replay_dir="folder",
-                                 replay_prefix="%s_%d" % (replay_prefix, seed), **settings)
+        return FakeStarCraft2Env(
+            seed=seed,
+            crash_at=crash_at,
+            continuing_episode=True,
+            replay_dir="folder",
+            replay_prefix=f"{replay_prefix}_{seed}",
+            **settings,
+        )
 
     return StarCraftGame(build, agent_state, save_replays)
 
 
 def smacv2(**settings):
-    return StarCraftGame(lambda seed: FakeStarCraftCapabilityEnvWrapper(
-        seed=seed, capability_config=CAPABILITIES, continuing_episode=True, **settings))
+    return StarCraftGame(
+        lambda seed: FakeStarCraftCapabilityEnvWrapper(
+            seed=seed, capability_config=CAPABILITIES, continuing_episode=True, **settings
+        )
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -63,7 +72,8 @@ def test_battles_are_played_to_their_ends(game):
 
 @pytest.mark.parametrize("game", [smac], indirect=True)
 def test_the_spec_is_the_simulators(game):
-    spec, info = game.spec, FakeStarCraft2Env().get_env_info()
+    spec = game.spec
+    info = FakeStarCraft2Env().get_env_info()
     assert spec.obs_sizes == (info["obs_shape"],) * 3 and spec.state_size == info["state_shape"]
     assert [space.n for space in spec.actions] == [info["n_actions"]] * 3
     assert spec.max_episode_steps == info["episode_limit"] and spec.has_action_mask and spec.has_alive
@@ -100,12 +110,15 @@ def test_the_dead_see_nothing_and_do_nothing(game):
     dead = [(view, i) for view in seen for i in range(len(view.obs)) if not view.alive[i]]
     assert len(dead) > 20
     for view, i in dead:
-        assert not view.obs[i].any() and view.action_mask[i].tolist() == [True] + [False] * (len(view.action_mask[i]) - 1)
+        assert not view.obs[i].any() and view.action_mask[i].tolist() == [True] + [False] * (
+            len(view.action_mask[i]) - 1
+        )
     assert all(not view.action_mask[i][0] for view in seen for i in range(len(view.obs)) if view.alive[i])
 
 
 def test_an_agents_own_state_is_the_common_one_and_what_it_sees():
-    shared, own = smac(), smac(agent_state=True)
+    shared = smac()
+    own = smac(agent_state=True)
     views = []
     for game in (shared, own):
         game.reset(2)
@@ -118,7 +131,8 @@ def test_an_agents_own_state_is_the_common_one_and_what_it_sees():
 
 @pytest.mark.parametrize("crash_at", [2, 40])
 def test_a_crash_truncates_and_the_next_battle_has_one_new_game(crash_at):
-    game, rng = smac(crash_at={crash_at}), np.random.default_rng(2)
+    game = smac(crash_at={crash_at})
+    rng = np.random.default_rng(2)
     game.reset(0)
     for t in range(1, 60):
         before = look(game)
@@ -155,8 +169,10 @@ def test_every_generator_of_smacv2_is_seeded():
         starcraft.seed_generators(game._env, seed)
         states.append([drawn.generate()["start"] for _ in range(3)])
     assert states[0] == states[1] != states[2]
-    numbers = [part.rng.bit_generator.state["state"]["state"] for part in (
-        drawn, drawn.reflect_distribution, drawn.reflect_distribution.reflect_distribution)]
+    numbers = [
+        part.rng.bit_generator.state["state"]["state"]
+        for part in (drawn, drawn.reflect_distribution, drawn.reflect_distribution.reflect_distribution)
+    ]
     assert len(set(numbers)) == 3
     game.close()
 
@@ -208,8 +224,10 @@ def installed(tmp_path, monkeypatch):
     tests = str(ROOT / "tests")
     put_package(monkeypatch, tmp_path / "packages", "smac", "smac/env", "smacv2", "smacv2/env", "smacv2/env/starcraft2")
     code = "import sys; sys.path.append(%r)\nfrom support.fake_starcraft import Fake%s as %s\n"
-    for place, name in (("smac/env/__init__", "StarCraft2Env"),
-                        ("smacv2/env/starcraft2/wrapper", "StarCraftCapabilityEnvWrapper")):
+    for place, name in (
+        ("smac/env/__init__", "StarCraft2Env"),
+        ("smacv2/env/starcraft2/wrapper", "StarCraftCapabilityEnvWrapper"),
+    ):
         (tmp_path / "packages" / (place + ".py")).write_text(code % (tests, name, name))
     maps = tmp_path / "game" / "Maps" / "SMAC_Maps"
     maps.mkdir(parents=True)
@@ -219,10 +237,13 @@ def installed(tmp_path, monkeypatch):
     monkeypatch.setattr(starcraft.sys, "platform", "linux")
 
 
-@pytest.mark.parametrize("task, words, agents, state", [("smac/3m", ["task.state=agent"], 3, 18 + 11),
-                                                        ("smacv2/zerg_10_vs_11", [], 10, 63)])
+@pytest.mark.parametrize(
+    "task, words, agents, state", [("smac/3m", ["task.state=agent"], 3, 18 + 11), ("smacv2/zerg_10_vs_11", [], 10, 63)]
+)
 def test_a_run_trains_in_worker_processes(task, words, agents, state, installed, settings, tmp_path):
-    run = settings(task, "num_envs=2", "total_steps=20", "algo.rollout_length=5", "algo.hidden=[8]", "task.workers=1", *words)
+    run = settings(
+        task, "num_envs=2", "total_steps=20", "algo.rollout_length=5", "algo.hidden=[8]", "task.workers=1", *words
+    )
     trainer = Trainer(run)
     spec = trainer.env.spec
     assert spec.num_agents == agents and spec.state_size == state and spec.metrics == ("success", "crashed")
@@ -239,8 +260,11 @@ def test_the_contract_is_kept_in_worker_processes(installed):
 
 
 def test_wrong_settings_are_named():
-    for values, text in (({"state": "both"}, "task.state=both; possible: environment, agent"),
-                         ({"reward": "shaped"}, "possible: dense, sparse"), ({"difficulty": "77"}, "task.difficulty=77")):
+    for values, text in (
+        ({"state": "both"}, "task.state=both; possible: environment, agent"),
+        ({"reward": "shaped"}, "possible: dense, sparse"),
+        ({"difficulty": "77"}, "task.difficulty=77"),
+    ):
         with pytest.raises(ValueError, match=text):
             SmacCfg(name="smac/3m", **values).game()
 

@@ -33,7 +33,9 @@ def make(kind="Walk", num_envs=5, workers=2, settings=None, **how):
 
 def play(env, steps, seed=3):
     """Copies of the Steps, and the actions between them, which are the same for every environment of this spec."""
-    draw, step, actions = torch.Generator().manual_seed(0), env.reset(seed), []
+    draw = torch.Generator().manual_seed(0)
+    step = env.reset(seed)
+    actions = []
     found = [tensors(step)]
     for _ in range(steps):
         actions.append(safe(random_actions(env.spec, step, draw)))
@@ -69,7 +71,7 @@ def wait_for(condition, seconds=20.0):
 def gone(pid):
     """Whether a process has ended (one that waits for its parent to notice has)."""
     try:
-        return Path("/proc/%d/stat" % pid).read_text().rpartition(")")[2].split()[0] in "ZX"
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
     except (FileNotFoundError, ProcessLookupError):
         return True
 
@@ -94,15 +96,20 @@ class Literal:
     """One environment of WorkerEnv, in this process, from its definition."""
 
     def __init__(self, seeds):
-        self.game, self.seeds = games.Walk(), seeds
+        self.game = games.Walk()
+        self.seeds = seeds
         self.begin()
 
     def begin(self):
         self.game.reset(int(self.seeds.pop(0)))
 
     def see(self):
-        view = View([np.full(3, 9.0), np.full(5, 9.0)], np.full((2, 4), 9.0), [np.ones(0, bool), np.zeros(5, bool)],
-                    np.zeros(2, bool))
+        view = View(
+            [np.full(3, 9.0), np.full(5, 9.0)],
+            np.full((2, 4), 9.0),
+            [np.ones(0, bool), np.zeros(5, bool)],
+            np.zeros(2, bool),
+        )
         self.game.look(view)
         return view
 
@@ -117,19 +124,31 @@ class Literal:
 def test_every_number_is_the_games_own():
     env = make(num_envs=5, workers=2)
     found, actions = play(env, 25)
-    again, seeds = make(num_envs=5, workers=1), [[] for _ in range(5)]
+    again = make(num_envs=5, workers=1)
+    seeds = [[] for _ in range(5)]
     again.reset(3)
     for t in range(26):  # the seeds of all episodes, in order
         for e in range(5):
             seeds[e] += [] if again.board.seed[e] in seeds[e] else [int(again.board.seed[e])]
         if t < 25:
             again.step(actions[t])
-    literal, ended = [Literal(list(own)) for own in seeds], 0
+    literal = [Literal(list(own)) for own in seeds]
+    ended = 0
     for t in range(25):
         for e in range(5):
             now, outcome, after = literal[e].step([action[e].numpy() for action in actions[t]])
-            expected = [*now.obs, *after.obs, now.state, after.state, outcome.reward, outcome.terminated, outcome.truncated,
-                        outcome.metrics["distance"], now.alive, *now.action_mask]
+            expected = [
+                *now.obs,
+                *after.obs,
+                now.state,
+                after.state,
+                outcome.reward,
+                outcome.terminated,
+                outcome.truncated,
+                outcome.metrics["distance"],
+                now.alive,
+                *now.action_mask,
+            ]
             for have, want in zip(found[t + 1], expected):
                 np.testing.assert_array_equal(have[e].numpy(), np.asarray(want, have[e].numpy().dtype))
             ended += outcome.terminated or outcome.truncated
@@ -142,8 +161,8 @@ def test_no_episode_of_a_run_shares_its_seed():
     for run in (0, 1, 2):
         env.board.start_seeds(run)
         seeds += [env.board.next_seed(e) for _ in range(1000) for e in range(3)]
-    assert len(set(seeds)) == len(seeds) and 0 <= min(seeds) and max(seeds) < 2 ** 31
-    assert np.std(seeds) > 0.25 * 2 ** 31  # of evenly spread ones 0.289
+    assert len(set(seeds)) == len(seeds) and 0 <= min(seeds) and max(seeds) < 2**31
+    assert np.std(seeds) > 0.25 * 2**31  # of evenly spread ones 0.289
 
 
 def test_a_step_belongs_to_its_reader_until_the_next():
@@ -161,17 +180,20 @@ def test_a_saved_environment_goes_on_exactly_with_other_workers():
     assert all(value.dtype == torch.uint8 for value in saved["games"])
     other = make(workers=3)
     assert other.load_state_dict(saved) is None
-    draw, step = torch.Generator().manual_seed(1), one.results.step
+    draw = torch.Generator().manual_seed(1)
+    step = one.results.step
     for _ in range(12):
         actions = safe(random_actions(one.spec, step, draw))
-        step, twin = one.step(actions), other.step(actions)
+        step = one.step(actions)
+        twin = other.step(actions)
         assert equal(tensors(step), tensors(twin))
 
 
 def test_games_that_cannot_be_saved_begin_new_episodes():
     env = make("Unsavable")
     play(env, 9)
-    saved, seeds = env.state_dict(), set(env.board.seed.tolist())
+    saved = env.state_dict()
+    seeds = set(env.board.seed.tolist())
     begun = make("Unsavable")
     step = begun.load_state_dict(saved)
     assert saved["games"] is None and not step.done.any() and equal(step.obs, step.next_obs)
@@ -180,12 +202,12 @@ def test_games_that_cannot_be_saved_begin_new_episodes():
 
 CRASHES = {
     "raise": r"environment 1 failed in a step, in the episode of seed SEED:\nTraceback(.|\n)*self.fall\(\)(.|\n)*"
-             r"RuntimeError: the game fell over$",
+    r"RuntimeError: the game fell over$",
     "exit": r"environment 1 failed in the episode of seed SEED: worker process \d+ \(environments 0 to 1\) ended by itself "
-            r"with exit code 3$",
+    r"with exit code 3$",
     "leave": r"environment 1 failed in a step, in the episode of seed SEED:\nTraceback(.|\n)*SystemExit: 4$",
     "segfault": r"environment 1 failed .*ended by signal 11, SIGSEGV; its last output:\nFatal Python error: Segmentation "
-                r"fault(.|\n)*games_for_workers.py\", line \d+ in fall",
+    r"fault(.|\n)*games_for_workers.py\", line \d+ in fall",
     "hang": r"environment 1 failed .*: no answer in task.timeout=1 s: worker process \d+ .*SIGKILL",
 }
 
@@ -195,7 +217,8 @@ def test_a_crash_stops_with_its_own_account(what):
     env = make("Clumsy", settings={"what": what}, timeout=1.0)
     env.reset(3)
     env.step(fatal(env))
-    mine, seed = pids(env), env.board.seed[1]
+    mine = pids(env)
+    seed = env.board.seed[1]
     with pytest.raises(SimulatorError, match=CRASHES[what].replace("SEED", str(seed))):
         env.step(fatal(env, 1))
     assert wait_for(lambda: all(map(gone, mine)))
@@ -208,31 +231,42 @@ def test_a_crash_stops_with_its_own_account(what):
 def expect_broken_off(before, step, rows):
     """What a crash is to the learner: an end by truncation where the episode was last seen, without reward."""
     assert step.truncated[rows].all() and not step.terminated[rows].any() and not step.reward[rows].any()
-    assert (step.metrics["restarts"][rows] == 1.0).all() and (step.metrics["distance"][rows] == before["distance"][rows]).all()
+    assert (step.metrics["restarts"][rows] == 1.0).all() and (
+        step.metrics["distance"][rows] == before["distance"][rows]
+    ).all()
     assert all(torch.equal(now[rows], then[rows]) for now, then in zip(step.next_obs, before["obs"]))
     assert torch.equal(step.next_state[rows], before["state"][rows])
     assert (step.obs[0][rows, 1] == 0.0).all()  # a new episode
 
 
-@pytest.mark.parametrize("what, rows", [("raise", [1]), ("leave", [1]), ("exit", [0, 1]), ("hang", [0, 1]), ("kill", [2, 3, 4])])
+@pytest.mark.parametrize(
+    "what, rows", [("raise", [1]), ("leave", [1]), ("exit", [0, 1]), ("hang", [0, 1]), ("kill", [2, 3, 4])]
+)
 def test_a_crash_restarts_a_game_or_all_of_a_process(what, rows):
     env, twin = (make("Clumsy", settings={"what": what}, timeout=1.0, on_crash="restart") for _ in range(2))
     assert env.spec.metrics == ("distance", "restarts")
     for each in (env, twin):
         each.reset(3)
         step = each.step(fatal(each))
-    before = {"obs": [obs.clone() for obs in step.obs], "state": step.state.clone(), **{
-        name: value.clone() for name, value in step.metrics.items()}}
-    mine, seeds = pids(env), set(env.board.seed.tolist())
+    before = {
+        "obs": [obs.clone() for obs in step.obs],
+        "state": step.state.clone(),
+        **{name: value.clone() for name, value in step.metrics.items()},
+    }
+    mine = pids(env)
+    seeds = set(env.board.seed.tolist())
     if what == "kill":
         os.kill(mine[1], signal.SIGKILL)
-    step, other = env.step(fatal(env, *[] if what == "kill" else [1])), twin.step(fatal(twin))
+    step = env.step(fatal(env, *[] if what == "kill" else [1]))
+    other = twin.step(fatal(twin))
     expect_broken_off(before, step, rows)
     rest = [e for e in range(5) if e not in rows]
     assert all(torch.equal(a[rest], b[rest]) for a, b in zip(tensors(step), tensors(other)))
     assert not step.metrics["restarts"][rest].any() and not seeds & {int(env.board.seed[e]) for e in rows}
     replaced = [now != then for now, then in zip(pids(env), mine)]
-    assert replaced == {"raise": [False, False], "leave": [False, False], "kill": [False, True]}.get(what, [True, False])
+    assert replaced == {"raise": [False, False], "leave": [False, False], "kill": [False, True]}.get(
+        what, [True, False]
+    )
     after = env.step(fatal(env))
     assert not after.metrics["restarts"].any() and (after.obs[0][rows, 1] == 1.0).all()
 
@@ -277,9 +311,14 @@ def test_a_game_that_falls_over_at_once_again_is_not_restarted_for_ever(kind):
             env.step(fatal(env, 0))
 
 
-@pytest.mark.parametrize("error, kind, message", [
-    ("missing", MissingSimulator, "^needs nothing; pip install nothing$"), ("wrong", ValueError, "^map=x; possible: y$"),
-    ("broken", SimulatorError, "environment 0 failed being made:\nTraceback(.|\n)*KeyError: 'inside'")])
+@pytest.mark.parametrize(
+    "error, kind, message",
+    [
+        ("missing", MissingSimulator, "^needs nothing; pip install nothing$"),
+        ("wrong", ValueError, "^map=x; possible: y$"),
+        ("broken", SimulatorError, "environment 0 failed being made:\nTraceback(.|\n)*KeyError: 'inside'"),
+    ],
+)
 def test_what_a_game_says_when_it_is_made(error, kind, message):
     with pytest.raises(kind, match=message):
         make("Missing", settings={"error": error})
@@ -290,8 +329,10 @@ def test_unlike_games_are_refused():
         make("Uneven", num_envs=2, workers=1)
 
 
-@pytest.mark.parametrize("settings, message", [
-    ({"on_crash": "ignore"}, "task.on_crash=ignore; possible: stop, restart"), ({"workers": -1}, "task.workers=-1")])
+@pytest.mark.parametrize(
+    "settings, message",
+    [({"on_crash": "ignore"}, "task.on_crash=ignore; possible: stop, restart"), ({"workers": -1}, "task.workers=-1")],
+)
 def test_wrong_settings_are_named(settings, message):
     with pytest.raises(ValueError, match=message):
         games.WalkCfg(**settings).make(4, CPU, "auto")
@@ -320,7 +361,8 @@ def test_resuming_equals_continuing(settings, tmp_path, words):
     whole.train(tmp_path / "whole")
     half.load_state_dict(checkpoint.load(tmp_path / "whole" / "checkpoints" / "iteration_000002.pt"))
     half.train(tmp_path / "half")
-    expected, found = flat(whole.state_dict()), flat(half.state_dict())
+    expected = flat(whole.state_dict())
+    found = flat(half.state_dict())
     assert expected.keys() == found.keys() and [name for name in found if not same(expected[name], found[name])] == []
 
 
@@ -367,7 +409,8 @@ def test_crashes_are_counted(settings, tmp_path):
     with pytest.raises(SimulatorError, match="the game fell over"):  # in the first step of each episode: too often
         run.train(tmp_path)
     run = trainer(settings, tmp_path, kind="Clumsy", what="raise", on_crash="restart")
-    calls, step = [], run.env.step
+    calls = []
+    step = run.env.step
 
     def sometimes(actions):
         calls.append(1)
@@ -378,14 +421,14 @@ def test_crashes_are_counted(settings, tmp_path):
     assert first["episode/restarts"] > 0.0 and run.iterate()["episode/restarts"] == 0.0
 
 
-SCRIPT = """
+SCRIPT = f"""
 import sys
-sys.path.insert(0, %r)
+sys.path.insert(0, {str(TESTS)!r})
 from harl_isaac.tasks import TASKS
 TASKS["Walk"] = "support.worker_games:WalkCfg"
 from harl_isaac.cli.train import main
 main()
-""" % str(TESTS)
+"""
 
 
 def test_signals_are_the_parents_affair():
@@ -399,9 +442,13 @@ def test_signals_are_the_parents_affair():
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells a process of its parent's death")
 def test_a_busy_worker_ends_with_its_parent(tmp_path):
-    code = "import sys; sys.path[:0] = [%r, %r]; from test_workers import make, fatal\n" \
-           "env = make('Clumsy', settings={'what': 'hang', 'folder': %r}, workers=1)\n" \
-           "env.reset(0); print('ready', flush=True); env.step(fatal(env, 0))" % (str(TESTS), str(TESTS / "adapters"), str(tmp_path))
+    code = (
+        "import sys; sys.path[:0] = [{!r}, {!r}]; from test_workers import make, fatal\n"
+        "env = make('Clumsy', settings={{'what': 'hang', 'folder': {!r}}}, workers=1)\n"
+        "env.reset(0); print('ready', flush=True); env.step(fatal(env, 0))".format(
+            str(TESTS), str(TESTS / "adapters"), str(tmp_path)
+        )
+    )
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
     assert process.stdout.readline() == b"ready\n"
     time.sleep(0.2)
@@ -419,11 +466,30 @@ def test_nobody_outlives_a_training_process(number, tmp_path):
     left.mkdir()
     (tmp_path / "train.py").write_text(SCRIPT)
     process = subprocess.Popen(
-        [sys.executable, "train.py", "task=Walk", "task.kind=Clumsy", "task.what=child", "task.folder=%s" % left,
-         "task.workers=2", "num_envs=3", "algo.rollout_length=5", "algo.hidden=[8]", "eval.episodes=2", "eval.interval=1",
-         "device=cpu"], cwd=str(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
+        [
+            sys.executable,
+            "train.py",
+            "task=Walk",
+            "task.kind=Clumsy",
+            "task.what=child",
+            f"task.folder={left}",
+            "task.workers=2",
+            "num_envs=3",
+            "algo.rollout_length=5",
+            "algo.hidden=[8]",
+            "eval.episodes=2",
+            "eval.interval=1",
+            "device=cpu",
+        ],
+        cwd=str(tmp_path),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
     try:
-        assert wait_for(lambda: len(list(left.iterdir())) >= 2 + 3 + 2 + 2, 60)  # processes and games of both environments
+        assert wait_for(
+            lambda: len(list(left.iterdir())) >= 2 + 3 + 2 + 2, 60
+        )  # processes and games of both environments
         here = [int(path.name.split("-")[1]) for path in left.iterdir()]
         assert not any(map(gone, here))
         wait_for(lambda: list(tmp_path.glob("runs/Walk/happo/*/eval.csv")))

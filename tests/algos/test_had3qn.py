@@ -17,7 +17,15 @@ from harl_isaac.training.trainer import Trainer
 SPACES = (Discrete(3), MultiDiscrete((2, 3)), Discrete(2))
 SPEC = reference.spec_for(SPACES, (5, 7, 4), has_action_mask=True, has_alive=True, reward_agents=3)
 SIZES = (3, 6, 2)
-SMALL = dict(hidden=[8, 6], buffer_size=60, warmup_steps=40, batch_size=10, train_interval=1, lr=0.01, critic_lr=0.02)
+SMALL = {
+    "hidden": [8, 6],
+    "buffer_size": 60,
+    "warmup_steps": 40,
+    "batch_size": 10,
+    "train_interval": 1,
+    "lr": 0.01,
+    "critic_lr": 0.02,
+}
 
 
 def built(spec=SPEC, **changed):
@@ -30,6 +38,7 @@ def built(spec=SPEC, **changed):
 
 def dueling_row(net, row):
     """V + A - mean A of one row of numbers."""
+
     def hardswish(x):
         return x * min(max(x + 3.0, 0.0), 6.0) / 6.0
 
@@ -37,8 +46,9 @@ def dueling_row(net, row):
         return [sum(w * x for w, x in zip(ws, row)) + b for ws, b in zip(layer.weight.tolist(), layer.bias.tolist())]
 
     row = [max(x, 0.0) for x in literal.row_of(net.base, row)]
-    (value,), advantage = [linear(stream[1], [hardswish(x) for x in linear(stream[0], row)])
-                           for stream in (net.value, net.advantage)]
+    (value,), advantage = [
+        linear(stream[1], [hardswish(x) for x in linear(stream[0], row)]) for stream in (net.value, net.advantage)
+    ]
     return [value + a - sum(advantage) / len(advantage) for a in advantage]
 
 
@@ -70,14 +80,18 @@ def test_dueling_values_and_the_table_equal_loops():
             expected = dueling_row(learner.critic.net, x[b].tolist())
             assert table[b].tolist() == pytest.approx(expected)
             own = [int(a[b]) for a in actions]
-            assert learner.critic(learner.joint(x, actions))[0, b, 0].item() == pytest.approx(expected[joint_place(own)])
+            assert learner.critic(learner.joint(x, actions))[0, b, 0].item() == pytest.approx(
+                expected[joint_place(own)]
+            )
             for i, size in enumerate(SIZES):
-                beside = [expected[joint_place(own[:i] + [k] + own[i + 1:])] for k in range(size)]
+                beside = [expected[joint_place(own[:i] + [k] + own[i + 1 :])] for k in range(size)]
                 assert learner.critic.of_agent(i, table, actions)[b].tolist() == pytest.approx(beside)
         net = DuelingMLP(3, [4], 5, "relu", False, torch.device("cpu"))
-        mean, (first, second) = net(torch.ones(1, 3)).mean(), net.value
-        assert mean.item() == pytest.approx(second(torch.nn.functional.hardswish(first(net.activation(net.base(
-            torch.ones(1, 3)))))).item())
+        mean = net(torch.ones(1, 3)).mean()
+        (first, second) = net.value
+        assert mean.item() == pytest.approx(
+            second(torch.nn.functional.hardswish(first(net.activation(net.base(torch.ones(1, 3)))))).item()
+        )
 
 
 def test_choices_and_places_are_two_names_of_the_same():
@@ -85,7 +99,9 @@ def test_choices_and_places_are_two_names_of_the_same():
     for place, digits in enumerate(product(range(2), range(3))):
         head = torch.zeros(1, 6)
         head[0, place] = 1.0
-        assert kind.mode(head).tolist() == [[float(d) for d in digits]] and kind.encode(kind.mode(head)).tolist() == [place]
+        assert kind.mode(head).tolist() == [[float(d) for d in digits]] and kind.encode(kind.mode(head)).tolist() == [
+            place
+        ]
 
 
 def test_targets_equal_a_literal_loop():
@@ -95,8 +111,13 @@ def test_targets_equal_a_literal_loop():
         batch = learner.replay.sample(10, 3, 0.9)
         target = learner.target(batch)
         for b in range(10):
-            actions = [argmax(dueling_row(learner.target_actors.agent(i), batch.next_obs[i][b].tolist()),
-                              allowed_of(batch.next_mask, i, b)) for i in range(3)]
+            actions = [
+                argmax(
+                    dueling_row(learner.target_actors.agent(i), batch.next_obs[i][b].tolist()),
+                    allowed_of(batch.next_mask, i, b),
+                )
+                for i in range(3)
+            ]
             after = dueling_row(learner.target_critic.net, batch.next_state[b].tolist())[joint_place(actions)]
             expected = sum(batch.reward[b].tolist()) / 3 + float(batch.discount[b]) * after
             assert target[b].item() == pytest.approx(expected, rel=1e-9)
@@ -105,19 +126,26 @@ def test_targets_equal_a_literal_loop():
 def test_agents_learn_the_critics_values_one_after_the_other():
     """From greedy choices of all; after an agent's turn the others meet what the critic chooses for it."""
     with reference.double_precision():
-        learner, order = built(), [1, 2, 0]
+        learner = built()
+        order = [1, 2, 0]
         batch = learner.replay.sample(10, 1, 0.9)
         batch.alive[:] = 1.0
         learner._turns = lambda: order
-        acting = [[argmax(dueling_row(learner.actors.agent(i), batch.obs[i][b].tolist()), allowed_of(batch.mask, i, b))
-                   for b in range(10)] for i in range(3)]
+        acting = [
+            [
+                argmax(dueling_row(learner.actors.agent(i), batch.obs[i][b].tolist()), allowed_of(batch.mask, i, b))
+                for b in range(10)
+            ]
+            for i in range(3)
+        ]
         table = [dueling_row(learner.critic.net, row) for row in batch.state.tolist()]
         expected = []
         for i in order:
             loss = 0.0
             for b in range(10):
-                own, allowed = [acting[j][b] for j in range(3)], allowed_of(batch.mask, i, b)
-                goal = [table[b][joint_place(own[:i] + [k] + own[i + 1:])] for k in range(SIZES[i])]
+                own = [acting[j][b] for j in range(3)]
+                allowed = allowed_of(batch.mask, i, b)
+                goal = [table[b][joint_place(own[:i] + [k] + own[i + 1 :])] for k in range(SIZES[i])]
                 value = dueling_row(learner.actors.agent(i), batch.obs[i][b].tolist())
                 loss += sum((v - g) ** 2 for v, g, free in zip(value, goal, allowed) if free) / sum(allowed) / 10
                 acting[i][b] = argmax(goal, allowed)
@@ -145,7 +173,9 @@ def test_what_is_forbidden_is_never_chosen():
     mask = torch.tensor([True, False, False, True, True]).expand(5000, 5)
     head = torch.randn(5000, 6)
     for action in (kind.explore(head, mask), kind.mode(head, mask), kind.random(head, mask)):
-        assert (action[:, 0] == 0.0).all() and (action[:, 1] > 0.0).all() and action[:, 1].unique().tolist() == [1.0, 2.0]
+        assert (
+            (action[:, 0] == 0.0).all() and (action[:, 1] > 0.0).all() and action[:, 1].unique().tolist() == [1.0, 2.0]
+        )
 
 
 def test_what_it_cannot_do_is_refused():
@@ -159,8 +189,20 @@ def test_what_it_cannot_do_is_refused():
 @pytest.mark.parametrize("task, least", [("OppositesGame", 0.99), ("MatrixGame", 7.0 / 11.0 - 0.01)])
 def test_equilibria_are_learnt(task, least, settings, tmp_path):
     """All equilibria of the first game are optima; of the second, one is 7/11 and the other the optimum of 1."""
-    cfg = settings(task, "algo=had3qn", "num_envs=16", "total_steps=6000", "algo.hidden=[32]", "algo.warmup_steps=1000",
-                   "algo.batch_size=128", "algo.buffer_size=20000", "algo.lr=0.002")
+    cfg = settings(
+        task,
+        "algo=had3qn",
+        "num_envs=16",
+        "total_steps=6000",
+        "algo.hidden=[32]",
+        "algo.warmup_steps=1000",
+        "algo.batch_size=128",
+        "algo.buffer_size=20000",
+        "algo.lr=0.002",
+    )
     trainer = Trainer(cfg)
     trainer.train(tmp_path)
-    assert evaluate(cfg.task.make(64, torch.device("cpu"), "auto"), trainer.learner.actors, 64, 7).means()["return"] > least
+    assert (
+        evaluate(cfg.task.make(64, torch.device("cpu"), "auto"), trainer.learner.actors, 64, 7).means()["return"]
+        > least
+    )

@@ -14,13 +14,14 @@ from harl_isaac.learning.gradient import adam, minibatches
 from harl_isaac.learning.metrics import explained_variance
 from harl_isaac.networks.actors import StackedActors
 
-SPEC = reference.spec_for((Box(3), MultiDiscrete((2, 5, 3)), Discrete(4)), (5, 7, 4), has_action_mask=True,
-                          has_alive=True)
+SPEC = reference.spec_for(
+    (Box(3), MultiDiscrete((2, 5, 3)), Discrete(4)), (5, 7, 4), has_action_mask=True, has_alive=True
+)
 each_agent = pytest.mark.parametrize("i", range(3), ids=["box", "multidiscrete", "discrete"])
 
 
 def settings(**changed):
-    return HappoCfg(**{**dict(rollout_length=6, hidden=[16, 12], epochs=2, critic_epochs=2, lr=0.01), **changed})
+    return HappoCfg(**{"rollout_length": 6, "hidden": [16, 12], "epochs": 2, "critic_epochs": 2, "lr": 0.01, **changed})
 
 
 def actor_and_batch(i):
@@ -120,7 +121,7 @@ def test_every_epoch_goes_through_all_rows_once_in_new_minibatches(i, monkeypatc
     monkeypatch.setattr(policy_fit, "minibatches", reference.recording(minibatches, drawn))
     updated(i, torch.randn(24), epochs=3, minibatches=4)
     assert [len(rows) for rows in drawn] == [6] * 12
-    epochs = [sum(drawn[start:start + 4], []) for start in (0, 4, 8)]
+    epochs = [sum(drawn[start : start + 4], []) for start in (0, 4, 8)]
     assert all(sorted(rows) == list(range(24)) for rows in epochs)
     assert epochs[0] != epochs[1] != epochs[2]
 
@@ -138,15 +139,18 @@ def test_an_update_in_chunks_equals_one_in_whole_batches(i, minibatches_wanted, 
     torch.testing.assert_close(*results)
 
 
-@pytest.mark.parametrize("changed, message", [
-    (dict(minibatches=5), r"algo.minibatches=5 .* 24 \(rollout_length 6 x num_envs 4\)"),
-    (dict(critic_minibatches=7), r"algo.critic_minibatches=7 .* 24 \(rollout_length 6 x num_envs 4\)"),
-    (dict(minibatches=0), r"algo.minibatches=0 .* 24"),
-    (dict(activation="gelu"), r"algo.activation=gelu; possible: .*relu.*tanh"),
-    (dict(epochs=0), r"algo.epochs=0 must be at least 1"),
-    (dict(critic_epochs=0), r"algo.critic_epochs=0 must be at least 1"),
-    (dict(rollout_length=0), r"algo.rollout_length=0 must be at least 1"),
-])
+@pytest.mark.parametrize(
+    "changed, message",
+    [
+        ({"minibatches": 5}, r"algo.minibatches=5 .* 24 \(rollout_length 6 x num_envs 4\)"),
+        ({"critic_minibatches": 7}, r"algo.critic_minibatches=7 .* 24 \(rollout_length 6 x num_envs 4\)"),
+        ({"minibatches": 0}, r"algo.minibatches=0 .* 24"),
+        ({"activation": "gelu"}, r"algo.activation=gelu; possible: .*relu.*tanh"),
+        ({"epochs": 0}, r"algo.epochs=0 must be at least 1"),
+        ({"critic_epochs": 0}, r"algo.critic_epochs=0 must be at least 1"),
+        ({"rollout_length": 0}, r"algo.rollout_length=0 must be at least 1"),
+    ],
+)
 def test_settings_that_cannot_work_are_refused_with_both_numbers(changed, message):
     with pytest.raises(ValueError, match=message):
         settings(**changed).learner(SPEC, 0)
@@ -166,7 +170,7 @@ def tensors_of(state, name=""):
     if torch.is_tensor(state):
         return {name: state}
     items = state.items() if isinstance(state, dict) else enumerate(state) if isinstance(state, (list, tuple)) else ()
-    return {path: value for key, child in items for path, value in tensors_of(child, "%s/%s" % (name, key)).items()}
+    return {path: value for key, child in items for path, value in tensors_of(child, f"{name}/{key}").items()}
 
 
 def trained(seed, updates):
@@ -178,12 +182,18 @@ def trained(seed, updates):
 
 
 def test_every_tensor_differs_before_loading_and_agrees_after_and_training_goes_on_the_same():
-    ours, other = trained(seed=0, updates=1), trained(seed=1, updates=2)
+    ours = trained(seed=0, updates=1)
+    other = trained(seed=1, updates=2)
     saved = copy.deepcopy(ours.state_dict())
-    want, have = tensors_of(saved), tensors_of(other.state_dict())
+    want = tensors_of(saved)
+    have = tensors_of(other.state_dict())
     assert want.keys() == have.keys()
-    for part, count in (("/actors", 3 * 12), ("/critics/0/critic/net", 12), ("/critics/0/critic/normalizer", 3),
-                        ("/optimisers", 100)):
+    for part, count in (
+        ("/actors", 3 * 12),
+        ("/critics/0/critic/net", 12),
+        ("/critics/0/critic/normalizer", 3),
+        ("/optimisers", 100),
+    ):
         assert sum(path.startswith(part) for path in want) >= count
     assert [path for path in want if torch.equal(want[path], have[path])] == []
     other.load_state_dict(saved)
@@ -193,7 +203,8 @@ def test_every_tensor_differs_before_loading_and_agrees_after_and_training_goes_
         torch.manual_seed(5)
         reference.fill(agent.rollout, agent.actors, 99)
         agent.update(0.0)
-    want, have = tensors_of(ours.state_dict()), tensors_of(other.state_dict())
+    want = tensors_of(ours.state_dict())
+    have = tensors_of(other.state_dict())
     assert [path for path in want if not torch.equal(want[path], have[path])] == []
     assert ours.order.getstate() == other.order.getstate()
 
@@ -212,9 +223,9 @@ def test_an_iteration_reports_finite_detached_numbers_under_fixed_names():
     reference.fill(agent.rollout, agent.actors)
     metrics = agent.update(0.0)
     names = ("loss", "entropy", "grad_norm", "kl", "ratio")
-    expected = {"actor/" + name for name in names} | {"agent/%s/%s" % (who, name) for who in "abc" for name in names}
+    expected = {"actor/" + name for name in names} | {f"agent/{who}/{name}" for who in "abc" for name in names}
     assert expected | {"critic/value", "critic/explained_variance", "factor/mean", "factor/std"} <= metrics.keys()
     assert all(value.ndim == 0 and torch.isfinite(value) and not value.requires_grad for value in metrics.values())
     for name in names:
-        mean = sum(metrics["agent/%s/%s" % (who, name)].item() for who in "abc") / 3
+        mean = sum(metrics[f"agent/{who}/{name}"].item() for who in "abc") / 3
         assert metrics["actor/" + name].item() == pytest.approx(mean, rel=1e-5)

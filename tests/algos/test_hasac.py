@@ -14,9 +14,20 @@ from harl_isaac.networks.heads import Choices, SquashedNormal
 from harl_isaac.training.evaluation import evaluate
 from harl_isaac.training.trainer import Trainer
 
-MIXED = reference.spec_for((Box(3), MultiDiscrete((2, 5, 3)), Discrete(4)), (5, 7, 4), has_action_mask=True, has_alive=True)
-SMALL = dict(hidden=[8, 6], buffer_size=60, warmup_steps=40, batch_size=10, train_interval=1, lr=0.01, critic_lr=0.02,
-             alpha=0.3, alpha_lr=0.1)
+MIXED = reference.spec_for(
+    (Box(3), MultiDiscrete((2, 5, 3)), Discrete(4)), (5, 7, 4), has_action_mask=True, has_alive=True
+)
+SMALL = {
+    "hidden": [8, 6],
+    "buffer_size": 60,
+    "warmup_steps": 40,
+    "batch_size": 10,
+    "train_interval": 1,
+    "lr": 0.01,
+    "critic_lr": 0.02,
+    "alpha": 0.3,
+    "alpha_lr": 0.1,
+}
 
 
 def built(spec=MIXED, **changed):
@@ -42,12 +53,15 @@ def test_the_density_of_a_squashed_normal_is_that_of_its_definition():
     """p(tanh u) = p(u) / (d tanh / du), the slope taken by differences."""
     kind = SquashedNormal(Box(2, 0.0, 7.0))  # bounds do not matter: units are half-ranges
     with reference.double_precision():
-        head, noise = torch.randn(20, 4) * 0.7, torch.randn(20, 2)
+        head = torch.randn(20, 4) * 0.7
+        noise = torch.randn(20, 2)
         action, log_prob = kind.draw(head, noise)
         for row in range(20):
-            expected, h = 0.0, 1e-5
+            expected = 0.0
+            h = 1e-5
             for w in range(2):
-                mean, std = head[row, w].item(), math.exp(head[row, 2 + w].item())
+                mean = head[row, w].item()
+                std = math.exp(head[row, 2 + w].item())
                 u = mean + std * noise[row, w].item()
                 slope = (math.tanh(u + h) - math.tanh(u - h)) / (2.0 * h)
                 expected += math.log(reference.density(u, mean, std) / slope)
@@ -69,13 +83,17 @@ def test_the_squashed_density_sums_to_one_and_is_finite_at_the_bounds():
 
 def test_samples_of_choices_have_the_right_frequencies_and_never_what_is_forbidden():
     kind = Choices(MultiDiscrete((2, 3)), 0.98)
-    logits, mask = torch.tensor([0.3, -0.4, 0.1, 1.2, 0.7]), torch.tensor([True, True, True, False, True])
-    head, rows = logits.expand(40000, 5), mask.expand(40000, 5)
+    logits = torch.tensor([0.3, -0.4, 0.1, 1.2, 0.7])
+    mask = torch.tensor([True, True, True, False, True])
+    head = logits.expand(40000, 5)
+    rows = mask.expand(40000, 5)
     sample, expected = kind.draw(head, kind.noise(head), rows)
     probabilities = reference.probabilities(logits.tolist(), (2, 3), mask.tolist())
     assert sample.mean(0).tolist() == pytest.approx(sum(probabilities, []), abs=0.01)
     assert (sample[:, 3] == 0.0).all() and torch.equal(sample[:, :2].sum(1), torch.ones(40000))
-    assert expected[0].item() == pytest.approx(-reference.choices_entropy(logits.tolist(), (2, 3), mask.tolist()), rel=1e-5)
+    assert expected[0].item() == pytest.approx(
+        -reference.choices_entropy(logits.tolist(), (2, 3), mask.tolist()), rel=1e-5
+    )
     assert torch.equal(kind.encode(kind.mode(head, rows))[0], torch.tensor([1.0, 0.0, 0.0, 0.0, 1.0]))
 
 
@@ -83,7 +101,8 @@ def test_the_straight_through_gradient_is_that_of_the_softmax():
     """d sample_a / d logit_b = p_a (1[a = b] - p_b) with p the softmax of log-probabilities plus Gumbel noise."""
     kind = Choices(Discrete(3), 0.98)
     with reference.double_precision():
-        head, noise = torch.randn(1, 3, requires_grad=True), kind.noise(torch.empty(1, 3))
+        head = torch.randn(1, 3, requires_grad=True)
+        noise = kind.noise(torch.empty(1, 3))
         sample, _ = kind.draw(head, noise)
         p = reference.probabilities((head + noise)[0].tolist(), (3,))[0]
         assert sample[0].tolist() == pytest.approx([float(x == max(p)) for x in p])
@@ -109,18 +128,22 @@ def test_target_entropies():
 
 def literal_draw(learner, i, obs, noise, mask):
     """Agent i's encoded action and log-probability of one row, as lists of numbers."""
-    head, space = literal.row_of(learner.actors.agent(i), obs), learner.spec.actions[i]
+    head = literal.row_of(learner.actors.agent(i), obs)
+    space = learner.spec.actions[i]
     if isinstance(space, Box):
-        total, action = 0.0, []
-        for mean, log_std, z in zip(head[:space.size], head[space.size:], noise):
+        total = 0.0
+        action = []
+        for mean, log_std, z in zip(head[: space.size], head[space.size :], noise):
             std = math.exp(min(max(log_std, -20.0), 2.0))
             action.append(math.tanh(mean + std * z))
             total += math.log(reference.density(mean + std * z, mean, std) / (1.0 - action[-1] ** 2))
         return action, total
-    nvec, start, action = learner.actors.kinds[i].nvec, 0, []
+    nvec = learner.actors.kinds[i].nvec
+    start = 0
+    action = []
     heads = reference.probabilities(head, nvec, mask)
     for p in heads:
-        scores = [math.log(x) + g if x else -math.inf for x, g in zip(p, noise[start:start + len(p)])]
+        scores = [math.log(x) + g if x else -math.inf for x, g in zip(p, noise[start : start + len(p)])]
         action += [float(score == max(scores)) for score in scores]
         start += len(p)
     return action, sum(x * math.log(x) for p in heads for x in p if x)
@@ -132,10 +155,12 @@ def test_targets_equal_a_literal_loop():
         learner = built()
         learner.log_alpha += torch.tensor([0.0, 0.4, -0.3])
         batch = learner.replay.sample(10, 3, 0.9)
-        noise, target = with_fixed_noise(learner, 10), learner.target(batch)
+        noise = with_fixed_noise(learner, 10)
+        target = learner.target(batch)
         assert not batch.next_alive.all()
         for b in range(10):
-            joint, bonus = batch.next_state[b].tolist(), 0.0
+            joint = batch.next_state[b].tolist()
+            bonus = 0.0
             for i in range(3):
                 mask = None if batch.next_mask[i] is None else batch.next_mask[i][b].tolist()
                 action, log_prob = literal_draw(learner, i, batch.next_obs[i][b].tolist(), noise[i][b].tolist(), mask)
@@ -151,9 +176,11 @@ def test_an_update_of_the_actors_equals_a_hand_written_chain():
     its temperature takes a step of Adam down log alpha (entropy - target)."""
     with reference.double_precision():
         spec = reference.spec_for((Box(3), Box(1, -3.0, 1.0), Box(2)), (5, 7, 2))
-        learner, order = built(spec), [2, 0, 1]
+        learner = built(spec)
+        order = [2, 0, 1]
         batch = learner.replay.sample(10, 1, 0.9)
-        noise, learner._turns = with_fixed_noise(learner, 10), lambda: order
+        noise = with_fixed_noise(learner, 10)
+        learner._turns = lambda: order
         actors = [literal.PlainNet(net) for net in learner.actors.agents]
 
         def draw(i):
@@ -162,9 +189,11 @@ def test_an_update_of_the_actors_equals_a_hand_written_chain():
             normal = -0.5 * noise[i] ** 2 - log_std.clamp(-20.0, 2.0) - 0.5 * math.log(2.0 * math.pi)
             return u.tanh(), (normal - (1.0 - u.tanh() ** 2).log()).sum(1)
 
-        acting, alphas = [draw(j)[0].detach() for j in range(3)], []
+        acting = [draw(j)[0].detach() for j in range(3)]
+        alphas = []
         for i in order:
-            optimiser, (own, log_prob) = torch.optim.Adam(actors[i].parameters(), lr=0.01), draw(i)
+            optimiser = torch.optim.Adam(actors[i].parameters(), lr=0.01)
+            (own, log_prob) = draw(i)
             joint = torch.cat([batch.state, *[own if j == i else acting[j] for j in range(3)]], 1)
             worth = torch.minimum(*[net(joint) for net in learner.critic.nets])[:, 0]
             reference.stepped(optimiser, (0.3 * log_prob - worth).mean(), 1e9)
@@ -192,8 +221,9 @@ def test_a_temperature_rises_where_entropy_lacks_and_rests_for_absent_agents():
     learner = built()
     for actor, kind in zip(learner.actors.agents, learner.actors.kinds):  # certain of everything
         torch.nn.init.zeros_(actor.layers[-1].weight)
-        certain = torch.tensor([0.0] * 3 + [-10.0] * 3 if kind.head_size == 6 else [20.0 * (k in (0, 2, 7)) for k in range(
-            kind.head_size)])
+        certain = torch.tensor(
+            [0.0] * 3 + [-10.0] * 3 if kind.head_size == 6 else [20.0 * (k in (0, 2, 7)) for k in range(kind.head_size)]
+        )
         actor.layers[-1].bias.data.copy_(certain)
     batch = learner.replay.sample(10, 1, 0.9)
     batch.mask = [None] * 3
@@ -222,14 +252,32 @@ def test_temperatures_are_saved():
     assert torch.equal(other.log_alpha, learner.log_alpha)
 
 
-@pytest.mark.parametrize("task, words, least", [
-    ("MatrixGame", ["task.masks=true", "task.absences=true", "algo.alpha=0.02"], 0.85),
-    ("MixedGame", ["algo.alpha=0.01"], 4.0)])
+@pytest.mark.parametrize(
+    "task, words, least",
+    [
+        ("MatrixGame", ["task.masks=true", "task.absences=true", "algo.alpha=0.02"], 0.85),
+        ("MixedGame", ["algo.alpha=0.01"], 4.0),
+    ],
+)
 def test_choices_are_learnt(task, words, least, settings, tmp_path):
     """The second agent of the matrix game sits out every fourth episode; the optimum is 1. That of the mixed game is 5."""
-    cfg = settings(task, "algo=hasac", "num_envs=16", "total_steps=9000", "algo.hidden=[64]", "algo.gamma=0.5",
-                   "algo.warmup_steps=1000", "algo.batch_size=128", "algo.buffer_size=20000", "algo.lr=0.002",
-                   "algo.auto_alpha=false", *words)
+    cfg = settings(
+        task,
+        "algo=hasac",
+        "num_envs=16",
+        "total_steps=9000",
+        "algo.hidden=[64]",
+        "algo.gamma=0.5",
+        "algo.warmup_steps=1000",
+        "algo.batch_size=128",
+        "algo.buffer_size=20000",
+        "algo.lr=0.002",
+        "algo.auto_alpha=false",
+        *words,
+    )
     trainer = Trainer(cfg)
     trainer.train(tmp_path)
-    assert evaluate(cfg.task.make(64, torch.device("cpu"), "auto"), trainer.learner.actors, 64, 7).means()["return"] > least
+    assert (
+        evaluate(cfg.task.make(64, torch.device("cpu"), "auto"), trainer.learner.actors, 64, 7).means()["return"]
+        > least
+    )

@@ -15,15 +15,25 @@ from harl_isaac.learning.sequential import sequential_update
 from harl_isaac.networks.actors import StackedActors
 from harl_isaac.training.trainer import Trainer
 
-SPEC = reference.spec_for((Box(3), MultiDiscrete((2, 5, 3)), Discrete(4)), (5, 7, 4), has_action_mask=True,
-                          has_alive=True)
+SPEC = reference.spec_for(
+    (Box(3), MultiDiscrete((2, 5, 3)), Discrete(4)), (5, 7, 4), has_action_mask=True, has_alive=True
+)
 each_agent = pytest.mark.parametrize("i", range(3), ids=["box", "multidiscrete", "discrete"])
-NUMBERS = {"loss", "entropy", "grad_norm", "exact_kl", "improvement", "expected_improvement", "step_fraction", "accepted"}
+NUMBERS = {
+    "loss",
+    "entropy",
+    "grad_norm",
+    "exact_kl",
+    "improvement",
+    "expected_improvement",
+    "step_fraction",
+    "accepted",
+}
 
 
 def settings(**changed):
     """Few iterations of conjugate gradient: each multiplies the rounding, tenfold where one eigenvalue lies far out."""
-    return HatrpoCfg(**{**dict(rollout_length=6, hidden=[6, 5], critic_epochs=1, cg_iterations=6), **changed})
+    return HatrpoCfg(**{"rollout_length": 6, "hidden": [6, 5], "critic_epochs": 1, "cg_iterations": 6, **changed})
 
 
 def scrambled_actors(activation="relu"):
@@ -47,7 +57,9 @@ def updated(i, advantage, change_batch=lambda batch: None, **changed):
 
 
 def random_advantage():
-    return torch.randn(24, generator=torch.Generator().manual_seed(1), dtype=torch.float64).to(torch.get_default_dtype())
+    return torch.randn(24, generator=torch.Generator().manual_seed(1), dtype=torch.float64).to(
+        torch.get_default_dtype()
+    )
 
 
 def parameters_of(actor):
@@ -86,7 +98,9 @@ def test_a_step_solves_the_dense_system(i, monkeypatch):
     with reference.double_precision():
         actor, batch = actor_and_batch(i)
         problem = reference_trpo.Problem(actor, batch, random_advantage())
-        cfg = settings(cg_iterations=200, kl_threshold=1e-3)  # so small that the first trial is taken whatever the policy
+        cfg = settings(
+            cg_iterations=200, kl_threshold=1e-3
+        )  # so small that the first trial is taken whatever the policy
         vector, j = reference_trpo.step(problem, cfg, torch.linalg.solve)
         assert j == 0
         metrics = update_agent(actor, None, batch, random_advantage(), cfg)
@@ -98,13 +112,15 @@ def test_a_step_solves_the_dense_system(i, monkeypatch):
 
 # Settings and advantages under which the line search takes its different ways.
 WAYS = {
-    "default": (dict(), random_advantage),
-    "long": (dict(kl_threshold=1.0), random_advantage),
-    "short": (dict(kl_threshold=1e-5, accept_ratio=0.99), random_advantage),
-    "no more than promised": (dict(kl_threshold=0.3, accept_ratio=0.95, backtrack_coeff=0.6),
-                              lambda: -random_advantage().abs()),
-    "more than can be had": (dict(accept_ratio=1.0), lambda: -random_advantage().abs()),
-    "few trials": (dict(kl_threshold=3.0, line_search_steps=2), random_advantage),
+    "default": ({}, random_advantage),
+    "long": ({"kl_threshold": 1.0}, random_advantage),
+    "short": ({"kl_threshold": 1e-5, "accept_ratio": 0.99}, random_advantage),
+    "no more than promised": (
+        {"kl_threshold": 0.3, "accept_ratio": 0.95, "backtrack_coeff": 0.6},
+        lambda: -random_advantage().abs(),
+    ),
+    "more than can be had": ({"accept_ratio": 1.0}, lambda: -random_advantage().abs()),
+    "few trials": ({"kl_threshold": 3.0, "line_search_steps": 2}, random_advantage),
 }
 
 
@@ -116,13 +132,24 @@ def ways():
         for name, (changed, advantage) in WAYS.items():
             for i in range(3):
                 actor, batch = actor_and_batch(i)
-                problem, cfg = reference_trpo.Problem(actor, batch, advantage()), settings(**changed)
-                vector, j = reference_trpo.step(problem, cfg, lambda matrix, target: reference_trpo.conjugate_gradient(
-                    matrix, target, cfg.cg_iterations))
+                problem = reference_trpo.Problem(actor, batch, advantage())
+                cfg = settings(**changed)
+                vector, j = reference_trpo.step(
+                    problem,
+                    cfg,
+                    lambda matrix, target: reference_trpo.conjugate_gradient(matrix, target, cfg.cg_iterations),
+                )
                 before = parameters_of(actor)
                 metrics = update_agent(actor, None, batch, advantage(), cfg)
-                found[name, i] = SimpleNamespace(problem=problem, vector=vector, j=j, cfg=cfg, before=before, actor=actor,
-                                                 metrics={key: value.item() for key, value in metrics.items()})
+                found[name, i] = SimpleNamespace(
+                    problem=problem,
+                    vector=vector,
+                    j=j,
+                    cfg=cfg,
+                    before=before,
+                    actor=actor,
+                    metrics={key: value.item() for key, value in metrics.items()},
+                )
     return found
 
 
@@ -130,7 +157,7 @@ def ways():
 @pytest.mark.parametrize("name", WAYS)
 def test_the_policy_that_is_kept_is_the_literal_loops(ways, name, i):
     way = ways[name, i]
-    assert way.metrics["step_fraction"] == (0.0 if way.j is None else way.cfg.backtrack_coeff ** way.j)
+    assert way.metrics["step_fraction"] == (0.0 if way.j is None else way.cfg.backtrack_coeff**way.j)
     assert way.metrics["accepted"] == float(way.j is not None)
     assert_equal_by_name(way.actor, way.problem.tensors(way.vector), rtol=1e-6, atol=1e-9)
     if way.j is None:
@@ -147,9 +174,11 @@ def test_the_ways_are_all_that_there_are(ways):
 @pytest.mark.parametrize("name", WAYS)
 def test_numbers_belong_to_the_policy_that_is_kept(ways, name, i):
     way = ways[name, i]
-    problem, metrics = way.problem, way.metrics
+    problem = way.problem
+    metrics = way.metrics
     change = way.vector - problem.start
-    start, kept = problem.surrogate(problem.start).item(), problem.surrogate(way.vector).item()
+    start = problem.surrogate(problem.start).item()
+    kept = problem.surrogate(way.vector).item()
     assert metrics["loss"] == pytest.approx(-kept)
     assert metrics["improvement"] == pytest.approx(kept - start, rel=1e-6, abs=1e-12)
     assert metrics["expected_improvement"] == pytest.approx((problem.gradient() @ change).item(), rel=1e-6)
@@ -165,8 +194,9 @@ def test_in_single_precision_a_step_equals_the_literal_one_to_rounding(i):
     actor, batch = actor_and_batch(i)
     problem = reference_trpo.Problem(actor, batch, random_advantage())
     cfg = settings(cg_iterations=3, kl_threshold=1e-3)
-    vector, j = reference_trpo.step(problem, cfg, lambda matrix, target: reference_trpo.conjugate_gradient(
-        matrix, target, cfg.cg_iterations))
+    vector, j = reference_trpo.step(
+        problem, cfg, lambda matrix, target: reference_trpo.conjugate_gradient(matrix, target, cfg.cg_iterations)
+    )
     metrics = update_agent(actor, None, batch, random_advantage(), cfg)
     ours = torch.cat([p.detach().double().flatten() for p in actor.parameters()])
     assert j == 0 and metrics["accepted"].item() == 1.0
@@ -224,6 +254,7 @@ def test_an_update_in_chunks_equals_one_in_whole_batches(i, threads, monkeypatch
 @each_agent
 def test_rows_in_sequences_are_the_same_rows(i):
     """[N, L, ...] in place of [B, ...]."""
+
     def in_sequences(batch):
         for name, value in vars(batch).items():
             setattr(batch, name, None if value is None else value.unflatten(0, (4, 6)))
@@ -245,15 +276,20 @@ def test_a_recurrent_policys_products_and_step_are_those_of_its_dense_hessian(i,
         learner = cfg.learner(SPEC, 0)
         reference.scramble(learner.actors)
         reference.in_default_precision(learner.rollout)
-        batch, actor = reference.fill(learner.rollout, learner.actors).agent(i), learner.actors.agents[i]
+        batch = reference.fill(learner.rollout, learner.actors).agent(i)
+        actor = learner.actors.agents[i]
         weight = batch.alive / batch.alive.sum()
         parameters = list(actor.parameters())
         start = natural_gradient.flatten(parameters_of(actor))
-        head, log_std = actor.head(batch.obs, batch.memory), actor.log_std
-        kl = actor.distribution.kl(head.detach(), None if log_std is None else log_std.detach(), head, log_std, batch.mask)
+        head = actor.head(batch.obs, batch.memory)
+        log_std = actor.log_std
+        kl = actor.distribution.kl(
+            head.detach(), None if log_std is None else log_std.detach(), head, log_std, batch.mask
+        )
         slope = natural_gradient.flatten(torch.autograd.grad((weight * kl).sum(), parameters, create_graph=True))
-        dense = torch.stack([natural_gradient.flatten(torch.autograd.grad(each, parameters, retain_graph=True))
-                             for each in slope])
+        dense = torch.stack(
+            [natural_gradient.flatten(torch.autograd.grad(each, parameters, retain_graph=True)) for each in slope]
+        )
         share = Share(actor, batch, weight, random_advantage().view(8, 3))
         v = torch.randn(len(start))
         torch.testing.assert_close(share.fisher(v), dense @ v, rtol=1e-6, atol=1e-9)
@@ -265,8 +301,16 @@ def test_a_recurrent_policys_products_and_step_are_those_of_its_dense_hessian(i,
     torch.testing.assert_close(moved, metrics["step_fraction"] * step, rtol=1e-5, atol=1e-8)
 
 
-@pytest.mark.parametrize("changed", [dict(recurrent=True, chunk_length=3), dict(share_param=True), dict(fixed_order=True),
-                                     dict(action_aggregation="mean"), dict(share_param=True, recurrent=True, chunk_length=2)])
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"recurrent": True, "chunk_length": 3},
+        {"share_param": True},
+        {"fixed_order": True},
+        {"action_aggregation": "mean"},
+        {"share_param": True, "recurrent": True, "chunk_length": 2},
+    ],
+)
 def test_it_runs_in_every_variant_of_the_policies(changed):
     same = bool(changed.get("share_param"))
     spec = reference.spec_for((MultiDiscrete((2, 3)),) * 3, (5, 7, 4), has_alive=True) if same else SPEC
@@ -280,7 +324,9 @@ def test_it_runs_in_every_variant_of_the_policies(changed):
 
 
 def test_three_agents_in_turn_equal_a_literal_loop_and_each_moves_alone_in_its_own_memory():
-    cfg, order, turns = settings(kl_threshold=0.1), (2, 0, 1), []
+    cfg = settings(kl_threshold=0.1)
+    order = (2, 0, 1)
+    turns = []
     with reference.double_precision():
         actors = scrambled_actors()
         rollout = reference.fill(Rollout(SPEC, 6), actors)
@@ -293,8 +339,12 @@ def test_three_agents_in_turn_equal_a_literal_loop_and_each_moves_alone_in_its_o
         def update(i, batch, weighted):
             before = [parameters_of(actor) for actor in actors.agents]
             metrics = update_agent(actors.agents[i], None, batch, weighted, cfg)
-            turns.append([any(not torch.equal(p, q) for p, q in zip(actor.parameters(), old))
-                          for actor, old in zip(actors.agents, before)])
+            turns.append(
+                [
+                    any(not torch.equal(p, q) for p, q in zip(actor.parameters(), old))
+                    for actor, old in zip(actors.agents, before)
+                ]
+            )
             return metrics
 
         metrics, last = sequential_update(actors, rollout, advantage, order, update)
@@ -322,12 +372,14 @@ def test_an_iteration_reports_finite_detached_numbers():
     reference.fill(learner.rollout, learner.actors)
     metrics = learner.update(0.0)
     assert {"actor/" + name for name in NUMBERS} <= metrics.keys()
-    assert {"agent/%s/%s" % (who, name) for who in "abc" for name in NUMBERS} <= metrics.keys()
+    assert {f"agent/{who}/{name}" for who in "abc" for name in NUMBERS} <= metrics.keys()
     assert all(value.ndim == 0 and torch.isfinite(value) and not value.requires_grad for value in metrics.values())
 
 
 @needs_silent_adam
-@pytest.mark.parametrize("task, overrides", [("MixedGame", []), ("MatrixGame", ["task.masks=true", "task.absences=true"])])
+@pytest.mark.parametrize(
+    "task, overrides", [("MixedGame", []), ("MatrixGame", ["task.masks=true", "task.absences=true"])]
+)
 def test_an_iteration_reads_nothing_on_the_host(settings_of, task, overrides):
     cfg = settings_of(task, "algo=hatrpo", *overrides)
     env = cfg.task.make(cfg.num_envs, torch.device("cpu"), cfg.sim)
@@ -344,15 +396,18 @@ def _settings_of(settings):
     return settings
 
 
-@pytest.mark.parametrize("changed, message", [
-    (dict(kl_threshold=-1.0), r"algo.kl_threshold=-1 must be at least 0"),
-    (dict(backtrack_coeff=1.5), r"algo.backtrack_coeff=1.5 must be within 0 and 1"),
-    (dict(accept_ratio=2.0), r"algo.accept_ratio=2 must be within 0 and 1"),
-    (dict(line_search_steps=0), r"algo.line_search_steps=0 must be at least 1"),
-    (dict(cg_iterations=0), r"algo.cg_iterations=0 must be at least 1"),
-    (dict(damping=-0.1), r"algo.damping=-0.1 must be at least 0"),
-    (dict(gamma=2.0), r"algo.gamma=2 must be within 0 and 1"),
-])
+@pytest.mark.parametrize(
+    "changed, message",
+    [
+        ({"kl_threshold": -1.0}, r"algo.kl_threshold=-1 must be at least 0"),
+        ({"backtrack_coeff": 1.5}, r"algo.backtrack_coeff=1.5 must be within 0 and 1"),
+        ({"accept_ratio": 2.0}, r"algo.accept_ratio=2 must be within 0 and 1"),
+        ({"line_search_steps": 0}, r"algo.line_search_steps=0 must be at least 1"),
+        ({"cg_iterations": 0}, r"algo.cg_iterations=0 must be at least 1"),
+        ({"damping": -0.1}, r"algo.damping=-0.1 must be at least 0"),
+        ({"gamma": 2.0}, r"algo.gamma=2 must be within 0 and 1"),
+    ],
+)
 def test_settings_that_cannot_work_are_refused(changed, message):
     with pytest.raises(ValueError, match=message):
         settings(**changed).learner(SPEC, 0)

@@ -26,7 +26,8 @@ def learner(spec, **changed):
 def test_a_multidiscrete_actions_ratio_is_not_raised_to_the_number_of_its_heads(aggregation):
     """There one joint log-probability was spread over k columns, whose product is ratio^k."""
     agent = learner(reference.spec_for((MultiDiscrete(HEADS), Discrete(3)), (5, 7)), action_aggregation=aggregation)
-    actor, batch = agent.actors.agent(0), agent.rollout.agent(0)
+    actor = agent.actors.agent(0)
+    batch = agent.rollout.agent(0)
     reference.scramble(actor, seed=3, size=0.1)
     head = actor.head(batch.obs)
     ratio = batch.ratio(actor.evaluate(batch.obs, batch.action)[0])
@@ -38,19 +39,24 @@ def test_a_multidiscrete_actions_ratio_is_not_raised_to_the_number_of_its_heads(
         once = each[0] * each[1] * each[2] / joint.exp().item()
         if aggregation == "prod":
             assert ratio[b].item() == pytest.approx(once, rel=1e-4)
-            assert ratio[b].item() != pytest.approx(once ** 3, rel=1e-3) or abs(once - 1.0) < 1e-3
+            assert ratio[b].item() != pytest.approx(once**3, rel=1e-3) or abs(once - 1.0) < 1e-3
         else:
-            assert ratio[b].item() == pytest.approx(sum(p / q for p, q in zip(each, batch.log_prob[b].exp().tolist())) / 3, rel=1e-4)
+            assert ratio[b].item() == pytest.approx(
+                sum(p / q for p, q in zip(each, batch.log_prob[b].exp().tolist())) / 3, rel=1e-4
+            )
 
 
 def test_entropy_is_a_number_for_each_row_and_weighs_each_row_once():
     """There [B] times [B, 1] gave [B, B]: 4500 columns for 1500 rows and 3 heads."""
-    kind, rows = Categoricals(MultiDiscrete(HEADS)), 1500
-    head, alive = torch.randn(rows, sum(HEADS)), (torch.rand(rows) < 0.5).float()
+    kind = Categoricals(MultiDiscrete(HEADS))
+    rows = 1500
+    head = torch.randn(rows, sum(HEADS))
+    alive = (torch.rand(rows) < 0.5).float()
     entropy = kind.entropy(head, None, None)
     assert entropy.shape == (rows,) and (entropy * alive).shape == (rows,)
     agent = learner(reference.spec_for((MultiDiscrete(HEADS), Discrete(3)), (5, 7), has_alive=True), epochs=1)
-    batch, actor = agent.rollout.agent(0), agent.actors.agent(0)
+    batch = agent.rollout.agent(0)
+    actor = agent.actors.agent(0)
     expected = actor.evaluate(batch.obs, batch.action)[1][batch.alive == 1.0].mean().item()
     assert 0 < batch.alive.sum() < 24
     assert agent.update(0.0)["agent/a/entropy"].item() == pytest.approx(expected, rel=1e-4)
@@ -59,8 +65,10 @@ def test_entropy_is_a_number_for_each_row_and_weighs_each_row_once():
 def test_the_discrete_divergence_is_weighted_by_the_old_probabilities():
     """There it was not: 0.914 where the truth is 0.0021 (tests/test_hatrpo.py has the figures)."""
     kind = Categoricals(Discrete(3))
-    old, new = torch.tensor([[5.0, 0.0, -5.0]]), torch.tensor([[5.0, 0.3, -4.0]])
-    p, q = old.softmax(-1), new.softmax(-1)
+    old = torch.tensor([[5.0, 0.0, -5.0]])
+    new = torch.tensor([[5.0, 0.3, -4.0]])
+    p = old.softmax(-1)
+    q = new.softmax(-1)
     wrong = (q / p - 1.0 - (q / p).log()).sum()
     assert kind.kl(old, None, new, None, None).item() == pytest.approx((p * (p / q).log()).sum().item(), rel=1e-3)
     assert wrong > 10.0 * kind.kl(old, None, new, None, None)
@@ -79,13 +87,14 @@ def test_metrics_are_named_by_agent_in_whatever_order_agents_were_updated():
     agent._turns = lambda: [2, 0, 1]
     agent._step_agent = lambda i, batch, advantage: {"place": torch.tensor(float(i))}
     metrics = agent.update(0.0)
-    assert [metrics["agent/%s/place" % name].item() for name in "abc"] == [0.0, 1.0, 2.0]
+    assert [metrics[f"agent/{name}/place"].item() for name in "abc"] == [0.0, 1.0, 2.0]
 
 
 def test_returns_without_lambda_bootstrap_from_the_value_in_units_of_the_return():
     """There the last value was not denormalised: from a true value of 100 nothing was bootstrapped."""
     agent = learner(reference.spec_for((Box(2),), (5,)), gae_lambda=1.0, gamma=0.9, critic_epochs=1)
-    rollout, function = agent.rollout, agent.critic.function
+    rollout = agent.rollout
+    function = agent.critic.function
     for _ in range(50):
         function.critic.normalizer.update(torch.tensor([95.0, 105.0]))
     rollout.terminated.zero_()

@@ -21,14 +21,26 @@ from harl_isaac.registry import locate
 from harl_isaac.training.trainer import Trainer
 
 EQUAL = reference.spec_for((Box(3),) * 3, (5, 7, 2))
-MIXED = reference.spec_for((Box(3), MultiDiscrete((2, 5, 3)), Discrete(4)), (5, 7, 4), has_action_mask=True, has_alive=True)
+MIXED = reference.spec_for(
+    (Box(3), MultiDiscrete((2, 5, 3)), Discrete(4)), (5, 7, 4), has_action_mask=True, has_alive=True
+)
 ROWS = 24
 
 
 def built(kind, spec, seed=0, **changed):
     """A scrambled learner of small networks with a rollout of noise."""
     torch.manual_seed(seed)
-    cfg = kind(**{**dict(rollout_length=6, hidden=[16, 12], epochs=2, critic_epochs=1, lr=0.01, lr_decay=False), **changed})
+    cfg = kind(
+        **{
+            "rollout_length": 6,
+            "hidden": [16, 12],
+            "epochs": 2,
+            "critic_epochs": 1,
+            "lr": 0.01,
+            "lr_decay": False,
+            **changed,
+        }
+    )
     learner = cfg.learner(spec, seed)
     reference.scramble(learner.actors)
     reference.fill(learner.rollout, learner.actors, seed)
@@ -57,10 +69,12 @@ def test_haa2cs_loss_has_the_policy_gradient():
     assert haa2c_loss(torch.tensor([3.0, 0.1]), torch.tensor([1.0, -2.0])).tolist() == pytest.approx([-3.0, 0.2])
 
 
-@pytest.mark.parametrize("kind, sequential", [(Haa2cCfg, True), (HappoCfg, True), (MappoCfg, False), (Maa2cCfg, False),
-                                              (IppoCfg, False)])
+@pytest.mark.parametrize(
+    "kind, sequential", [(Haa2cCfg, True), (HappoCfg, True), (MappoCfg, False), (Maa2cCfg, False), (IppoCfg, False)]
+)
 def test_only_the_sequential_algorithms_weigh_advantages_with_earlier_agents_ratios(kind, sequential, monkeypatch):
-    seen, fit = [], policy_fit._epoch
+    seen = []
+    fit = policy_fit._epoch
 
     def spy(actor, optimiser, batch, advantage, cfg, loss):
         seen.append(advantage.clone())
@@ -85,21 +99,34 @@ def test_an_update_equals_a_literal_loop(kind, monkeypatch):
         optimisers = [torch.optim.Adam(actor.parameters(), lr=0.01, eps=1e-5) for actor in plain]
         rollout = learner.rollout
         estimate = learner.critic.estimate(rollout)
-        advantage = reference.advantage(rollout.reward, estimate.value, estimate.next_value, rollout.terminated,
-                                        rollout.truncated, learner.cfg.gamma, learner.cfg.gae_lambda)
+        advantage = reference.advantage(
+            rollout.reward,
+            estimate.value,
+            estimate.next_value,
+            rollout.terminated,
+            rollout.truncated,
+            learner.cfg.gamma,
+            learner.cfg.gae_lambda,
+        )
         columns = reference.normalized_columns(advantage, rollout.alive)
         learner.update(0.0)
         factor = [1.0] * ROWS
         for i, actor in enumerate(plain):
             batch = rollout.agent(i)
-            obs, action, alive, mask = batch.obs, batch.action, batch.alive, batch.mask
+            obs = batch.obs
+            action = batch.action
+            alive = batch.alive
+            mask = batch.mask
             old = actor.evaluate(obs, action, mask)[0].detach()
-            for rows in drawn[4 * i:4 * i + 4]:
+            for rows in drawn[4 * i : 4 * i + 4]:
                 log_prob, entropy = actor.evaluate(obs[rows], action[rows], None if mask is None else mask[rows])
                 loss = 0.0
                 for place, b in enumerate(rows):
-                    ratio, weighted = (log_prob[place] - old[b]).exp(), factor[b] * columns[i][b]
-                    gain = ratio * weighted if kind is Haa2cCfg else reference.surrogate(ratio, weighted, learner.cfg.clip)
+                    ratio = (log_prob[place] - old[b]).exp()
+                    weighted = factor[b] * columns[i][b]
+                    gain = (
+                        ratio * weighted if kind is Haa2cCfg else reference.surrogate(ratio, weighted, learner.cfg.clip)
+                    )
                     loss = loss - alive[b] * (gain + 0.02 * entropy[place]) / max(float(alive[rows].sum()), 1.0)
                 reference.stepped(optimisers[i], loss, learner.cfg.max_grad_norm)
             if kind is Haa2cCfg:
@@ -141,8 +168,15 @@ def test_shared_mappo_steps_once_on_all_agents_rows():
         optimiser = torch.optim.Adam(plain.parameters(), lr=0.01, eps=1e-5)
         rollout = learner.rollout
         estimate = learner.critic.estimate(rollout)
-        advantage = reference.advantage(rollout.reward, estimate.value, estimate.next_value, rollout.terminated,
-                                        rollout.truncated, learner.cfg.gamma, learner.cfg.gae_lambda)
+        advantage = reference.advantage(
+            rollout.reward,
+            estimate.value,
+            estimate.next_value,
+            rollout.terminated,
+            rollout.truncated,
+            learner.cfg.gamma,
+            learner.cfg.gae_lambda,
+        )
         columns = reference.normalized_columns(advantage.expand(-1, -1, 3), rollout.alive)
         batches = [rollout.agent(i) for i in range(3)]
         learner.update(0.0)
@@ -179,6 +213,7 @@ def test_agents_with_different_actions_cannot_share():
 
 def test_parameter_sharing_cannot_solve_example_2_and_own_networks_do(settings, tmp_path):
     """Zhong et al., 2024, Example 2: with one policy for both agents no more than 2 / 2^n = 0.5."""
+
     def learnt(*words):
         cfg = settings("OppositesGame", "num_envs=64", "total_steps=40000", "algo.lr=0.003", *words)
         return Trainer(cfg).train(tmp_path / "-".join(words).replace("=", ""))["episode/return"]
@@ -194,7 +229,8 @@ def test_parameter_sharing_cannot_solve_example_2_and_own_networks_do(settings, 
 @pytest.mark.parametrize("space, kind", [(Box(3), Gaussian), (MultiDiscrete((2, 5, 3)), Categoricals)])
 def test_log_probs_of_dimensions_add_up_to_that_of_the_action(space, kind):
     torch.manual_seed(0)
-    kind, log_std = kind(space), torch.tensor([1.0, -0.5, 2.0])
+    kind = kind(space)
+    log_std = torch.tensor([1.0, -0.5, 2.0])
     head = torch.randn(6, kind.head_size)
     action = kind.sample(head, log_std, None)[0]
     each = kind.log_probs(head, log_std, None, action)
@@ -209,7 +245,8 @@ def test_aggregation_by_mean_takes_the_mean_of_the_dimensions_ratios():
         learner = built(HappoCfg, spec, action_aggregation="mean", fixed_order=True)
         rollout = learner.rollout
         assert rollout.log_prob.shape == (6, 4, 3, 3)
-        batches, before = [rollout.agent(i) for i in range(3)], [parameters(actor) for actor in learner.actors.agents]
+        batches = [rollout.agent(i) for i in range(3)]
+        before = [parameters(actor) for actor in learner.actors.agents]
         for i, (actor, batch) in enumerate(zip(learner.actors.agents, batches)):
             log_prob = actor.evaluate(batch.obs, batch.action, batch.mask)[0]
             assert log_prob.shape == (ROWS, (3, 1, 3)[i])
@@ -219,8 +256,9 @@ def test_aggregation_by_mean_takes_the_mean_of_the_dimensions_ratios():
         for i, (actor, batch) in enumerate(zip(learner.actors.agents, batches)):
             assert moved(before[i], parameters(actor))
             new = actor.evaluate(batch.obs, batch.action, batch.mask)[0].detach()
-            factor = factor * torch.tensor([sum((n - o).exp().item() for n, o in zip(*row)) / len(row[0])
-                                            for row in zip(new, batch.log_prob)])
+            factor = factor * torch.tensor(
+                [sum((n - o).exp().item() for n, o in zip(*row)) / len(row[0]) for row in zip(new, batch.log_prob)]
+            )
         assert metrics["factor/mean"].item() == pytest.approx(factor.mean().item(), rel=1e-6)
         assert metrics["factor/std"].item() == pytest.approx(factor.std().item(), rel=1e-6)
 
@@ -237,14 +275,19 @@ def test_one_state_with_a_reward_for_each_agent_has_a_value_for_each():
     spec = reference.spec_for((Box(2),) * 3, (5, 7, 2), reward_agents=3)
     with reference.double_precision():
         learner = built(MappoCfg, spec)
-        rollout, critic = learner.rollout, learner.critic.function.critic
+        rollout = learner.rollout
+        critic = learner.critic.function.critic
         estimate = learner.critic.estimate(rollout)
         assert estimate.value.shape == (6, 4, 3)
         torch.testing.assert_close(estimate.value[2, 3], critic(rollout.state[2, 3, 0]))
         learner.update(0.0)
         for _ in range(300):  # the values learn what each agent's own return is
-            learner.critic.fit(rollout, learner.critic.estimate(rollout).normalized, rollout.reward + 5.0 * torch.arange(3.0))
-        error = learner.critic.estimate(rollout).value.mean((0, 1)) - rollout.reward.mean((0, 1)) - 5.0 * torch.arange(3.0)
+            learner.critic.fit(
+                rollout, learner.critic.estimate(rollout).normalized, rollout.reward + 5.0 * torch.arange(3.0)
+            )
+        error = (
+            learner.critic.estimate(rollout).value.mean((0, 1)) - rollout.reward.mean((0, 1)) - 5.0 * torch.arange(3.0)
+        )
         assert error.abs().max() < 1.0
 
 
@@ -257,10 +300,12 @@ def test_ippos_critics_see_their_agents_observation_and_learn_from_its_reward():
         for i, function in enumerate(learner.critic.functions):
             layers = reference.layers_of(function.critic.net)
             for obs, found in ((rollout.obs, estimate.normalized),):
-                expected = [reference.mlp_row(layers, row, "relu")[0] for row in obs[:, :, i, :spec.obs_sizes[i]]
-                            .flatten(0, 1).tolist()]
+                expected = [
+                    reference.mlp_row(layers, row, "relu")[0]
+                    for row in obs[:, :, i, : spec.obs_sizes[i]].flatten(0, 1).tolist()
+                ]
                 assert found[:, :, i].flatten().tolist() == pytest.approx(expected)
-            next_value = function.critic(rollout.next_obs[:, :, i, :spec.obs_sizes[i]])[..., 0]
+            next_value = function.critic(rollout.next_obs[:, :, i, : spec.obs_sizes[i]])[..., 0]
             torch.testing.assert_close(estimate.next_value[:, :, i], next_value)
         before = [parameters(function.critic) for function in learner.critic.functions]
         learner.update(0.0)
@@ -281,8 +326,11 @@ def test_an_agent_absent_from_a_whole_batch_does_not_move_even_by_its_momentum()
 
 
 @pytest.mark.parametrize("name", sorted(ON_POLICY))
-@pytest.mark.parametrize("changed", [{}, {"recurrent": True, "chunk_length": 3}, {"action_aggregation": "mean"}],
-                         ids=["plain", "recurrent", "mean"])
+@pytest.mark.parametrize(
+    "changed",
+    [{}, {"recurrent": True, "chunk_length": 3}, {"action_aggregation": "mean"}],
+    ids=["plain", "recurrent", "mean"],
+)
 def test_every_algorithm_trains_agents_of_all_kinds_some_of_them_absent(name, changed):
     torch.manual_seed(0)
     kind = locate(ALGOS[name])
@@ -293,7 +341,7 @@ def test_every_algorithm_trains_agents_of_all_kinds_some_of_them_absent(name, ch
         before = [parameters(actor) for actor in learner.actors.agents]
         metrics = learner.update(0.5)
         assert all(torch.isfinite(value) and not value.requires_grad for value in metrics.values())
-        assert {"agent/%s/kl" % agent for agent in "abc"} <= metrics.keys()
+        assert {f"agent/{agent}/kl" for agent in "abc"} <= metrics.keys()
     if hasattr(learner.cfg, "lr"):
         assert all(moved(old, parameters(actor)) for old, actor in zip(before, learner.actors.agents))
 
@@ -311,7 +359,9 @@ def test_every_algorithm_goes_on_from_its_saved_state_bitwise(name, settings, tm
         for _ in range(2):
             second.iterate()
         assert second.steps == whole.steps == 120
-        for (path, value), other in zip(whole.learner.actors.state_dict().items(), second.learner.actors.state_dict().values()):
+        for (path, value), other in zip(
+            whole.learner.actors.state_dict().items(), second.learner.actors.state_dict().values()
+        ):
             assert torch.equal(value, other), path
         for one, other in zip(whole.learner.critic.functions, second.learner.critic.functions):
             assert not moved(parameters(one.critic), parameters(other.critic))

@@ -9,10 +9,17 @@ from harl_isaac.buffers.replay import Replay, explore
 from harl_isaac.env import Box, Discrete, MultiDiscrete
 from harl_isaac.tasks.games.counting import CountingGame
 
-CPU, ENVS = torch.device("cpu"), 5
+CPU = torch.device("cpu")
+ENVS = 5
 SPEC = CountingGame(ENVS, CPU).spec
-MIXED = reference.spec_for((Box(3), MultiDiscrete((2, 5, 3)), Discrete(4)), (5, 7, 4), has_action_mask=True, has_alive=True,
-                           reward_agents=3, state_agents=3)
+MIXED = reference.spec_for(
+    (Box(3), MultiDiscrete((2, 5, 3)), Discrete(4)),
+    (5, 7, 4),
+    has_action_mask=True,
+    has_alive=True,
+    reward_agents=3,
+    state_agents=3,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -53,7 +60,8 @@ def test_a_transition_never_joins_two_episodes_and_has_its_true_successor(steps)
     """Before the ring is full, when it just is, and after three times round."""
     batch = everything(counted(steps))
     assert len(batch.state) == ENVS * min(steps, 20)
-    (env, episode, count), after = batch.state.unbind(1), batch.next_state
+    (env, episode, count) = batch.state.unbind(1)
+    after = batch.next_state
     over = (count + 1 == 3 + env % 4) & (episode % 2 == 0)
     for i in range(2):
         assert torch.equal(batch.obs[i][:, :3], batch.state)
@@ -66,7 +74,8 @@ def test_a_transition_never_joins_two_episodes_and_has_its_true_successor(steps)
 
 
 def test_actions_belong_to_what_was_seen():
-    env, taken = CountingGame(ENVS, CPU), []
+    env = CountingGame(ENVS, CPU)
+    taken = []
     replay = Replay(env.spec, ENVS * 6)
 
     def act(step):
@@ -84,11 +93,14 @@ def test_actions_belong_to_what_was_seen():
 def noise(steps, capacity):
     """A replay of random numbers and the list of what was put in."""
     env = reference.NoiseEnv(MIXED)
-    replay, put, step = Replay(MIXED, capacity), [], env.step(None)
+    replay = Replay(MIXED, capacity)
+    put = []
+    step = env.step(None)
     replay.see(step)
     for _ in range(steps):
         action = torch.randn(4, 3, 3)
-        before, step = step, env.step(None)
+        before = step
+        step = env.step(None)
         replay.write(action, step)
         put.append((before, action, step))
     return replay, put
@@ -98,13 +110,16 @@ def noise(steps, capacity):
 def test_sums_of_n_steps_equal_a_literal_loop(n_step):
     with reference.double_precision():
         replay, put = noise(30, 4 * 12)
-        batch, kept = everything(replay, n_step, 0.8), put[-12:]
+        batch = everything(replay, n_step, 0.8)
+        kept = put[-12:]
         for row in range(len(batch.state)):
-            age, e = row // 4, row % 4
-            total, t = [0.0] * 3, 11 - age
+            age = row // 4
+            e = row % 4
+            total = [0.0] * 3
+            t = 11 - age
             for k in range(n_step):
                 before, action, after = kept[t + k]
-                total = [x + 0.8 ** k * float(r) for x, r in zip(total, after.reward[e])]
+                total = [x + 0.8**k * float(r) for x, r in zip(total, after.reward[e])]
                 if after.done[e] or t + k == 11:
                     break
             assert batch.reward[row].tolist() == pytest.approx(total, rel=1e-12)
@@ -127,13 +142,15 @@ def test_sums_of_n_steps_equal_a_literal_loop(n_step):
 
 def test_a_forgotten_successor_is_said_to_be_unknown():
     env = reference.NoiseEnv(MIXED)
-    replay, step = Replay(MIXED, 4 * 40), env.step(None)
+    replay = Replay(MIXED, 4 * 40)
+    step = env.step(None)
     assert replay.room == 4 * 10  # 40 steps of episodes of 10 at most: twice as many as time limits make, and two each
     replay.see(step)
     successors = []
     for _ in range(40):
         step = env.step(None)
-        step.terminated, step.truncated = torch.zeros(4, dtype=torch.bool), torch.ones(4, dtype=torch.bool)
+        step.terminated = torch.zeros(4, dtype=torch.bool)
+        step.truncated = torch.ones(4, dtype=torch.bool)
         replay.write(torch.zeros(4, 3, 3), step)
         successors.append(step.next_state.flatten(1))
     batch = everything(replay)
@@ -158,10 +175,12 @@ def test_a_saved_replay_goes_on_as_the_same(steps):
     other.load_state_dict(whole.state_dict())
     env = reference.NoiseEnv(MIXED, seed=3)
     for _ in range(5):
-        action, step = torch.randn(4, 3, 3), env.step(None)
+        action = torch.randn(4, 3, 3)
+        step = env.step(None)
         whole.write(action, step)
         other.write(action, step)
-    one, two = everything(whole, 4), everything(other, 4)
+    one = everything(whole, 4)
+    two = everything(other, 4)
     for name in ("state", "reward", "discount", "next_state", "known", "alive"):
         assert torch.equal(getattr(one, name), getattr(two, name)), name
     assert counted(3, ENVS * 1000).state_dict()["seen"].shape[:2] == (ENVS, 4)  # not the rows that were never written
@@ -178,7 +197,8 @@ def test_addresses_stay():
 
 def test_half_precision_halves_what_is_seen():
     env = CountingGame(ENVS, CPU)
-    half, full = Replay(env.spec, 500, "float16"), Replay(env.spec, 500)
+    half = Replay(env.spec, 500, "float16")
+    full = Replay(env.spec, 500)
     assert half.seen.element_size() * 2 == full.seen.element_size() and half.bytes < full.bytes
     explore(env, lambda step: torch.rand(ENVS, 2, 2), half, env.reset(0), 20)
     assert torch.equal(everything(half).state, everything(counted(20)).state)
@@ -187,24 +207,31 @@ def test_half_precision_halves_what_is_seen():
 
 def test_the_estimate_is_what_is_allocated():
     replay, _ = noise(1, 4 * 12)
-    assert replay.bytes == sum(value.numel() * value.element_size() for name, value in vars(replay).items()
-                               if torch.is_tensor(value) and name != "count")
+    assert replay.bytes == sum(
+        value.numel() * value.element_size()
+        for name, value in vars(replay).items()
+        if torch.is_tensor(value) and name != "count"
+    )
 
 
 def test_a_replay_that_does_not_fit_is_refused_before_anything_is_allocated(monkeypatch):
-    monkeypatch.setattr(memory, "free_bytes", lambda device: 2 ** 20)
+    monkeypatch.setattr(memory, "free_bytes", lambda device: 2**20)
     monkeypatch.setattr(torch, "zeros", None)
-    with pytest.raises(ValueError, match=r"a replay of 1000000 transitions needs 0\.\d+ GiB and cpu has 0\.00 GiB free; "
-                                         r"algo.buffer_size=\d+ would fit"):
+    with pytest.raises(
+        ValueError,
+        match=r"a replay of 1000000 transitions needs 0\.\d+ GiB and cpu has 0\.00 GiB free; "
+        r"algo.buffer_size=\d+ would fit",
+    ):
         Replay(SPEC, 1000000)
 
 
 def test_the_host_takes_what_the_device_has_no_room_for(monkeypatch):
-    gpu, room = torch.device("cuda:0"), {"cuda": 2 ** 20, "cpu": 2 ** 30}
+    gpu = torch.device("cuda:0")
+    room = {"cuda": 2**20, "cpu": 2**30}
     monkeypatch.setattr(memory, "free_bytes", lambda device: room[device.type])
-    assert memory.replay_place(2 ** 19, 1, gpu, "auto") == gpu
-    assert memory.replay_place(2 ** 21, 1, gpu, "auto") == CPU and memory.replay_place(2 ** 19, 1, gpu, "host") == CPU
-    for needed, place, named in ((2 ** 21, "device", "cuda:0"), (2 ** 31, "auto", "cuda:0"), (2 ** 31, "host", "cpu")):
+    assert memory.replay_place(2**19, 1, gpu, "auto") == gpu
+    assert memory.replay_place(2**21, 1, gpu, "auto") == CPU and memory.replay_place(2**19, 1, gpu, "host") == CPU
+    for needed, place, named in ((2**21, "device", "cuda:0"), (2**31, "auto", "cuda:0"), (2**31, "host", "cpu")):
         with pytest.raises(ValueError, match=named + " has"):
             memory.replay_place(needed, 1, gpu, place)
 
@@ -230,14 +257,20 @@ def test_a_replay_of_less_than_a_step_is_refused():
 def test_a_cut_ends_running_episodes_like_a_time_limit(length):
     """The same steps, truncated by the environment or cut afterwards, give the same transitions."""
     env = reference.NoiseEnv(MIXED)
-    cut, limited, step = Replay(MIXED, 4 * 6), Replay(MIXED, 4 * 6), env.step(None)
+    cut = Replay(MIXED, 4 * 6)
+    limited = Replay(MIXED, 4 * 6)
+    step = env.step(None)
     for replay in (cut, limited):
         replay.see(step)
     for t in range(length):
-        action, step = torch.randn(4, 3, 3), env.step(None)
-        step.next_obs, step.next_state = tuple(x.clone() for x in step.obs), step.state.clone()
-        step.terminated[:], step.truncated[:] = False, False
-        step.terminated[0], step.truncated[1] = t == length - 1, t % 2 == 0
+        action = torch.randn(4, 3, 3)
+        step = env.step(None)
+        step.next_obs = tuple(x.clone() for x in step.obs)
+        step.next_state = step.state.clone()
+        step.terminated[:] = False
+        step.truncated[:] = False
+        step.terminated[0] = t == length - 1
+        step.truncated[1] = t % 2 == 0
         cut.write(action, step)
         step.truncated |= (t == length - 1) & ~step.terminated
         limited.write(action, step)

@@ -11,25 +11,34 @@ from harl_isaac.tasks.games.matrix import MatrixGameCfg
 from harl_isaac.tasks.games.mixed import MixedGameCfg
 from harl_isaac.training.episode_stats import EpisodeStats
 
-CPU, ENVS, LENGTH = torch.device("cpu"), 5, 14
+CPU = torch.device("cpu")
+ENVS = 5
+LENGTH = 14
 
 
 def played(iterations=2):
     env = CountingGame(ENVS, CPU)
     learner = HappoCfg(rollout_length=LENGTH, hidden=[8]).learner(env.spec, 0)
-    step, stats, copies = env.reset(0), EpisodeStats(env.spec), []
+    step = env.reset(0)
+    stats = EpisodeStats(env.spec)
+    copies = []
     for _ in range(iterations):
         step = collect(env, learner.actors, learner.rollout, step, stats)
         rollout = learner.rollout
-        copies.append({name: getattr(rollout, name).clone() for name in (
-            "obs", "state", "next_state", "reward", "terminated", "truncated", "log_prob", "action")})
+        copies.append(
+            {
+                name: getattr(rollout, name).clone()
+                for name in ("obs", "state", "next_state", "reward", "terminated", "truncated", "log_prob", "action")
+            }
+        )
     return copies, stats
 
 
 def literal_game():
     """(episode, count, reward, ended, next count) of each environment at each step, by counting."""
     for env in range(ENVS):
-        episode, count = 0, 0
+        episode = 0
+        count = 0
         for t in range(2 * LENGTH):
             ended = count + 1 == 3 + env % 4
             yield t, env, episode, count, ended
@@ -53,7 +62,8 @@ def test_an_agent_gets_its_own_columns():
     env = CountingGame(ENVS, CPU)
     learner = HappoCfg(rollout_length=LENGTH, hidden=[8]).learner(env.spec, 0)
     collect(env, learner.actors, learner.rollout, env.reset(0))
-    narrow, wide = learner.rollout.agent(0), learner.rollout.agent(1)
+    narrow = learner.rollout.agent(0)
+    wide = learner.rollout.agent(1)
     assert narrow.obs.shape == (LENGTH * ENVS, 4) and wide.obs.shape == (LENGTH * ENVS, 5)
     assert narrow.action.shape == (LENGTH * ENVS, 1) and wide.action.shape == (LENGTH * ENVS, 2)
     assert torch.equal(narrow.obs[:, 0], torch.arange(ENVS).repeat(LENGTH).float())
@@ -75,7 +85,8 @@ def test_episode_statistics_count_whole_episodes_once():
 def test_environments_get_actions_within_bounds_and_of_their_type():
     spec = MixedGameCfg().make(3, CPU, "auto").spec
     action = torch.tensor([-3.0, 0.0]).repeat(3, 3, 1)
-    action[:, 1, 0], action[:, 2] = 2.0, torch.tensor([1.0, 2.0])
+    action[:, 1, 0] = 2.0
+    action[:, 2] = torch.tensor([1.0, 2.0])
     reach, choose, dial = to_env(spec, action)
     assert isinstance(spec.actions[0], Box) and reach.tolist()[0] == [0.0, 1.0]  # clamped, then mapped to [0, 2]
     assert choose.dtype == torch.long and choose.tolist()[0] == [2]

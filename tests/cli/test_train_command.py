@@ -28,12 +28,12 @@ def finished(tmp_path_factory):
 
 MISTAKES = {
     "task=ShadowhandOver": r"task ShadowhandOver is unknown; did you mean ShadowHandOver\? possible: .*MatrixGame"
-                           r".* mamujoco/\.\.\. \(12\), mpe/\.\.\. \(3\), pettingzoo, ",
+    r".* mamujoco/\.\.\. \(12\), mpe/\.\.\. \(3\), pettingzoo, ",
     "experiment=ShadowHandOver/hapo_table25": r"experiment ShadowHandOver/hapo_table25 is unknown; did you mean "
-                                              r"ShadowHandOver/happo_table25\? possible: .*ShadowHandOver/hatd3_parallel, "
-                                              r"football/\.\.\. \(5\), ",
+    r"ShadowHandOver/happo_table25\? possible: .*ShadowHandOver/hatd3_parallel, "
+    r"football/\.\.\. \(5\), ",
     "experiment=mpe/simple_spread-discrete/happ": r"possible: .*mpe/simple_spread-continuous/\.\.\. \(9\), "
-                                                  r"mpe/simple_spread-discrete/haa2c, ",
+    r"mpe/simple_spread-discrete/haa2c, ",
     "experiment=mpe": r"experiment mpe is unknown; possible: .*mpe/simple_reference-continuous/\.\.\. \(9\), ",
     "algo=hapo": r"algo hapo is unknown; did you mean happo\? possible: haa2c, had3qn, haddpg, happo, ",
     "task=mamujoco/HalfCheeta": r"task mamujoco/HalfCheeta is unknown; did you mean mamujoco/HalfCheetah\? possible: .*mamujoco/Ant",
@@ -55,7 +55,7 @@ MISTAKES = {
     "task=MixedGame algo=hatd3": r"algo=hatd3 needs continuous actions \(Box\); chooser has Discrete",
     "task=SumGame algo=haddpg algo.warmup_steps=500": r"batch_size=1000 is larger than the algo.warmup_steps=500",
     "task=SumGame algo=matd3 algo.buffer_size=1000000000000": r"a replay of 1000000000000 transitions needs .* GiB free; "
-                                                              r"algo.buffer_size=\d+ would fit",
+    r"algo.buffer_size=\d+ would fit",
     "task=SumGame algo=had3qn": r"algo=had3qn needs choices \(Discrete, MultiDiscrete\); one has Box",
     "task=isaacgym/ShadowHandPen": r"task=isaacgym/\.\.\. needs Isaac Gym and Bi-DexterousHands .*: install Isaac Gym Preview 4",
     "task=isaaclab/Any-v0": r"task=isaaclab/\.\.\. needs Isaac Sim and Isaac Lab .*: install Isaac Sim and Isaac Lab",
@@ -83,8 +83,13 @@ def test_a_mistake_is_one_line_and_leaves_nothing_behind(word, tmp_path):
 def test_help_and_configuration_are_readable(tmp_path):
     text = run("--help", cwd=tmp_path).stdout
     assert "ShadowHandOver" in text and "happo" in text and "num_envs=256" in text
-    for line in ("  haa2c, had3qn, haddpg, happo, ", "  mpe/: simple_reference, simple_speaker_listener, simple_spread\n",
-                 "  mpe/simple_spread-discrete/: haa2c, had3qn, ", "  resume=null  ", "  algo.lr=0.0003  "):
+    for line in (
+        "  haa2c, had3qn, haddpg, happo, ",
+        "  mpe/: simple_reference, simple_speaker_listener, simple_spread\n",
+        "  mpe/simple_spread-discrete/: haa2c, had3qn, ",
+        "  resume=null  ",
+        "  algo.lr=0.0003  ",
+    ):
         assert line in text
     shown = run("task=ShadowHandOver", "--cfg", "job", cwd=tmp_path).stdout
     assert "clip: 0.2" in shown and "object: egg" in shown
@@ -93,17 +98,28 @@ def test_help_and_configuration_are_readable(tmp_path):
 def test_a_run_keeps_its_records(finished):
     _, folder = finished
     names = {path.name.split(".")[0] if "tfevents" in path.name else path.name for path in folder.iterdir()}
-    assert names == {"checkpoints", "config.yaml", "overrides.yaml", "versions.json", "metrics.csv", "eval.csv", "events"}
+    assert names == {
+        "checkpoints",
+        "config.yaml",
+        "overrides.yaml",
+        "versions.json",
+        "metrics.csv",
+        "eval.csv",
+        "events",
+    }
     assert {path.name for path in (folder / "checkpoints").iterdir()} == {"latest.pt", "best.pt"}
 
 
 def test_resuming_goes_on_and_refuses_other_settings(finished):
     cwd, folder = finished
-    result = run("resume=%s" % folder, "total_steps=48", cwd=cwd)
+    result = run(f"resume={folder}", "total_steps=48", cwd=cwd)
     assert result.returncode == 0 and "finished after 4 iterations, 48 steps" in result.stdout, result.stderr
     assert len((folder / "metrics.csv").read_text().splitlines()) == 5
-    for words, message in ((["algo.lr=1"], "algo.lr: was 0.0003, now 1.0"), (["task=MatrixGame"], "task.name: was Shad")):
-        result = run("resume=%s" % folder, *words, cwd=cwd)
+    for words, message in (
+        (["algo.lr=1"], "algo.lr: was 0.0003, now 1.0"),
+        (["task=MatrixGame"], "task.name: was Shad"),
+    ):
+        result = run(f"resume={folder}", *words, cwd=cwd)
         assert result.returncode == 2 and message in result.stderr and result.stderr.count("\n") == 1
 
 
@@ -112,20 +128,27 @@ def test_a_run_from_before_there_was_a_setting_had_its_default(finished, tmp_pat
     earlier = tmp_path / "runs" / folder.name
     shutil.copytree(folder, earlier)
     text = (earlier / "config.yaml").read_text()
-    lines = [line for line in text.splitlines() if line not in ("  input_norm: layer", "  max_std: 0.5", "  object: egg")]
+    lines = [
+        line for line in text.splitlines() if line not in ("  input_norm: layer", "  max_std: 0.5", "  object: egg")
+    ]
     assert len(lines) == len(text.splitlines()) - 3
     (earlier / "config.yaml").write_text("\n".join(lines) + "\n")
-    result = run("resume=%s" % earlier, "algo.max_std=1.4", cwd=tmp_path)
+    result = run(f"resume={earlier}", "algo.max_std=1.4", cwd=tmp_path)
     assert result.returncode == 2 and "algo.max_std: was 0.5, now 1.4)" in result.stderr
-    result = run("resume=%s" % earlier, "total_steps=60", cwd=tmp_path)
+    result = run(f"resume={earlier}", "total_steps=60", cwd=tmp_path)
     assert result.returncode == 0 and "finished after 5 iterations, 60 steps" in result.stdout, result.stderr
     assert load_policy(str(earlier), 2, "cpu", "auto")[1].input_norm is None
 
 
 def test_a_terminal_gets_a_live_table(tmp_path):
     master, slave = pty.openpty()
-    process = subprocess.Popen([sys.executable, str(ROOT / "train.py"), "task=MatrixGame", *TINY], cwd=str(tmp_path),
-                               stdout=slave, stderr=subprocess.PIPE, env={**os.environ, "TERM": "xterm", "COLUMNS": "100"})
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "train.py"), "task=MatrixGame", *TINY],
+        cwd=str(tmp_path),
+        stdout=slave,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "100"},
+    )
     os.close(slave)
     shown = b""
     try:
@@ -147,12 +170,19 @@ def test_several_seeds_in_one_command(tmp_path):
 
 def test_evaluating_and_playing_a_run(finished):
     cwd, folder = finished
-    result = run("run=%s" % folder, "episodes=4", "num_envs=2", cwd=cwd, script="scripts/evaluate.py")
+    result = run(f"run={folder}", "episodes=4", "num_envs=2", cwd=cwd, script="scripts/evaluate.py")
     assert result.returncode == 0 and "4 episodes" in result.stdout and re.search(r"success +0\.\d+ +\[", result.stdout)
-    result = run("run=%s" % folder, "out=strip.png", "episodes=1", cwd=cwd, script="scripts/play.py", DISPLAY="",
-                 WAYLAND_DISPLAY="")
+    result = run(
+        f"run={folder}",
+        "out=strip.png",
+        "episodes=1",
+        cwd=cwd,
+        script="scripts/play.py",
+        DISPLAY="",
+        WAYLAND_DISPLAY="",
+    )
     if "rendering failed" in result.stderr:
-        pytest.skip("no OpenGL here: %s" % result.stderr.strip())
+        pytest.skip(f"no OpenGL here: {result.stderr.strip()}")
     assert result.returncode == 0 and (cwd / "strip.png").stat().st_size > 10000, result.stderr
 
 
@@ -163,20 +193,27 @@ def test_an_off_policy_run_can_be_resumed_and_evaluated(tmp_path):
     assert result.returncode == 0 and "finished after 2 iterations, 36 steps" in result.stdout, result.stderr
     assert "replay of 100 transitions: up to 0.00 GiB, in every latest.pt too (algo.save_replay=false" in result.stdout
     folder = next(tmp_path.glob("runs/SumGame/hatd3/*"))
-    result = run("resume=%s" % folder, "total_steps=60", cwd=tmp_path)
+    result = run(f"resume={folder}", "total_steps=60", cwd=tmp_path)
     assert result.returncode == 0 and "finished after 4 iterations, 60 steps" in result.stdout, result.stderr
-    result = run("run=%s" % folder, "episodes=4", "num_envs=2", cwd=tmp_path, script="scripts/evaluate.py")
+    result = run(f"run={folder}", "episodes=4", "num_envs=2", cwd=tmp_path, script="scripts/evaluate.py")
     assert result.returncode == 0 and "4 episodes" in result.stdout and re.search(r"return +\d", result.stdout)
 
 
-@pytest.mark.parametrize("script, words, message", [
-    ("scripts/evaluate.py", ["run=nowhere"], "no run folder or checkpoint at nowhere"),
-    ("scripts/evaluate.py", ["episode=3"], "episode=3 is unknown; possible: run=..., episodes=..."),
-    ("scripts/evaluate.py", ["episodes=many"], "episodes=many is not a int"),
-    ("scripts/evaluate.py", [], "give run=<run folder>"),
-    ("scripts/play.py", ["run=nowhere"], "no run folder or checkpoint at nowhere"),
-    ("scripts/benchmark.py", ["what=nothing"],
-     "what=nothing; possible: all, step, collect, update, train, table3, off_policy, workers")])
+@pytest.mark.parametrize(
+    "script, words, message",
+    [
+        ("scripts/evaluate.py", ["run=nowhere"], "no run folder or checkpoint at nowhere"),
+        ("scripts/evaluate.py", ["episode=3"], "episode=3 is unknown; possible: run=..., episodes=..."),
+        ("scripts/evaluate.py", ["episodes=many"], "episodes=many is not a int"),
+        ("scripts/evaluate.py", [], "give run=<run folder>"),
+        ("scripts/play.py", ["run=nowhere"], "no run folder or checkpoint at nowhere"),
+        (
+            "scripts/benchmark.py",
+            ["what=nothing"],
+            "what=nothing; possible: all, step, collect, update, train, table3, off_policy, workers",
+        ),
+    ],
+)
 def test_scripts_name_mistakes_too(script, words, message, tmp_path):
     result = run(*words, cwd=tmp_path, script=script)
     assert result.returncode == 2 and message in result.stderr and result.stderr.count("\n") == 1
@@ -190,19 +227,31 @@ def test_all_tasks_are_listed(tmp_path):
 
 
 def test_a_task_whose_simulator_is_missing_says_what_to_install(tmp_path):
-    (tmp_path / "hidden.py").write_text("import sys\nsys.modules['mujoco'] = None\nsys.argv[0] = 'train.py'\n"
-                                        "from harl_isaac.cli.train import main\nmain()\n")
-    result = subprocess.run([sys.executable, "hidden.py", "task=ShadowHandOver", "device=cpu"], cwd=str(tmp_path),
-                            capture_output=True, text=True)
+    (tmp_path / "hidden.py").write_text(
+        "import sys\nsys.modules['mujoco'] = None\nsys.argv[0] = 'train.py'\n"
+        "from harl_isaac.cli.train import main\nmain()\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "hidden.py", "task=ShadowHandOver", "device=cpu"],
+        cwd=str(tmp_path),
+        capture_output=True,
+        text=True,
+    )
     assert result.returncode == 2 and result.stderr.count("\n") == 1, result.stderr
     assert "ShadowHandOver needs MuJoCo" in result.stderr and "pip install" in result.stderr
 
 
 def test_an_algorithm_whose_package_is_missing_says_what_to_install(tmp_path):
-    (tmp_path / "hidden.py").write_text("import sys\nsys.modules['rl_games'] = None\nsys.argv[0] = 'train.py'\n"
-                                        "from harl_isaac.cli.train import main\nmain()\n")
-    result = subprocess.run([sys.executable, "hidden.py", "task=SumGame", "algo=rl_games_ppo", "device=cpu"],
-                            cwd=str(tmp_path), capture_output=True, text=True)
+    (tmp_path / "hidden.py").write_text(
+        "import sys\nsys.modules['rl_games'] = None\nsys.argv[0] = 'train.py'\n"
+        "from harl_isaac.cli.train import main\nmain()\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "hidden.py", "task=SumGame", "algo=rl_games_ppo", "device=cpu"],
+        cwd=str(tmp_path),
+        capture_output=True,
+        text=True,
+    )
     assert result.returncode == 2 and result.stderr.count("\n") == 1, result.stderr
     assert "rl_games is not installed here" in result.stderr and "pip install -e .[rl-games]" in result.stderr
     assert not (tmp_path / "runs").exists()

@@ -17,8 +17,17 @@ CPU = torch.device("cpu")
 
 
 def settings(**changed):
-    return SimpleNamespace(**{**dict(critic_epochs=3, critic_minibatches=2, clip=0.2, huber_delta=10.0, value_coef=1.0,
-                                     max_grad_norm=10.0), **changed})
+    return SimpleNamespace(
+        **{
+            "critic_epochs": 3,
+            "critic_minibatches": 2,
+            "clip": 0.2,
+            "huber_delta": 10.0,
+            "value_coef": 1.0,
+            "max_grad_norm": 10.0,
+            **changed,
+        }
+    )
 
 
 def critic_and_batch(rows=12, beta=0.99999):
@@ -54,7 +63,8 @@ def test_a_value_that_left_the_clip_towards_its_target_gets_no_gradient():
 def test_normaliser_is_the_debiased_running_mean_and_deviation(beta):
     with reference.double_precision():
         torch.manual_seed(0)
-        normalizer, moments = ValueNormalizer(beta, CPU), reference.RunningMoments(beta)
+        normalizer = ValueNormalizer(beta, CPU)
+        moments = reference.RunningMoments(beta)
         values = torch.randn(5)
         for shift in (100.0, -20.0, 3.0, 3.0):
             batch = shift + 4.0 * torch.randn(3, 4)
@@ -66,7 +76,8 @@ def test_normaliser_is_the_debiased_running_mean_and_deviation(beta):
 
 
 def test_normaliser_floors_the_deviation_and_is_finite_from_the_start():
-    normalizer, values = ValueNormalizer(0.99999, CPU), torch.randn(5)
+    normalizer = ValueNormalizer(0.99999, CPU)
+    values = torch.randn(5)
     assert torch.isfinite(normalizer.normalize(values)).all()
     normalizer.update(torch.full((8,), 3.0))
     torch.testing.assert_close(normalizer.normalize(values), (values - 3.0) / 0.1, atol=1e-3, rtol=1e-3)
@@ -104,21 +115,30 @@ def test_the_normaliser_takes_in_each_minibatch_once_before_it_is_normalised(mon
     fit_critic(critic, adam(critic.parameters(), 1e-3, 1e-5), state, old_value, target, settings())
     assert [name for name, _ in calls] == ["update", "normalize"] * 6
     assert {size for name, size in calls if name == "update"} == {6}
-    assert critic.normalizer.weight.item() == pytest.approx(1.0 - 0.99999 ** 6, rel=1e-2)
+    assert critic.normalizer.weight.item() == pytest.approx(1.0 - 0.99999**6, rel=1e-2)
 
 
 @pytest.mark.parametrize("chunk", [4, 1000])
-@pytest.mark.parametrize("changed", [{}, {"critic_minibatches": 1, "huber_delta": 0.5}, {"max_grad_norm": 0.1},
-                                     {"value_coef": 0.5, "clip": 1.0, "max_grad_norm": 1.0}])
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {},
+        {"critic_minibatches": 1, "huber_delta": 0.5},
+        {"max_grad_norm": 0.1},
+        {"value_coef": 0.5, "clip": 1.0, "max_grad_norm": 1.0},
+    ],
+)
 def test_fitting_equals_a_literal_loop(changed, chunk, monkeypatch):
     """Of torch's autograd and Adam alone, over the same minibatches; in pieces or whole."""
-    drawn, cfg = [], settings(**changed)
+    drawn = []
+    cfg = settings(**changed)
     monkeypatch.setattr(critic_fit, "minibatches", reference.recording(minibatches, drawn))
     monkeypatch.setattr(gradient, "CPU_CHUNK", chunk)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     with reference.double_precision():
         critic, state, old_value, target = critic_and_batch(beta=0.9)
-        net, moments = reference.PlainNet(critic.net), reference.RunningMoments(0.9)
+        net = reference.PlainNet(critic.net)
+        moments = reference.RunningMoments(0.9)
         fit_critic(critic, adam(critic.parameters(), 0.01, 1e-5), state, old_value, target, cfg)
         plain = torch.optim.Adam(net.parameters(), lr=0.01, eps=1e-5)
         reference.fit_critic(net, plain, moments, state, old_value[:, 0], target[:, 0], drawn, cfg)

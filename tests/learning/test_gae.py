@@ -15,7 +15,8 @@ def episodes(value_agents=1, reward_agents=1, length=12, envs=5):
     reward = torch.randn(length, envs, reward_agents, dtype=torch.float64)
     value, next_value = torch.randn(2, length, envs, value_agents, dtype=torch.float64)
     end = torch.rand(length, envs, 1)
-    terminated, truncated = end < 0.15, end > 0.8
+    terminated = end < 0.15
+    truncated = end > 0.8
     assert terminated.any() and truncated.any() and not (terminated | truncated).all()
     return reward, value, next_value, terminated, truncated
 
@@ -42,12 +43,14 @@ def test_with_lambda_one_the_target_is_the_discounted_return():
 @pytest.mark.parametrize("lam", [0.0, 0.95, 1.0])
 def test_a_truncated_step_bootstraps_from_its_successor_and_a_terminated_one_does_not(lam):
     """One environment runs on, one is cut off by time after the first step, one is over after it."""
-    reward, value = torch.tensor([1.0, 100.0]), torch.tensor([2.0, 50.0])
+    reward = torch.tensor([1.0, 100.0])
+    value = torch.tensor([2.0, 50.0])
     columns = [x[:, None, None].expand(2, 3, 1) for x in (reward, value, torch.tensor([7.0, 70.0]))]
     truncated = torch.tensor([[False, True, False], [False] * 3])[..., None]
     terminated = torch.tensor([[False, False, True], [False] * 3])[..., None]
     advantage = gae(*columns, terminated, truncated, 0.5, lam)[0][0, :, 0].tolist()
-    first, later = 1.0 + 0.5 * 7.0 - 2.0, 100.0 + 0.5 * 70.0 - 50.0
+    first = 1.0 + 0.5 * 7.0 - 2.0
+    later = 100.0 + 0.5 * 70.0 - 50.0
     assert advantage == pytest.approx([first + 0.5 * lam * later, first, 1.0 - 2.0])
 
 
@@ -56,14 +59,15 @@ def test_rewards_after_an_end_are_not_seen_before_it():
     before = gae(reward, value, next_value, terminated, truncated, GAMMA, 0.95)[0]
     for t, e in (terminated | truncated)[:-1, :, 0].nonzero().tolist():
         changed = reward.clone()
-        changed[t + 1:, e] += 1000.0
+        changed[t + 1 :, e] += 1000.0
         after = gae(changed, value, next_value, terminated, truncated, GAMMA, 0.95)[0]
-        assert torch.equal(after[:t + 1, e], before[:t + 1, e])
+        assert torch.equal(after[: t + 1, e], before[: t + 1, e])
 
 
 def test_normalised_advantages_have_mean_zero_and_deviation_one_over_living_rows():
     torch.manual_seed(0)
-    advantage, alive = 5.0 + 3.0 * torch.randn(40, dtype=torch.float64), (torch.rand(40) < 0.6).double()
+    advantage = 5.0 + 3.0 * torch.randn(40, dtype=torch.float64)
+    alive = (torch.rand(40) < 0.6).double()
     result = normalize(advantage, alive)
     expected = reference.normalized(advantage.tolist(), alive.tolist())
     torch.testing.assert_close(result, torch.tensor(expected, dtype=torch.float64))

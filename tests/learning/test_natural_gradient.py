@@ -39,8 +39,10 @@ def test_the_gaussian_kl_is_the_integral():
     old_head, head = torch.randn(2, 4, 3, dtype=torch.float64)
     old_log_std, log_std = torch.tensor([[1.0, -0.5, 2.0], [0.4, -0.1, 2.5]], dtype=torch.float64)
     kl = Gaussian(Box(3)).kl(old_head, old_log_std, head, log_std, None)
-    expected = [reference_trpo.gaussian_kl(p, old_log_std.tolist(), q, log_std.tolist())
-                for p, q in zip(old_head.tolist(), head.tolist())]
+    expected = [
+        reference_trpo.gaussian_kl(p, old_log_std.tolist(), q, log_std.tolist())
+        for p, q in zip(old_head.tolist(), head.tolist())
+    ]
     assert kl.shape == (4,)
     assert kl.tolist() == pytest.approx(expected, rel=1e-8)
 
@@ -54,8 +56,12 @@ def test_the_kl_of_choices_is_the_sum_over_all_joint_choices(space, masked):
     mask = torch.rand(9, kind.head_size) < 0.6
     mask[:, [sum(kind.nvec[:place]) for place in range(kind.width)]] = True
     kl = kind.kl(old_head, None, head, None, mask if masked else None)
-    expected = [reference_trpo.choices_kl(old_head[b].tolist(), head[b].tolist(), kind.nvec,
-                                          mask[b].tolist() if masked else None) for b in range(9)]
+    expected = [
+        reference_trpo.choices_kl(
+            old_head[b].tolist(), head[b].tolist(), kind.nvec, mask[b].tolist() if masked else None
+        )
+        for b in range(9)
+    ]
     assert kl.shape == (9,)
     assert kl.tolist() == pytest.approx(expected)
     assert max(expected) > 0.5
@@ -88,7 +94,8 @@ def test_vectors_and_tensors_are_the_same_numbers():
 def test_the_product_is_with_the_hessian_in_the_parameters_where_the_divergence_is_least():
     """Two outputs, of which one is a parameter itself; twice from the one graph."""
     torch.manual_seed(0)
-    sizes, inputs = (4, 3), torch.randn(7, 3, dtype=torch.float64)
+    sizes = (4, 3)
+    inputs = torch.randn(7, 3, dtype=torch.float64)
     start = torch.randn(sum(sizes) + 5, dtype=torch.float64)
 
     def outputs_of(weight, shift, scale):
@@ -100,7 +107,11 @@ def test_the_product_is_with_the_hessian_in_the_parameters_where_the_divergence_
     old = [output.detach().clone() for output in outputs]
 
     def divergence(first, second):
-        return (first - old[0]).square().sum() * (1.0 + second.square().sum()) + (second - old[1]).exp().sum() - second.sum()
+        return (
+            (first - old[0]).square().sum() * (1.0 + second.square().sum())
+            + (second - old[1]).exp().sum()
+            - second.sum()
+        )
 
     product = fisher_vector_product(outputs, parameters, divergence)
     dense = torch.autograd.functional.hessian(lambda v: divergence(*outputs_of(*unflatten(v, shapes))), start)
@@ -112,7 +123,8 @@ def test_the_product_is_with_the_hessian_in_the_parameters_where_the_divergence_
 @pytest.mark.parametrize("seed", range(3))
 def test_conjugate_gradient_solves_what_it_is_given_enough_iterations_for(seed, monkeypatch):
     monkeypatch.setattr(natural_gradient, "RESIDUAL", 0.0)
-    matrix, target = positive_matrix(seed), vector(seed)
+    matrix = positive_matrix(seed)
+    target = vector(seed)
     x, missing = conjugate_gradient(lambda v: matrix @ v, target, 3 * SIZE)
     torch.testing.assert_close(x, torch.linalg.solve(matrix, target), rtol=1e-7, atol=1e-9)
     torch.testing.assert_close(target - missing, matrix @ x)
@@ -120,7 +132,9 @@ def test_conjugate_gradient_solves_what_it_is_given_enough_iterations_for(seed, 
 
 @pytest.mark.parametrize("iterations, scale", [(1, 1.0), (4, 1.0), (10, 1.0), (10, 1e-4), (10, 1e-6), (40, 1.0)])
 def test_conjugate_gradient_takes_the_literal_loops_steps_and_stops_with_it(iterations, scale):
-    matrix, target, calls = positive_matrix(), scale * vector(), []
+    matrix = positive_matrix()
+    target = scale * vector()
+    calls = []
 
     def product(v):
         calls.append(v)
@@ -142,7 +156,8 @@ def test_conjugate_gradient_of_nothing_is_nothing():
 
 
 def test_a_step_is_as_long_as_the_quadratic_model_allows():
-    matrix, x = positive_matrix(), vector()
+    matrix = positive_matrix()
+    x = vector()
     step = trust_region_step(x, matrix @ x, 0.03)
     assert (0.5 * step @ matrix @ step).item() == pytest.approx(0.03)
     torch.testing.assert_close(step / step.norm(), x / x.norm())
@@ -171,7 +186,7 @@ def taken_by(trials, expected):
         asked.append(fraction)
         return torch.tensor([*trials[len(asked) - 1], 7.0 + len(asked)])
 
-    fractions = [0.5 ** j for j in range(4)]
+    fractions = [0.5**j for j in range(4)]
     fraction, report = line_search(trial, torch.tensor([0.0, 0.0, 7.0]), torch.tensor(expected), 0.02, 0.5, fractions)
     assert asked == fractions
     return fraction.item(), report.tolist()
@@ -181,19 +196,22 @@ def taken_by(trials, expected):
 def test_the_line_search_takes_the_first_good_trial_and_reports_it(name):
     trials, j = SEARCHES[name]
     cfg = SimpleNamespace(line_search_steps=4, backtrack_coeff=0.5, kl_threshold=0.02, accept_ratio=0.5)
-    improvement, kl = [{0.5 ** place: trial[part] for place, trial in enumerate(trials)} for part in (0, 1)]
+    improvement, kl = [{0.5**place: trial[part] for place, trial in enumerate(trials)} for part in (0, 1)]
     assert reference_trpo.search(improvement.get, kl.get, 1.0, cfg) == j
     fraction, report = taken_by(trials, 1.0)
-    assert fraction == (0.0 if j is None else 0.5 ** j)
+    assert fraction == (0.0 if j is None else 0.5**j)
     assert report == pytest.approx([0.0, 0.0, 7.0] if j is None else [*trials[j], 8.0 + j])
 
 
 def test_a_thousand_searches_decide_as_the_literal_loop():
-    stream, found = torch.Generator().manual_seed(0), []
+    stream = torch.Generator().manual_seed(0)
+    found = []
     cfg = SimpleNamespace(line_search_steps=4, backtrack_coeff=0.5, kl_threshold=0.02, accept_ratio=0.5)
     for _ in range(1000):
-        trials = torch.rand(4, 2, generator=stream).mul(torch.tensor([1.5, 0.04])).sub(torch.tensor([0.5, 0.0])).tolist()
-        improvement, kl = [{0.5 ** place: trial[part] for place, trial in enumerate(trials)} for part in (0, 1)]
+        trials = (
+            torch.rand(4, 2, generator=stream).mul(torch.tensor([1.5, 0.04])).sub(torch.tensor([0.5, 0.0])).tolist()
+        )
+        improvement, kl = [{0.5**place: trial[part] for place, trial in enumerate(trials)} for part in (0, 1)]
         found.append(reference_trpo.search(improvement.get, kl.get, 1.0, cfg))
         assert taken_by(trials, 1.0)[0] == (0.0 if found[-1] is None else 0.5 ** found[-1])
     assert set(found) == {0, 1, 2, 3, None}

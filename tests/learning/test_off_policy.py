@@ -31,7 +31,15 @@ EACH = reference.spec_for((Box(3), Box(1), Box(2)), (5, 7, 2), reward_agents=3, 
 CHOICES = reference.spec_for((Discrete(3), Discrete(2), Discrete(4)), (5, 7, 2))
 CONTINUOUS = [name for name in OFF_POLICY if name != "had3qn"]
 KINDS = (HaddpgCfg, Hatd3Cfg, MaddpgCfg, Matd3Cfg)
-SMALL = dict(hidden=[8, 6], buffer_size=60, warmup_steps=40, batch_size=10, train_interval=2, lr=0.01, critic_lr=0.02)
+SMALL = {
+    "hidden": [8, 6],
+    "buffer_size": 60,
+    "warmup_steps": 40,
+    "batch_size": 10,
+    "train_interval": 2,
+    "lr": 0.01,
+    "critic_lr": 0.02,
+}
 
 
 def built(kind, spec=THREE, **changed):
@@ -59,7 +67,9 @@ def test_targets_equal_a_literal_loop(kind, spec, monkeypatch):
     """y = sum gamma^k r + gamma^n min_j Q_j'(s', clip(mu'(o') + clip(noise))); the noise of each agent is recorded."""
     with reference.double_precision():
         learner = built(kind, spec, policy_noise=0.7) if issubclass(kind, Hatd3Cfg) else built(kind, spec)
-        batch, drawn, randn_like = learner.replay.sample(6, 3, 0.9), [], torch.randn_like
+        batch = learner.replay.sample(6, 3, 0.9)
+        drawn = []
+        randn_like = torch.randn_like
         monkeypatch.setattr(torch, "randn_like", lambda x: drawn.append(randn_like(x)) or drawn[-1])
         target = learner.target(batch)
         assert len(drawn) == (3 if issubclass(kind, Hatd3Cfg) else 0)
@@ -69,9 +79,13 @@ def test_targets_equal_a_literal_loop(kind, spec, monkeypatch):
                 own = literal.row_of(learner.target_actors.agent(i), batch.next_obs[i][b].tolist())
                 own = [math.tanh(x) for x in own]
                 if drawn:
-                    own = [min(max(a + min(max(0.7 * z, -0.5), 0.5), -1.0), 1.0) for a, z in zip(own, drawn[i][b].tolist())]
+                    own = [
+                        min(max(a + min(max(0.7 * z, -0.5), 0.5), -1.0), 1.0) for a, z in zip(own, drawn[i][b].tolist())
+                    ]
                 actions += own
-            estimates = [literal.row_of(net, batch.next_state[b].tolist() + actions) for net in learner.target_critic.nets]
+            estimates = [
+                literal.row_of(net, batch.next_state[b].tolist() + actions) for net in learner.target_critic.nets
+            ]
             for k in range(spec.reward_agents):
                 after = min(estimate[k] for estimate in estimates)
                 expected = float(batch.reward[b, k]) + float(batch.discount[b, 0]) * after
@@ -93,7 +107,8 @@ def test_a_transition_without_a_known_successor_is_left_out():
 
 def literal_update(learner, batch, order):
     """One update of Algorithm 6 or 7 in float64 on networks of its own; returns them by name."""
-    cfg, agents = learner.cfg, range(len(learner.actors.agents))
+    cfg = learner.cfg
+    agents = range(len(learner.actors.agents))
     actors, critics = ([literal.PlainNet(net) for net in nets] for nets in (learner.actors.agents, learner.critic.nets))
     target = learner.target(batch)
     optimiser = torch.optim.Adam([p for net in critics for p in net.parameters()], lr=cfg.critic_lr)
@@ -113,24 +128,28 @@ def literal_update(learner, batch, order):
 @pytest.mark.parametrize("order", [[0, 1, 2], [2, 0, 1]])
 def test_an_update_equals_a_hand_written_chain(kind, order):
     with reference.double_precision():
-        learner = built(kind, **(dict(policy_noise=0.0) if issubclass(kind, Hatd3Cfg) else {}))
+        learner = built(kind, **({"policy_noise": 0.0} if issubclass(kind, Hatd3Cfg) else {}))
         batch = learner.replay.sample(10, 2, 0.9)
-        learner.replay.sample, learner._turns = lambda *args: batch, lambda: order
+        learner.replay.sample = lambda *args: batch
+        learner._turns = lambda: order
         targets = [parameters(learner.target_actors), parameters(learner.target_critic)]
         actors, critics = literal_update(learner, batch, order)
         learner.cfg = replace(learner.cfg, train_interval=1)
         learner.update(0.0)
         for mine, theirs in zip((*learner.actors.agents, *learner.critic.nets), (*actors, *critics)):
             literal.same(mine, theirs.numbers)
-        for target, old, network in zip((learner.target_actors, learner.target_critic), targets,
-                                        (learner.actors, learner.critic)):
+        for target, old, network in zip(
+            (learner.target_actors, learner.target_critic), targets, (learner.actors, learner.critic)
+        ):
             literal.same(target, literal.followed(old, network.parameters(), learner.cfg.polyak))
 
 
 @pytest.mark.parametrize("kind", [HaddpgCfg, Hatd3Cfg])
 def test_each_agent_meets_new_actions_of_those_before_it_and_old_ones_of_those_after(kind):
     learner = built(kind)
-    batch, seen, order = learner.replay.sample(10, 1, 0.9), [], [1, 2, 0]
+    batch = learner.replay.sample(10, 1, 0.9)
+    seen = []
+    order = [1, 2, 0]
     learner._turns = lambda: order
     before = [learner.action(i, batch) for i in range(3)]
     fit = learner.fit_actor
@@ -147,7 +166,8 @@ def test_each_agent_meets_new_actions_of_those_before_it_and_old_ones_of_those_a
 @pytest.mark.parametrize("kind", [MaddpgCfg, Matd3Cfg])
 def test_simultaneous_agents_meet_replayed_actions(kind):
     learner = built(kind)
-    batch, seen = learner.replay.sample(10, 1, 0.9), []
+    batch = learner.replay.sample(10, 1, 0.9)
+    seen = []
     fit = learner.fit_actor
     learner.fit_actor = lambda i, batch, actions: seen.append([a.clone() for a in actions]) or fit(i, batch, actions)
     learner.fit_actors(batch)
@@ -208,7 +228,8 @@ def test_rows_where_an_agent_was_absent_do_not_move_it():
 
 
 def test_gradients_are_clipped_if_wanted_and_learning_rates_decay():
-    free, held = built(HaddpgCfg), built(HaddpgCfg, max_grad_norm=1e-3, lr_decay=True)
+    free = built(HaddpgCfg)
+    held = built(HaddpgCfg, max_grad_norm=1e-3, lr_decay=True)
     batch = free.replay.sample(10, 1, 0.9)
     assert free.fit_critic(batch)["grad_norm"] > 0.1
     held.fit_critic(batch)
@@ -239,9 +260,9 @@ def test_a_stack_acts_as_its_agents_do(layer_norm):
         obs[:, i, size:] = 0.0
     action = learner.actors.mode(obs)
     for i, space in enumerate(THREE.actions):
-        expected = torch.tanh(learner.actors.agent(i)(obs[:, i, :THREE.obs_sizes[i]]))
-        torch.testing.assert_close(action[:, i, :space.size], expected)
-        assert (action[:, i, space.size:] == 0.0).all()
+        expected = torch.tanh(learner.actors.agent(i)(obs[:, i, : THREE.obs_sizes[i]]))
+        torch.testing.assert_close(action[:, i, : space.size], expected)
+        assert (action[:, i, space.size :] == 0.0).all()
 
 
 def test_exploration_is_noise_of_the_wanted_size_within_the_bounds():
@@ -272,7 +293,8 @@ def test_actions_reach_the_environment_in_each_agents_bounds(name):
     """The reference's HASAC took the upper bound for the half-range and zero for the middle."""
     env = SumGame(64, torch.device("cpu"))
     learner = locate(ALGOS[name])(**{**SMALL, "warmup_steps": 64, "buffer_size": 64000}).learner(env.spec, 0)
-    seen, play = [], env.step
+    seen = []
+    play = env.step
     env.step = lambda actions: seen.append(actions) or play(actions)
     step = env.reset(0)
     for _ in range(10):
@@ -285,15 +307,23 @@ def test_actions_reach_the_environment_in_each_agents_bounds(name):
 # Refusals.
 
 
-@pytest.mark.parametrize("changed, message", [
-    (dict(batch_size=50), "batch_size=50 is larger than the algo.warmup_steps=40"),
-    (dict(warmup_steps=100), "warmup_steps=100 must be within 1 and 60"),
-    (dict(train_interval=1, update_per_train=0.5), "update_per_train=0.5 of algo.train_interval=1 is less than one update"),
-    (dict(replay_dtype="int8"), "replay_dtype=int8; possible: float32, float16"),
-    (dict(replay_device="gpu"), "replay_device=gpu; possible: auto, device, host"),
-    (dict(hidden=[]), "give at least one layer"),
-    (dict(buffer_size=3, warmup_steps=2, batch_size=2), "buffer_size=3 holds not one step of num_envs=4"),
-    (dict(n_step=0), "n_step=0 must be at least 1"), (dict(polyak=2.0), "polyak=2 must be within 0 and 1")])
+@pytest.mark.parametrize(
+    "changed, message",
+    [
+        ({"batch_size": 50}, "batch_size=50 is larger than the algo.warmup_steps=40"),
+        ({"warmup_steps": 100}, "warmup_steps=100 must be within 1 and 60"),
+        (
+            {"train_interval": 1, "update_per_train": 0.5},
+            "update_per_train=0.5 of algo.train_interval=1 is less than one update",
+        ),
+        ({"replay_dtype": "int8"}, "replay_dtype=int8; possible: float32, float16"),
+        ({"replay_device": "gpu"}, "replay_device=gpu; possible: auto, device, host"),
+        ({"hidden": []}, "give at least one layer"),
+        ({"buffer_size": 3, "warmup_steps": 2, "batch_size": 2}, "buffer_size=3 holds not one step of num_envs=4"),
+        ({"n_step": 0}, "n_step=0 must be at least 1"),
+        ({"polyak": 2.0}, "polyak=2 must be within 0 and 1"),
+    ],
+)
 def test_settings_that_cannot_run_are_refused(changed, message):
     with pytest.raises(ValueError, match=message):
         HaddpgCfg(**{**SMALL, **changed}).learner(THREE, 0)
@@ -302,7 +332,9 @@ def test_settings_that_cannot_run_are_refused(changed, message):
 @pytest.mark.parametrize("kind", KINDS)
 def test_deterministic_algorithms_refuse_choices_by_name(kind):
     spec = reference.spec_for((Box(2), Discrete(4)), (3, 3))
-    with pytest.raises(ValueError, match=r"algo=%s needs continuous actions \(Box\); b has Discrete\(n=4\)" % kind().name):
+    with pytest.raises(
+        ValueError, match=rf"algo={kind().name} needs continuous actions \(Box\); b has Discrete\(n=4\)"
+    ):
         kind().learner(spec, 0)
 
 
@@ -312,12 +344,19 @@ def test_deterministic_algorithms_refuse_choices_by_name(kind):
 @pytest.mark.parametrize("name", OFF_POLICY)
 def test_a_resumed_run_equals_an_uninterrupted_one_bitwise(name, settings, tmp_path):
     task = "SumGame" if name in CONTINUOUS else "OppositesGame"
-    cfg = settings(task, "algo=" + name, "total_steps=180", "checkpoint.keep_every=2")  # 60 of warmup, 4 iterations of 30
+    cfg = settings(
+        task, "algo=" + name, "total_steps=180", "checkpoint.keep_every=2"
+    )  # 60 of warmup, 4 iterations of 30
     whole, second = whole_and_resumed(cfg, tmp_path)
-    expected, found = flat(whole.state_dict()), flat(second.state_dict())
+    expected = flat(whole.state_dict())
+    found = flat(second.state_dict())
     assert expected.keys() == found.keys()
-    differ = [key for key, value in expected.items() if not key.startswith("/stats") and not
-              (torch.equal(value, found[key]) if torch.is_tensor(value) else value == found[key])]
+    differ = [
+        key
+        for key, value in expected.items()
+        if not key.startswith("/stats")
+        and not (torch.equal(value, found[key]) if torch.is_tensor(value) else value == found[key])
+    ]
     assert differ == []
 
 
@@ -347,18 +386,30 @@ def test_the_best_policy_is_kept_without_its_replay_and_can_be_played(settings, 
 @pytest.mark.parametrize("name", CONTINUOUS)
 def test_the_sum_game_is_learnt(name, settings, tmp_path):
     """From 2.2 (actions in the middle) to nearly the optimum of 5; learning from others' old actions takes longer."""
-    cfg = settings("SumGame", "algo=" + name, "num_envs=16", "total_steps=12000", "algo.hidden=[32]", "algo.gamma=0.5",
-                   "algo.warmup_steps=1000", "algo.batch_size=128", "algo.buffer_size=20000", "algo.lr=0.001",
-                   *(["algo.alpha=0.02", "algo.auto_alpha=false"] if name == "hasac" else []))
+    cfg = settings(
+        "SumGame",
+        "algo=" + name,
+        "num_envs=16",
+        "total_steps=12000",
+        "algo.hidden=[32]",
+        "algo.gamma=0.5",
+        "algo.warmup_steps=1000",
+        "algo.batch_size=128",
+        "algo.buffer_size=20000",
+        "algo.lr=0.001",
+        *(["algo.alpha=0.02", "algo.auto_alpha=false"] if name == "hasac" else []),
+    )
     trainer = Trainer(cfg)
     trainer.train(tmp_path)
     assert evaluate(SumGame(64, torch.device("cpu")), trainer.learner.actors, 64, 7).means()["return"] > (
-        4.6 if name.startswith("ha") else 4.0)
+        4.6 if name.startswith("ha") else 4.0
+    )
 
 
 @pytest.mark.parametrize("name", OFF_POLICY)
 def test_large_batches_are_worked_through_in_parts_with_the_same_result(name, monkeypatch):
     """On the CPU each thread takes parts of its own; chance is drawn for the whole batch before."""
+
     def updated(rows_in_a_part):
         monkeypatch.setattr(gradient, "CPU_CHUNK", rows_in_a_part)
         learner = built(locate(ALGOS[name]), EACH if name in CONTINUOUS else CHOICES)
@@ -367,7 +418,8 @@ def test_large_batches_are_worked_through_in_parts_with_the_same_result(name, mo
         return [*parameters(learner.actors), *parameters(learner.critic)], metrics
 
     with reference.double_precision():
-        (whole, first), (parts, second) = updated(2048), updated(2)
+        (whole, first) = updated(2048)
+        (parts, second) = updated(2)
         for one, other in zip(whole, parts):
             torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-12)
         for key, value in first.items():

@@ -15,14 +15,26 @@ from harl_isaac.tasks.games.counting import CountingGame
 from harl_isaac.training.evaluation import Player
 from harl_isaac.training.trainer import Trainer
 
-SPEC = reference.spec_for((Box(3), MultiDiscrete((2, 5, 3)), Discrete(4)), (5, 7, 4), has_action_mask=True, has_alive=True)
+SPEC = reference.spec_for(
+    (Box(3), MultiDiscrete((2, 5, 3)), Discrete(4)), (5, 7, 4), has_action_mask=True, has_alive=True
+)
 CPU = torch.device("cpu")
-LENGTH, CHUNK = 12, 4
+LENGTH = 12
+CHUNK = 4
 
 
 def small(**changed):
-    return HappoCfg(**{**dict(rollout_length=LENGTH, chunk_length=CHUNK, hidden=[16, 12], recurrent=True, epochs=2,
-                              critic_epochs=2), **changed})
+    return HappoCfg(
+        **{
+            "rollout_length": LENGTH,
+            "chunk_length": CHUNK,
+            "hidden": [16, 12],
+            "recurrent": True,
+            "epochs": 2,
+            "critic_epochs": 2,
+            **changed,
+        }
+    )
 
 
 def learner_with_rollout(spec=SPEC, iterations=1, **changed):
@@ -47,7 +59,8 @@ def test_a_sequence_is_unrolled_as_by_torchs_gru():
     with reference.double_precision():
         torch.manual_seed(0)
         gru = torch.nn.GRU(5, 4, batch_first=True)
-        x, hidden = torch.randn(3, 7, 5), torch.randn(3, 4)
+        x = torch.randn(3, 7, 5)
+        hidden = torch.randn(3, 4)
         expected = gru(x, hidden[None])[0]
         inputs = x @ gru.weight_ih_l0.t() + gru.bias_ih_l0
         memory = Memory(hidden, torch.zeros(3, 7, dtype=torch.bool))
@@ -58,7 +71,9 @@ def test_with_an_episodes_begin_the_state_starts_anew():
     with reference.double_precision():
         torch.manual_seed(0)
         gru = torch.nn.GRU(5, 4, batch_first=True)
-        x, hidden, begin = torch.randn(2, 6, 5), torch.randn(2, 4), torch.zeros(2, 6, dtype=torch.bool)
+        x = torch.randn(2, 6, 5)
+        hidden = torch.randn(2, 4)
+        begin = torch.zeros(2, 6, dtype=torch.bool)
         begin[0, 3] = begin[1, 0] = True
         inputs = x @ gru.weight_ih_l0.t() + gru.bias_ih_l0
         result = unroll(inputs, gru.weight_hh_l0, gru.bias_hh_l0, Memory(hidden, begin))
@@ -72,7 +87,8 @@ def test_a_recurrent_network_is_the_mlp_then_the_gru_then_the_head():
         torch.manual_seed(0)
         net = new_mlp(5, (8, 6), 3, "tanh", 1.0, CPU, recurrent=True)
         reference.scramble(net)
-        x, memory = torch.randn(4, 7, 5), Memory(torch.randn(4, 6), torch.zeros(4, 7, dtype=torch.bool))
+        x = torch.randn(4, 7, 5)
+        memory = Memory(torch.randn(4, 6), torch.zeros(4, 7, dtype=torch.bool))
         layers = reference.layers_of(net)  # the third one's outputs are the GRU's inputs
         inputs = torch.tensor([reference.mlp_row(layers[:3], row, "tanh") for row in x.flatten(0, 1).tolist()])
         states = reference.gru(inputs.view(4, 7, 18), net.gru[0], net.gru[1], memory.hidden)
@@ -126,7 +142,8 @@ def test_one_chunk_as_long_as_the_rollout_has_the_whole_sequences_gradient(i):
     """Backpropagation through time, cut at episodes' ends by the mask: against torch's GRU run on each episode alone."""
     with reference.double_precision():
         learner = learner_with_rollout(chunk_length=LENGTH)
-        actor, batch = learner.actors.agents[i], learner.rollout.agent(i)
+        actor = learner.actors.agents[i]
+        batch = learner.rollout.agent(i)
         head = actor.head(batch.obs, batch.memory)
         weight = torch.randn(head.shape)
         found = torch.autograd.grad((head * weight).sum(), list(actor.net.parameters()))
@@ -144,11 +161,14 @@ def test_one_chunk_as_long_as_the_rollout_has_the_whole_sequences_gradient(i):
 
 def test_chunks_change_how_far_gradients_reach_and_nothing_else():
     with reference.double_precision():
-        short, whole = learner_with_rollout(), learner_with_rollout(chunk_length=LENGTH)
+        short = learner_with_rollout()
+        whole = learner_with_rollout(chunk_length=LENGTH)
         torch.testing.assert_close(short.rollout.obs, whole.rollout.obs)
         for i in range(3):
-            heads = [agents.actors.agents[i].head(batch.obs, batch.memory) for agents, batch in (
-                (short, short.rollout.agent(i)), (whole, whole.rollout.agent(i)))]
+            heads = [
+                agents.actors.agents[i].head(batch.obs, batch.memory)
+                for agents, batch in ((short, short.rollout.agent(i)), (whole, whole.rollout.agent(i)))
+            ]
             rows = heads[0].view(LENGTH // CHUNK, 4, CHUNK, -1).transpose(0, 1).reshape(heads[1].shape)
             torch.testing.assert_close(rows, heads[1])
 
@@ -187,7 +207,8 @@ def test_fitting_starts_from_the_estimated_values():
     """Sequences, memories and targets belong together: nothing changes for targets that the critic hits already."""
     with reference.double_precision():
         learner = learner_with_rollout(critic_minibatches=3, iterations=2)
-        function, rollout = learner.critic.function, learner.rollout
+        function = learner.critic.function
+        rollout = learner.rollout
         normalized = function.estimate(rollout, rollout.state, rollout.next_state).normalized
         states = function._arranged(rollout, rollout.state)
         again = function.critic.normalized(states, function.memory)
@@ -200,8 +221,10 @@ def test_a_player_remembers_within_an_episode_and_forgets_after_it():
     actors = StackedActors(spec, (8,), "tanh", 1.0, recurrent=True)
     reference.scramble(actors)
     env = reference.NoiseEnv(spec)
-    player, step = Player(spec, actors), env.step(None)
-    first, second = player.act(step), player.act(step)
+    player = Player(spec, actors)
+    step = env.step(None)
+    first = player.act(step)
+    second = player.act(step)
     done = step.done
     assert done.any() and not done.all()
     for one, other in zip(first, second):
@@ -211,14 +234,29 @@ def test_a_player_remembers_within_an_episode_and_forgets_after_it():
 def test_a_chunk_length_that_does_not_divide_the_rollout_is_refused_with_both_numbers():
     with pytest.raises(ValueError, match="algo.chunk_length=5 does not divide algo.rollout_length=12"):
         small(chunk_length=5).learner(SPEC, 0)
-    with pytest.raises(ValueError, match="algo.minibatches=7 does not divide the sequences of chunk_length 4 in the batch of 12"):
+    with pytest.raises(
+        ValueError, match="algo.minibatches=7 does not divide the sequences of chunk_length 4 in the batch of 12"
+    ):
         small(minibatches=7).learner(SPEC, 0)
 
 
 @pytest.mark.parametrize("algo", ["happo", "ippo"])
 def test_the_memory_game_is_learnt_with_a_gru_and_not_without(settings, tmp_path, algo):
-    returns = [Trainer(settings("MemoryGame", "algo=" + algo, "num_envs=64", "total_steps=60000", "algo.lr=0.003",
-                                "algo.rollout_length=24", "algo.chunk_length=12", "algo.hidden=[32]", "algo.gamma=0.99",
-                                "algo.recurrent=" + recurrent)).train(tmp_path / recurrent)["episode/return"]
-               for recurrent in ("true", "false")]
+    returns = [
+        Trainer(
+            settings(
+                "MemoryGame",
+                "algo=" + algo,
+                "num_envs=64",
+                "total_steps=60000",
+                "algo.lr=0.003",
+                "algo.rollout_length=24",
+                "algo.chunk_length=12",
+                "algo.hidden=[32]",
+                "algo.gamma=0.99",
+                "algo.recurrent=" + recurrent,
+            )
+        ).train(tmp_path / recurrent)["episode/return"]
+        for recurrent in ("true", "false")
+    ]
     assert returns[0] > 0.95 and returns[1] < 0.5

@@ -20,8 +20,9 @@ from harl_isaac.networks.actors import StackedActors
 
 EQUAL = reference.spec_for((Box(3),) * 3, (6, 6, 6))
 OWN_STATES = reference.spec_for((Box(2),) * 3, (5, 7, 2), state_agents=3)
-MIXED = reference.spec_for((Box(3), MultiDiscrete((2, 5, 3)), Discrete(4)), (5, 7, 4), has_action_mask=True,
-                           has_alive=True)
+MIXED = reference.spec_for(
+    (Box(3), MultiDiscrete((2, 5, 3)), Discrete(4)), (5, 7, 4), has_action_mask=True, has_alive=True
+)
 everywhere = pytest.mark.parametrize("spec", [EQUAL, OWN_STATES, MIXED], ids=["equal", "own states", "mixed"])
 ROWS = 24
 
@@ -38,7 +39,7 @@ def filled(spec, actors, seed=0):
 
 
 def settings(**changed):
-    return HappoCfg(**{**dict(rollout_length=6, hidden=[16, 12], epochs=2, critic_epochs=1), **changed})
+    return HappoCfg(**{"rollout_length": 6, "hidden": [16, 12], "epochs": 2, "critic_epochs": 1, **changed})
 
 
 def batches_of(rollout):
@@ -49,12 +50,15 @@ def batches_of(rollout):
 
 def ratios(before, after, batches):
     """pi_after / pi_before of each row, agent by agent."""
-    return [(new.evaluate(obs, action, mask)[0] - old.evaluate(obs, action, mask)[0]).exp().detach()
-            for old, new, (obs, action, _, mask) in zip(before, after, batches)]
+    return [
+        (new.evaluate(obs, action, mask)[0] - old.evaluate(obs, action, mask)[0]).exp().detach()
+        for old, new, (obs, action, _, mask) in zip(before, after, batches)
+    ]
 
 
 def moving_update(actors, seen):
     """An update that notes what it was given and moves its agent a little."""
+
     def update(i, batch, weighted):
         seen[i] = weighted.clone()
         assert not weighted.requires_grad
@@ -68,14 +72,17 @@ def moving_update(actors, seen):
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1)])
 def test_each_agent_gets_its_normalised_advantage_times_all_earlier_ratios(spec, order):
     with reference.double_precision():
-        actors, seen = scrambled_actors(spec), {}
+        actors = scrambled_actors(spec)
+        seen = {}
         rollout = filled(spec, actors)
         advantage = 3.0 + 2.0 * torch.randn(6, 4, spec.state_agents)
         before = [reference.PlainActor(actor) for actor in actors.agents]
         metrics, last = sequential_update(actors, rollout, advantage, order, moving_update(actors, seen))
         after = [reference.PlainActor(actor) for actor in actors.agents]
-        batches, columns = batches_of(rollout), reference.normalized_columns(advantage, rollout.alive)
-        ratio, factor = ratios(before, after, batches), torch.ones(ROWS)
+        batches = batches_of(rollout)
+        columns = reference.normalized_columns(advantage, rollout.alive)
+        ratio = ratios(before, after, batches)
+        factor = torch.ones(ROWS)
         given = {}
         for i in order:
             given[i] = factor
@@ -95,6 +102,7 @@ def test_each_agent_gets_its_normalised_advantage_times_all_earlier_ratios(spec,
 @everywhere
 def test_a_policy_that_drops_its_actions_altogether_has_finite_metrics(spec):
     """Their probability underflows; nothing else is wrong with it."""
+
     def far(i, batch, weighted):
         with torch.no_grad():
             for name, value in actors.agents[i].named_parameters():
@@ -103,7 +111,9 @@ def test_a_policy_that_drops_its_actions_altogether_has_finite_metrics(spec):
         return {}
 
     actors = scrambled_actors(spec)
-    metrics, last = sequential_update(actors, filled(spec, actors), torch.randn(6, 4, spec.state_agents), (0, 1, 2), far)
+    metrics, last = sequential_update(
+        actors, filled(spec, actors), torch.randn(6, 4, spec.state_agents), (0, 1, 2), far
+    )
     assert (last == 0.0).any() and bool(torch.isfinite(last).all())
     assert all(bool(torch.isfinite(value)) for i in range(3) for value in metrics[i].values())
     assert max(float(metrics[i]["kl"]) for i in range(3)) > 10.0
@@ -111,7 +121,8 @@ def test_a_policy_that_drops_its_actions_altogether_has_finite_metrics(spec):
 
 def literal_and_library(spec, cfg, monkeypatch, order=(2, 0, 1), iterations=2):
     """The agents' parameters after the library's updates and after a literal loop's, and the two last factors."""
-    actors, drawn = scrambled_actors(spec), []
+    actors = scrambled_actors(spec)
+    drawn = []
     monkeypatch.setattr(policy_fit, "minibatches", reference.recording(minibatches, drawn))
     plain = [reference.PlainActor(actor) for actor in actors.agents]
     ours = [adam(actor.parameters(), cfg.lr, cfg.adam_eps) for actor in actors.agents]
@@ -120,12 +131,24 @@ def literal_and_library(spec, cfg, monkeypatch, order=(2, 0, 1), iterations=2):
         rollout = filled(spec, actors, seed=iteration)
         advantage = 3.0 + 2.0 * torch.randn(6, 4, spec.state_agents)
         drawn.clear()
-        last = sequential_update(actors, rollout, advantage, order, lambda i, batch, weighted: happo.update_agent(
-            actors.agents[i], ours[i], batch, weighted, cfg))[1]
+        last = sequential_update(
+            actors,
+            rollout,
+            advantage,
+            order,
+            lambda i, batch, weighted: happo.update_agent(actors.agents[i], ours[i], batch, weighted, cfg),
+        )[1]
         steps = cfg.epochs * cfg.minibatches
-        parts = {i: drawn[place * steps:(place + 1) * steps] for place, i in enumerate(order)}
-        factor = reference.happo(plain, theirs, batches_of(rollout),
-                                 reference.normalized_columns(advantage, rollout.alive), order, parts, cfg)
+        parts = {i: drawn[place * steps : (place + 1) * steps] for place, i in enumerate(order)}
+        factor = reference.happo(
+            plain,
+            theirs,
+            batches_of(rollout),
+            reference.normalized_columns(advantage, rollout.alive),
+            order,
+            parts,
+            cfg,
+        )
     return [dict(actor.named_parameters()) for actor in actors.agents], plain, last, factor
 
 
@@ -133,7 +156,7 @@ def literal_and_library(spec, cfg, monkeypatch, order=(2, 0, 1), iterations=2):
 @pytest.mark.parametrize("changed", [{}, {"minibatches": 3, "max_grad_norm": 0.2}, {"entropy_coef": 0.3, "clip": 0.05}])
 def test_two_updates_of_three_agents_equal_a_literal_loop(spec, changed, monkeypatch):
     """In float64, with steps so long that ratios are clipped and momentum counts."""
-    cfg = settings(**{**dict(lr=0.02, entropy_coef=0.01), **changed})
+    cfg = settings(**{"lr": 0.02, "entropy_coef": 0.01, **changed})
     with reference.double_precision():
         ours, plain, last, factor = literal_and_library(spec, cfg, monkeypatch)
     for mine, actor in zip(ours, plain):
@@ -158,13 +181,16 @@ def test_in_single_precision_an_update_equals_the_literal_loop_to_rounding(spec,
 @everywhere
 def test_in_an_agents_step_only_its_parameters_move(spec):
     """Bitwise, and also when everybody has momentum from the iterations before; the critic moves after all of them."""
-    turns, at_start = [], []
+    turns = []
+    at_start = []
 
     def update(actor, *rest):
         before = [[p.detach().clone() for p in each.parameters()] for each in learner.actors.agents]
         metrics = happo.update_agent(actor, *rest)
-        moved = [any(not torch.equal(p, q) for p, q in zip(each.parameters(), old))
-                 for each, old in zip(learner.actors.agents, before)]
+        moved = [
+            any(not torch.equal(p, q) for p, q in zip(each.parameters(), old))
+            for each, old in zip(learner.actors.agents, before)
+        ]
         assert moved == [each is actor for each in learner.actors.agents]
         assert all(torch.equal(p, q) for p, q in zip(learner.critic.function.critic.parameters(), at_start))
         turns.append([each is actor for each in learner.actors.agents].index(True))
@@ -193,7 +219,7 @@ def orders_drawn(seed, count):
     learner = OnPolicyLearner(EQUAL, settings(hidden=[4]), update, seed)
     reference.fill(learner.rollout, learner.actors)
     metrics = [learner.update(0.0) for _ in range(count)]
-    return [tuple(turns[3 * k:3 * k + 3]) for k in range(count)], metrics
+    return [tuple(turns[3 * k : 3 * k + 3]) for k in range(count)], metrics
 
 
 def test_every_agent_has_one_turn_in_random_order():
@@ -206,8 +232,8 @@ def test_metrics_carry_the_agents_name_and_not_its_place_in_the_order():
     orders, metrics = orders_drawn(seed=1, count=9)
     assert len(set(orders)) > 1
     for turns, values in zip(orders, metrics):
-        assert [values["agent/%s/agent" % name].item() for name in "abc"] == [0.0, 1.0, 2.0]
-        assert [values["agent/%s/turn" % name].item() for name in "abc"] == [turns.index(i) for i in range(3)]
+        assert [values[f"agent/{name}/agent"].item() for name in "abc"] == [0.0, 1.0, 2.0]
+        assert [values[f"agent/{name}/turn"].item() for name in "abc"] == [turns.index(i) for i in range(3)]
         assert values["actor/agent"].item() == 1.0
         assert values["agent/a/ratio"].item() == pytest.approx(1.0, abs=1e-5)
         assert values["factor/mean"].item() == pytest.approx(1.0, abs=1e-5)
@@ -226,16 +252,29 @@ def test_the_first_agent_is_given_the_advantage_of_the_whole_iteration(spec):
         torch.manual_seed(0)
         learner = OnPolicyLearner(spec, settings(), update)
         rollout = reference.fill(learner.rollout, learner.actors)
-        moments, critic = reference.RunningMoments(0.99999), learner.critic.function.critic
+        moments = reference.RunningMoments(0.99999)
+        critic = learner.critic.function.critic
         batch = 20.0 + 5.0 * torch.randn(50)
         for each in (moments, critic.normalizer):
             each.update(batch)
-        (mean, std), layers = moments.moments(), reference.layers_of(critic.net)
-        value, next_value = [torch.tensor([reference.mlp_row(layers, row, "relu") for row in x.flatten(0, 2).tolist()])
-                             .reshape(6, 4, -1) * std + mean for x in (rollout.state, rollout.next_state)]
+        (mean, std) = moments.moments()
+        layers = reference.layers_of(critic.net)
+        value, next_value = [
+            torch.tensor([reference.mlp_row(layers, row, "relu") for row in x.flatten(0, 2).tolist()]).reshape(6, 4, -1)
+            * std
+            + mean
+            for x in (rollout.state, rollout.next_state)
+        ]
         metrics = learner.update(0.0)
-        advantage = reference.advantage(rollout.reward, value, next_value, rollout.terminated, rollout.truncated,
-                                        learner.cfg.gamma, learner.cfg.gae_lambda)
+        advantage = reference.advantage(
+            rollout.reward,
+            value,
+            next_value,
+            rollout.terminated,
+            rollout.truncated,
+            learner.cfg.gamma,
+            learner.cfg.gae_lambda,
+        )
         for weighted, alive, i in seen:
             expected = reference.normalized_columns(advantage, rollout.alive)[i]
             assert weighted.tolist() == pytest.approx(expected, rel=1e-5, abs=1e-6)

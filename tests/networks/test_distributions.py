@@ -36,10 +36,13 @@ def test_sigma_is_bounded_and_starts_at_half_the_sigmoid_of_one():
 def test_gaussian_log_prob_and_entropy_follow_from_the_density():
     torch.manual_seed(0)
     kind = Gaussian(Box(3))
-    head, action = torch.randn(7, 3, dtype=torch.float64), torch.randn(7, 3, dtype=torch.float64)
+    head = torch.randn(7, 3, dtype=torch.float64)
+    action = torch.randn(7, 3, dtype=torch.float64)
     log_std = torch.tensor([1.0, -0.5, 2.0], dtype=torch.float64)
-    expected = [reference.gaussian_log_prob(*row) for row in
-                zip(head.tolist(), itertools.repeat(log_std.tolist()), action.tolist())]
+    expected = [
+        reference.gaussian_log_prob(*row)
+        for row in zip(head.tolist(), itertools.repeat(log_std.tolist()), action.tolist())
+    ]
     torch.testing.assert_close(kind.log_prob(head, log_std, None, action), torch.tensor(expected, dtype=torch.float64))
     entropy = kind.entropy(head, log_std, None)
     assert entropy.shape == (7,)
@@ -48,8 +51,10 @@ def test_gaussian_log_prob_and_entropy_follow_from_the_density():
 
 def test_gaussian_samples_have_the_mean_and_the_sigma_and_carry_their_log_prob():
     torch.manual_seed(0)
-    kind, count = Gaussian(Box(2)), 100000
-    head, log_std = torch.tensor([0.3, -2.0]).expand(count, 2), torch.tensor([1.0, -1.0])
+    kind = Gaussian(Box(2))
+    count = 100000
+    head = torch.tensor([0.3, -2.0]).expand(count, 2)
+    log_std = torch.tensor([1.0, -1.0])
     action, log_prob = kind.sample(head, log_std, None)
     sigma = torch.tensor([reference.sigma(1.0), reference.sigma(-1.0)])
     error = 5.0 * sigma / math.sqrt(count)
@@ -68,8 +73,10 @@ def test_choices_have_the_log_prob_and_entropy_of_their_probabilities(space, mas
     head, mask = head_and_mask(kind, 9, masked)
     action = kind.sample(head, None, mask)[0]
     rows = [(head[b].tolist(), kind.nvec, row_of(mask, b)) for b in range(9)]
-    log_prob = [reference.choices_log_prob(logits, nvec, action[b].tolist(), allowed)
-                for b, (logits, nvec, allowed) in enumerate(rows)]
+    log_prob = [
+        reference.choices_log_prob(logits, nvec, action[b].tolist(), allowed)
+        for b, (logits, nvec, allowed) in enumerate(rows)
+    ]
     entropy = kind.entropy(head, None, mask)
     assert entropy.shape == (9,)
     assert entropy.tolist() == pytest.approx([reference.choices_entropy(*row) for row in rows])
@@ -94,7 +101,8 @@ def test_probabilities_of_all_joint_choices_add_up_to_one_and_none_is_left_to_th
 @pytest.mark.parametrize("space", SPACES)
 def test_choices_are_sampled_as_often_as_probable_and_forbidden_ones_never(space):
     torch.manual_seed(0)
-    kind, count = Categoricals(space), 40000
+    kind = Categoricals(space)
+    count = 40000
     head, mask = head_and_mask(kind, 1, masked=True)
     head[~mask] = 20.0
     action, log_prob = kind.sample(head.expand(count, -1), None, mask.expand(count, -1))
@@ -103,8 +111,10 @@ def test_choices_are_sampled_as_often_as_probable_and_forbidden_ones_never(space
         for choice, p in enumerate(chances):
             share = (action[:, place] == choice).double().mean().item()
             assert abs(share - p) <= 5.0 * math.sqrt(p * (1.0 - p) / count)
-    likeliest = [max(range(len(p)), key=p.__getitem__)
-                 for p in reference.probabilities(head[0].tolist(), kind.nvec, mask[0].tolist())]
+    likeliest = [
+        max(range(len(p)), key=p.__getitem__)
+        for p in reference.probabilities(head[0].tolist(), kind.nvec, mask[0].tolist())
+    ]
     assert kind.mode(head, mask)[0].tolist() == likeliest
 
 
@@ -126,7 +136,8 @@ def test_forbidden_choices_leave_a_finite_gradient_which_does_not_reach_them():
 def test_a_multidiscrete_ratio_is_the_product_of_its_heads_ratios_once():
     torch.manual_seed(0)
     kind = Categoricals(MultiDiscrete((2, 5, 3)))
-    before, after = torch.randn(6, 10, dtype=torch.float64), torch.randn(6, 10, dtype=torch.float64)
+    before = torch.randn(6, 10, dtype=torch.float64)
+    after = torch.randn(6, 10, dtype=torch.float64)
     action = kind.sample(before, None, None)[0]
     ratio = (kind.log_prob(after, None, None, action) - kind.log_prob(before, None, None, action)).exp()
     for b in range(6):

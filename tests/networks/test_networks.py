@@ -19,8 +19,12 @@ from harl_isaac.networks.mlp import new_mlp
 
 EQUAL = reference.spec_for((Box(3),) * 3, (6, 6, 6))
 RAGGED = reference.spec_for((Box(3),) * 3, (5, 7, 2))
-MIXED = reference.spec_for((Box(3), MultiDiscrete((2, 5, 3)), Discrete(4), Box(1), Discrete(4)), (5, 7, 4, 6, 7),
-                           has_action_mask=True, has_alive=True)
+MIXED = reference.spec_for(
+    (Box(3), MultiDiscrete((2, 5, 3)), Discrete(4), Box(1), Discrete(4)),
+    (5, 7, 4, 6, 7),
+    has_action_mask=True,
+    has_alive=True,
+)
 SPECS = {"equal": EQUAL, "ragged": RAGGED, "mixed": MIXED}
 everywhere = pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS.keys())
 
@@ -59,7 +63,7 @@ def test_the_stack_gives_each_agent_the_head_of_its_own_network_and_zeros_beyond
         heads = actors.heads(obs)
         for i, actor in enumerate(actors.agents):
             size = actor.distribution.head_size
-            torch.testing.assert_close(heads[:, i, :size], actor.net(obs[:, i, :spec.obs_sizes[i]]))
+            torch.testing.assert_close(heads[:, i, :size], actor.net(obs[:, i, : spec.obs_sizes[i]]))
             assert (heads[:, i, size:] == 0.0).all()
 
 
@@ -70,7 +74,8 @@ def test_networks_are_layer_norm_linear_activation_over_true_widths(spec, activa
         actors = scrambled_actors(spec, activation=activation)
         obs = flat(filled(spec, actors))[0][:3]
         for i, actor in enumerate(actors.agents):
-            own, size = obs[:, i, :spec.obs_sizes[i]], actor.distribution.head_size
+            own = obs[:, i, : spec.obs_sizes[i]]
+            size = actor.distribution.head_size
             literal = [reference.mlp_row(reference.layers_of(actor.net), row, activation) for row in own.tolist()]
             torch.testing.assert_close(actor.net(own), torch.tensor(literal))
             torch.testing.assert_close(actors.heads(obs)[:, i, :size], torch.tensor(literal))
@@ -83,7 +88,7 @@ def test_padding_is_zero_and_whatever_stands_there_changes_nothing(spec):
     spoilt = rollout.obs.clone()
     for i, size in enumerate(spec.obs_sizes):
         assert (rollout.obs[:, :, i, size:] == 0.0).all()
-        assert (rollout.action[:, :, i, action_width(spec.actions[i]):] == 0.0).all()
+        assert (rollout.action[:, :, i, action_width(spec.actions[i]) :] == 0.0).all()
         spoilt[:, :, i, size:] = 1e3
     assert torch.equal(actors.heads(rollout.obs.flatten(0, 1)), actors.heads(spoilt.flatten(0, 1)))
 
@@ -117,21 +122,22 @@ def test_mode_is_each_agents_likeliest_action(spec):
     obs, mask = flat(filled(spec, actors))
     mode = actors.mode(obs, mask)
     for i, (actor, space) in enumerate(zip(actors.agents, spec.actions)):
-        allowed = mask[:, i, :mask_width(space)] if mask is not None and mask_width(space) else None
-        own = actor.distribution.mode(actor.net(obs[:, i, :spec.obs_sizes[i]]), allowed)
-        torch.testing.assert_close(mode[:, i, :own.shape[1]], own)
-        assert (mode[:, i, own.shape[1]:] == 0.0).all()
+        allowed = mask[:, i, : mask_width(space)] if mask is not None and mask_width(space) else None
+        own = actor.distribution.mode(actor.net(obs[:, i, : spec.obs_sizes[i]]), allowed)
+        torch.testing.assert_close(mode[:, i, : own.shape[1]], own)
+        assert (mode[:, i, own.shape[1] :] == 0.0).all()
 
 
 def test_sampled_choices_are_allowed_by_each_agents_own_mask():
     actors = scrambled_actors(MIXED)
     rollout = filled(MIXED, actors)
     for i, space in enumerate(MIXED.actions):
-        batch, start = rollout.agent(i), 0
+        batch = rollout.agent(i)
+        start = 0
         for place, n in enumerate([] if isinstance(space, Box) else actors.agents[i].distribution.nvec):
-            chosen = batch.action[:, place:place + 1].long()
+            chosen = batch.action[:, place : place + 1].long()
             assert ((chosen >= 0) & (chosen < n)).all()
-            assert batch.mask[:, start:start + n].gather(1, chosen).all()
+            assert batch.mask[:, start : start + n].gather(1, chosen).all()
             assert chosen.unique().numel() > 1
             start += n
 
@@ -156,11 +162,12 @@ def test_an_optimiser_step_of_one_agent_moves_the_stack_at_once_and_nobody_else(
     obs = flat(filled(spec, actors))[0]
     optimisers = [adam(actor.parameters(), 0.01, 1e-5) for actor in actors.agents]
     for i in list(range(spec.num_agents)) * 2:
-        before, heads = snapshot(actors), actors.heads(obs)
+        before = snapshot(actors)
+        heads = actors.heads(obs)
 
         def loss_of(part):
             unused = 0.0 * sum(p.sum() for p in actors.agents[i].parameters())
-            return actors.agents[i].net(obs[part, i, :spec.obs_sizes[i]]).square().sum() + unused, torch.zeros(1)
+            return actors.agents[i].net(obs[part, i, : spec.obs_sizes[i]]).square().sum() + unused, torch.zeros(1)
 
         gradient_step(optimisers[i], loss_of, [slice(None)], 10.0)
         assert differing(before, snapshot(actors)) == [i]
@@ -170,7 +177,8 @@ def test_an_optimiser_step_of_one_agent_moves_the_stack_at_once_and_nobody_else(
 
 @everywhere
 def test_loading_writes_into_the_shared_memory(spec):
-    actors, other = scrambled_actors(spec), scrambled_actors(spec)
+    actors = scrambled_actors(spec)
+    other = scrambled_actors(spec)
     reference.scramble(other, seed=1)
     obs = flat(filled(spec, actors))[0]
     where = [p.data_ptr() for p in actors.parameters()]
@@ -213,7 +221,8 @@ def test_the_gradient_of_chunks_is_the_gradient_of_the_batch(spec, monkeypatch):
 def test_threads_give_the_gradient_and_reports_of_one(threads):
     """Every part once, in an order that does not depend on which thread is faster."""
     weights = [torch.randn(6, 4, dtype=torch.float64, requires_grad=True) for _ in range(2)]
-    rows, parts = torch.randn(40, 6, dtype=torch.float64), list(torch.arange(40).split(7))
+    rows = torch.randn(40, 6, dtype=torch.float64)
+    parts = list(torch.arange(40).split(7))
 
     def loss_of(part):
         loss = (rows[part] @ weights[0]).tanh().mul(rows[part] @ weights[1]).sum()
@@ -250,10 +259,11 @@ def test_networks_start_orthogonal_with_zero_biases_and_the_papers_sigma(activat
     for net, head_gain in heads + [(critic, 1.0)]:
         for (scale, shift, matrix, bias), expected in zip(reference.layers_of(net), (gain, gain, head_gain)):
             gram = matrix @ matrix.t() if matrix.shape[0] <= matrix.shape[1] else matrix.t() @ matrix
-            target = expected ** 2 * torch.eye(len(gram), dtype=torch.float64)
-            torch.testing.assert_close(gram, target, atol=1e-5 * expected ** 2, rtol=0)
+            target = expected**2 * torch.eye(len(gram), dtype=torch.float64)
+            torch.testing.assert_close(gram, target, atol=1e-5 * expected**2, rtol=0)
             assert (scale == 1.0).all() and (shift == 0.0).all() and (bias == 0.0).all()
-    first, last = actors.agents[2].net.weights[1], actors.agents[4].net.weights[1]
+    first = actors.agents[2].net.weights[1]
+    last = actors.agents[4].net.weights[1]
     assert not torch.equal(first, last)
     assert std_of(actors.agents[0].log_std).tolist() == pytest.approx([0.5 / (1.0 + math.exp(-1.0))] * 3)
 
@@ -275,7 +285,8 @@ def test_the_critic_speaks_in_units_of_the_return(state_agents):
             moments.update(batch)
         mean, std = moments.moments()
         state = torch.randn(2, 2, state_agents, 6)
-        layers, rows = reference.layers_of(critic.net), state.flatten(0, 2).tolist()
+        layers = reference.layers_of(critic.net)
+        rows = state.flatten(0, 2).tolist()
         expected = torch.tensor([reference.mlp_row(layers, row, "relu") for row in rows]).reshape(2, 2, state_agents, 1)
         torch.testing.assert_close(critic.normalized(state), expected)
         torch.testing.assert_close(critic(state), expected * std + mean)

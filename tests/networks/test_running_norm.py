@@ -17,20 +17,27 @@ from harl_isaac.networks.running_norm import new_running_norm
 from harl_isaac.registry import with_defaults
 
 CPU = torch.device("cpu")
-RAGGED = reference.spec_for((Box(3), MultiDiscrete((2, 5, 3)), Discrete(4)), (5, 7, 4), has_action_mask=True, has_alive=True)
+RAGGED = reference.spec_for(
+    (Box(3), MultiDiscrete((2, 5, 3)), Discrete(4)), (5, 7, 4), has_action_mask=True, has_alive=True
+)
 ALIKE = reference.spec_for((Box(3),) * 3, (6, 6, 6), has_alive=True)
 
 
 def learner(spec, kind=HappoCfg, **changed):
     torch.manual_seed(0)
-    result = kind(**{**dict(input_norm="running", rollout_length=6, hidden=[16, 12], epochs=2, critic_epochs=2), **changed}).learner(spec, 0)
+    result = kind(
+        **{"input_norm": "running", "rollout_length": 6, "hidden": [16, 12], "epochs": 2, "critic_epochs": 2, **changed}
+    ).learner(spec, 0)
     reference.scramble(result.actors)
     return result
 
 
 def seen(spec, iterations, **changed):
     """A learner after some updates, and all rows [.., A, O], lives [.., A] and states [.., K, S] that it learnt from."""
-    result, rows, lives, states = learner(spec, **changed), [], [], []
+    result = learner(spec, **changed)
+    rows = []
+    lives = []
+    states = []
     for seed in range(iterations):
         reference.fill(result.rollout, result.actors, seed)
         rows.append(result.rollout.obs.flatten(0, 1).clone())
@@ -53,9 +60,11 @@ def literal(x, numbers):
 
 def test_moments_are_those_of_all_rows_of_weight_one():
     torch.manual_seed(0)
-    norm, numbers = new_running_norm((2, 3), CPU), [[[] for _ in range(3)] for _ in range(2)]
+    norm = new_running_norm((2, 3), CPU)
+    numbers = [[[] for _ in range(3)] for _ in range(2)]
     for size, offset in ((4, 100.0), (1, 3.0), (7, 100.0)):
-        x, weight = offset + torch.randn(size, 2, 3), (torch.rand(size, 2) < 0.7).float()
+        x = offset + torch.randn(size, 2, 3)
+        weight = (torch.rand(size, 2) < 0.7).float()
         norm.take_in(x, weight)
         for row, i, f in torch.cartesian_prod(torch.arange(size), torch.arange(2), torch.arange(3)).tolist():
             if weight[row, i]:
@@ -86,7 +95,9 @@ def test_each_network_sees_its_own_inputs_in_units_of_what_its_agent_saw_while_a
         torch.testing.assert_close(actor.net.standardised(own), wanted, rtol=1e-4, atol=1e-4)
     net = result.critic.function.critic.net
     numbers = [states[..., f].flatten().tolist() for f in range(spec.state_size)]
-    wanted = torch.tensor([[literal(float(x), numbers[f]) for f, x in enumerate(row)] for row in states[:2].flatten(0, 1)])
+    wanted = torch.tensor(
+        [[literal(float(x), numbers[f]) for f, x in enumerate(row)] for row in states[:2].flatten(0, 1)]
+    )
     torch.testing.assert_close(net.standardised(states[:2].flatten(0, 1)), wanted, rtol=1e-4, atol=1e-4)
 
 
@@ -96,8 +107,8 @@ def test_the_stack_acts_as_each_agents_own_network_whatever_stands_in_the_paddin
     heads = result.actors.heads(rows)
     for i, actor in enumerate(result.actors.agents):
         size = actor.distribution.head_size
-        torch.testing.assert_close(heads[:, i, :size], actor.net(rows[:, i, :spec.obs_sizes[i]]), rtol=1e-4, atol=1e-5)
-        rows[:, i, spec.obs_sizes[i]:] = 1e3
+        torch.testing.assert_close(heads[:, i, :size], actor.net(rows[:, i, : spec.obs_sizes[i]]), rtol=1e-4, atol=1e-5)
+        rows[:, i, spec.obs_sizes[i] :] = 1e3
     torch.testing.assert_close(result.actors.heads(rows), heads)
 
 
@@ -105,7 +116,9 @@ def test_a_shared_policy_has_one_set_of_moments():
     result, rows, lives, _ = seen(ALIKE, 2, share_param=True)
     numbers = rows[lives > 0.0][:, 0].tolist()
     wanted = [literal(float(x), numbers) for x in rows[:3, 1, 0]]
-    assert result.actors.agents[0].net.standardised(rows[:3, 1])[:, 0].tolist() == pytest.approx(wanted, rel=1e-4, abs=1e-4)
+    assert result.actors.agents[0].net.standardised(rows[:3, 1])[:, 0].tolist() == pytest.approx(
+        wanted, rel=1e-4, abs=1e-4
+    )
 
 
 def test_an_agents_own_critic_normalises_what_the_agent_sees():
@@ -120,9 +133,11 @@ def test_while_a_rollout_is_collected_and_used_the_moments_stand_still(monkeypat
     """Else the policy that is updated would not be the one that acted: its ratios begin at 1."""
     result, _, _, _ = seen(RAGGED, 2)
     reference.fill(result.rollout, result.actors, 7)
-    before, ratios = result.actors.input_norm.mean.clone(), []
+    before = result.actors.input_norm.mean.clone()
+    ratios = []
     for i in range(3):
-        batch, actor = result.rollout.agent(i), result.actors.agent(i)
+        batch = result.rollout.agent(i)
+        actor = result.actors.agent(i)
         ratios.append(batch.ratio(actor.evaluate(batch.obs, batch.action, batch.mask)[0]))
     torch.testing.assert_close(torch.cat(ratios), torch.ones(3 * len(ratios[0])), rtol=1e-4, atol=1e-4)
     fit = result.critic.fit
@@ -153,10 +168,18 @@ def test_with_a_layer_norm_nothing_is_normalised_by_moments():
         learner(ALIKE, input_norm="batch")
 
 
-@pytest.mark.parametrize("algo, expected", [
-    ({"name": "happo", "head_gain": 0.02}, {"name": "happo", "head_gain": 0.02, "input_norm": "layer", "max_std": 0.5}),
-    ({"name": "happo", "head_gain": 0.01, "input_norm": "running", "max_std": 1.4},) * 2,
-    ({"name": "hatd3"},) * 2], ids=["earlier", "newer", "off-policy"])
+@pytest.mark.parametrize(
+    "algo, expected",
+    [
+        (
+            {"name": "happo", "head_gain": 0.02},
+            {"name": "happo", "head_gain": 0.02, "input_norm": "layer", "max_std": 0.5},
+        ),
+        ({"name": "happo", "head_gain": 0.01, "input_norm": "running", "max_std": 1.4},) * 2,
+        ({"name": "hatd3"},) * 2,
+    ],
+    ids=["earlier", "newer", "off-policy"],
+)
 def test_a_run_from_before_there_was_a_choice_had_layer_norms_and_narrow_exploration(algo, expected):
     known = with_defaults(ALGOS, algo)
     assert {name: known[name] for name in expected} == expected

@@ -6,13 +6,14 @@ import torch
 
 imageio = pytest.importorskip("imageio.v3", reason="imageio is not installed")
 
-from support.commands import TINY, run  # noqa: E402
+from support.commands import TINY, run
 
-from harl_isaac.registry import TASKS, locate  # noqa: E402
-from harl_isaac.rendering.particle_frames import HEIGHT, LEAST_EXTENT, WIDTH, pictures  # noqa: E402
+from harl_isaac.registry import TASKS, locate
+from harl_isaac.rendering.particle_frames import HEIGHT, LEAST_EXTENT, WIDTH, pictures
 
 CPU = torch.device("cpu")
-RED, GREEN = (1.0, 0.0, 0.0), (0.0, 1.0, 0.0)
+RED = (1.0, 0.0, 0.0)
+GREEN = (0.0, 1.0, 0.0)
 
 
 def pixel(picture, x, y, extent=LEAST_EXTENT):
@@ -21,7 +22,8 @@ def pixel(picture, x, y, extent=LEAST_EXTENT):
 
 
 def draw(centres, colours, words=np.zeros((1, 0, 0)), radii=None):
-    centres, colours = np.array([centres], dtype=float), np.array([colours], dtype=float)
+    centres = np.array([centres], dtype=float)
+    colours = np.array([colours], dtype=float)
     return next(iter(pictures(centres, colours, words, radii or [0.1] * centres.shape[1])))
 
 
@@ -31,7 +33,7 @@ def test_discs_lie_where_they_are_and_later_ones_on_top():
     assert pixel(picture, 0.55, 0.4) == [0, 255, 0] and pixel(picture, 0.4, 0.4) == [255, 0, 0]
     assert pixel(picture, 0.5, 0.65) == pixel(picture, -0.5, -0.4) == [255, 255, 255]
     area = (picture != 255).any(-1).sum() / (HEIGHT / 2 / LEAST_EXTENT) ** 2
-    assert area == pytest.approx(np.pi * 0.2 ** 2, rel=0.05)
+    assert area == pytest.approx(np.pi * 0.2**2, rel=0.05)
 
 
 def test_far_discs_are_seen_as_well():
@@ -66,10 +68,10 @@ def test_playing_a_run_draws_it(tmp_path):
     assert result.returncode == 0, result.stderr
     folder = next(tmp_path.glob("runs/mpe/simple_speaker_listener/happo/*"))
     for out, words in (("strip.png", []), ("two.mp4", ["episodes=2"])):
-        result = run("run=%s" % folder, "out=" + out, *words, cwd=tmp_path, script="scripts/play.py")
+        result = run(f"run={folder}", "out=" + out, *words, cwd=tmp_path, script="scripts/play.py")
         assert result.returncode == 0 and (tmp_path / out).stat().st_size > 3000, result.stderr
     assert "2 episodes, 0 of them with success, 50 frames" in result.stdout
     strip = imageio.imread(tmp_path / "strip.png")
     assert strip.shape == (HEIGHT // 2, 6 * (WIDTH // 2 + 4) - 4, 3)
-    result = run("run=%s" % folder, "out=film.gif", cwd=tmp_path, script="scripts/play.py")
+    result = run(f"run={folder}", "out=film.gif", cwd=tmp_path, script="scripts/play.py")
     assert result.returncode == 2 and "ends in .mp4 or .png" in result.stderr

@@ -7,15 +7,17 @@ import torch
 
 mujoco = pytest.importorskip("mujoco", reason="MuJoCo is not installed")
 
-from harl_isaac.sim import engines  # noqa: E402
-from harl_isaac.sim.mujoco_cpu import MujocoPhysics  # noqa: E402
-from harl_isaac.tasks.hands.over import ShadowHandOver, ShadowHandOverCfg  # noqa: E402
-from harl_isaac.tasks.hands.scene import OBJECTS, two_hands  # noqa: E402
-from harl_isaac.tasks.hands.shadow_hand import PhysicsCfg  # noqa: E402
+from harl_isaac.sim import engines
+from harl_isaac.sim.mujoco_cpu import MujocoPhysics
+from harl_isaac.tasks.hands.over import ShadowHandOver, ShadowHandOverCfg
+from harl_isaac.tasks.hands.scene import OBJECTS, two_hands
+from harl_isaac.tasks.hands.shadow_hand import PhysicsCfg
 
 CPU = torch.device("cpu")
-needs_warp = pytest.mark.skipif(any(importlib.util.find_spec(name) is None for name in ("mujoco_warp", "warp")),
-                                reason="mujoco-warp is not installed")
+needs_warp = pytest.mark.skipif(
+    any(importlib.util.find_spec(name) is None for name in ("mujoco_warp", "warp")),
+    reason="mujoco-warp is not installed",
+)
 each_engine = pytest.mark.parametrize("sim", ["mujoco", pytest.param("mujoco_warp", marks=needs_warp)])
 VISIBLE = ("qpos", "qvel", "ctrl", "xfrc_applied", "mocap_pos", "mocap_quat", "sensors")
 TIP_COLUMNS = [side * 119 + 13 * tip + axis for side in range(2) for tip in range(5) for axis in range(3)]  # framepos
@@ -107,10 +109,13 @@ def test_engines_agree_in_one_step(shape):
 def test_set_state_and_forward_touch_their_rows_only(sim):
     """Neither the written tensors nor anything behind them: the other rows' next step is the one they had before."""
     task = over(sim)
-    physics, mask = task.physics, rows(1, 3)
+    physics = task.physics
+    mask = rows(1, 3)
     task.reset(seed=0), finish(play(task, 8))
-    saved, before = physics.state_dict(), visible(physics)
-    qpos, qvel = before["qpos"] + 0.01, before["qvel"] * 0.5
+    saved = physics.state_dict()
+    before = visible(physics)
+    qpos = before["qpos"] + 0.01
+    qvel = before["qvel"] * 0.5
     physics.set_state(mask, qpos, qvel)
     physics.forward(mask)
     after = visible(physics)
@@ -137,9 +142,12 @@ def engine_state(physics):
 def test_set_state_clears_the_warm_start(sim):
     """A row's next step does not depend, to the last bit, on what the row did before it was written."""
     task = over(sim)
-    physics, everyone = task.physics, torch.ones(4, dtype=torch.bool)
+    physics = task.physics
+    everyone = torch.ones(4, dtype=torch.bool)
     task.reset(seed=0), finish(play(task, 5))
-    qpos, qvel, ctrl = physics.qpos.clone(), physics.qvel.clone(), physics.ctrl.clone()
+    qpos = physics.qpos.clone()
+    qvel = physics.qvel.clone()
+    ctrl = physics.ctrl.clone()
     outcomes = []
     for steps in (3, 9):
         finish(play(task, steps, seed=steps))
@@ -156,7 +164,8 @@ def test_set_state_clears_the_warm_start(sim):
 def test_sensors_lag_after_step_and_are_current_after_forward(sim):
     """After a step sensors show the last substep's start; a task that needs them current pays for a forward."""
     task = over(sim)
-    physics, mask = task.physics, rows(0, 2)
+    physics = task.physics
+    mask = rows(0, 2)
     task.reset(seed=0), finish(play(task, 8))
     data = mujoco.MjData(scene_model())
     current = torch.zeros(4, len(TIP_COLUMNS))
@@ -173,9 +182,20 @@ def test_sensors_lag_after_step_and_are_current_after_forward(sim):
 
 def edit(physics, model, envs):
     """One change of the model in each environment of `envs`: 1 mass, 2 friction, 3 gains, 4 damping, 5 size."""
-    body, geom = model.body("object").id, model.geom("object").id
-    everything = {name: physics.param(name) for name in ("body_mass", "body_inertia", "geom_friction", "geom_size",
-                                                         "actuator_gainprm", "actuator_biasprm", "dof_damping")}
+    body = model.body("object").id
+    geom = model.geom("object").id
+    everything = {
+        name: physics.param(name)
+        for name in (
+            "body_mass",
+            "body_inertia",
+            "geom_friction",
+            "geom_size",
+            "actuator_gainprm",
+            "actuator_biasprm",
+            "dof_damping",
+        )
+    }
     if 1 in envs:
         everything["body_mass"][1, body] *= 3.0
         everything["body_inertia"][1, body] *= 3.0
@@ -200,7 +220,8 @@ def drop(sim, envs):
     first = torch.ones(6, dtype=torch.bool)
     physics.set_state(first, physics.qpos[:1].expand(6, -1).contiguous(), torch.zeros_like(physics.qvel))
     physics.forward(first)
-    random, path = torch.Generator().manual_seed(3), []
+    random = torch.Generator().manual_seed(3)
+    path = []
     for _ in range(20):
         action = (torch.rand(1, 40, generator=random) - 0.5).expand(6, -1)
         task.step((action[:, :20], action[:, 20:]))
@@ -225,8 +246,14 @@ def test_engines_agree_on_params():
     """Randomised models move alike, and so do the constants derived from what was written."""
     (one, c), (two, warp) = [drop(sim, (1, 2, 3, 4, 5)) for sim in ("mujoco", "mujoco_warp")]
     torch.testing.assert_close(one, two, atol=1e-3, rtol=0)
-    for name in ("body_subtreemass", "body_invweight0", "dof_invweight0", "tendon_invweight0", "actuator_acc0",
-                 "geom_rbound"):
+    for name in (
+        "body_subtreemass",
+        "body_invweight0",
+        "dof_invweight0",
+        "tendon_invweight0",
+        "actuator_acc0",
+        "geom_rbound",
+    ):
         torch.testing.assert_close(c.param(name).float().flatten(1), warp.param(name).flatten(1), rtol=1e-3, atol=1e-6)
     assert c.param("body_invweight0")[1, -2, 0] < 0.5 * c.param("body_invweight0")[0, -2, 0]
 
@@ -240,7 +267,8 @@ def test_param_refuses_an_unknown_field(sim):
 @each_engine
 @pytest.mark.parametrize("params", [False, True], ids=["shared model", "own models"])
 def test_a_saved_state_continues_bitwise(sim, params):
-    first, second = over(sim, 6), over(sim, 6)
+    first = over(sim, 6)
+    second = over(sim, 6)
     if params:
         edit(first.physics, scene_model(), (1, 2, 3, 4, 5))
     first.reset(seed=5), second.reset(seed=6)
@@ -260,7 +288,8 @@ def test_a_loaded_state_is_whole_before_the_next_step(sim):
     """Sensors as well: a forward of some rows leaves the others with those that were loaded."""
     task = over(sim)
     task.reset(seed=0), finish(play(task, 6))
-    saved, before = task.physics.state_dict(), visible(task.physics)
+    saved = task.physics.state_dict()
+    before = visible(task.physics)
     finish(play(task, 6))
     task.physics.load_state_dict(saved)
     assert equal(visible(task.physics), before)
@@ -286,7 +315,8 @@ def test_addresses_stay(sim):
 @pytest.mark.parametrize("field", ["qpos", "qvel"])
 def test_a_diverged_environment_is_reset_alone(sim, field, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)  # MuJoCo writes its warnings to a file here
-    sick, well = over(sim), over(sim)
+    sick = over(sim)
+    well = over(sim)
     sick.reset(seed=4), well.reset(seed=4)
     finish(play(sick, 3)), finish(play(well, 3))
     state = {"qpos": sick.physics.qpos.clone(), "qvel": sick.physics.qvel.clone()}
@@ -312,8 +342,11 @@ def test_scene_has_none_of_the_traps(shape, monkeypatch, tmp_path):
     assert (model.dof_frictionloss == 0).all() and (model.tendon_frictionloss == 0).all()
     assert model.nmesh == 0 and model.ntendon == 8 and model.nu == 40
     opt = model.opt
-    assert (opt.integrator, opt.solver, opt.cone) == (mujoco.mjtIntegrator.mjINT_IMPLICITFAST,
-                                                      mujoco.mjtSolver.mjSOL_NEWTON, mujoco.mjtCone.mjCONE_PYRAMIDAL)
+    assert (opt.integrator, opt.solver, opt.cone) == (
+        mujoco.mjtIntegrator.mjINT_IMPLICITFAST,
+        mujoco.mjtSolver.mjSOL_NEWTON,
+        mujoco.mjtCone.mjCONE_PYRAMIDAL,
+    )
     assert (opt.timestep, opt.tolerance) == (1 / 120, 1e-6) and opt.noslip_iterations == 0
     assert not (tmp_path / "MUJOCO_LOG.TXT").exists()  # two hands in one scene: no option in conflict
 
@@ -326,8 +359,9 @@ def falling_box(force_sensor):
     body.add_geom(type=mujoco.mjtGeom.mjGEOM_BOX, size=[0.1, 0.1, 0.1], mass=1.0)
     body.add_site(name="middle")
     if force_sensor:
-        spec.add_sensor(name="force", type=mujoco.mjtSensor.mjSENS_FORCE, objtype=mujoco.mjtObj.mjOBJ_SITE,
-                        objname="middle")
+        spec.add_sensor(
+            name="force", type=mujoco.mjtSensor.mjSENS_FORCE, objtype=mujoco.mjtObj.mjOBJ_SITE, objname="middle"
+        )
     return spec.compile()
 
 
@@ -361,7 +395,8 @@ def test_fields_are_the_engines_derived_values(sim):
     assert physics.xpos.shape == (3, 2, 3) and physics.cvel.shape == physics.cfrc_ext.shape == (3, 2, 6)
     torch.testing.assert_close(physics.xpos[:, 1, 2], torch.tensor([0.1, 0.2, 2.0]))
     for _ in range(30):
-        height, speed = physics.qpos[:, 2].clone(), physics.qvel[:, 2].clone()
+        height = physics.qpos[:, 2].clone()
+        speed = physics.qvel[:, 2].clone()
         physics.step()
     assert (physics.xpos[2, 1, 2] < height[2]) and (physics.xpos[2, 1, 2] > physics.qpos[2, 2])  # a substep old
     assert physics.cvel[2, 1, 5] < speed[2] < 0.0
@@ -374,7 +409,8 @@ def test_fields_follow_forward_where_asked_and_saved_states(sim):
     physics = forces(sim)
     for _ in range(5):
         physics.step()
-    saved, lagging = physics.state_dict(), physics.xpos.clone()
+    saved = physics.state_dict()
+    lagging = physics.xpos.clone()
     physics.forward(rows(2, num_envs=3))
     assert torch.equal(physics.xpos[:2], lagging[:2])
     torch.testing.assert_close(physics.xpos[2, 1, 2], physics.qpos[2, 2])
@@ -415,7 +451,8 @@ def test_engines_leave_the_callers_model_alone(sim):
 @needs_warp
 def test_graphs_do_what_plain_calls_do():
     """Warp captures on the CPU too: replaying gives the same bits, also after a model field has moved."""
-    plain, captured = over("mujoco_warp"), over("mujoco_warp")
+    plain = over("mujoco_warp")
+    captured = over("mujoco_warp")
     captured.physics._use_graphs = True
     for seed in range(2):
         plain.reset(seed), captured.reset(seed)
@@ -431,6 +468,7 @@ def test_graphs_do_what_plain_calls_do():
 @needs_warp
 def test_overflow_is_reported(monkeypatch, capfd):
     from harl_isaac.sim import mujoco_warp
+
     roomy = over("mujoco_warp")
     monkeypatch.setattr(mujoco_warp, "buffer_sizes", lambda *_: (1, 160))
     tight = over("mujoco_warp")

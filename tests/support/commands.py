@@ -15,8 +15,15 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["torch", "hydra", "numpy"])
-TINY = ["num_envs=4", "algo.rollout_length=3", "algo.hidden=[8]", "total_steps=24", "device=cpu", "eval.episodes=2",
-        "eval.interval=1"]
+TINY = [
+    "num_envs=4",
+    "algo.rollout_length=3",
+    "algo.hidden=[8]",
+    "total_steps=24",
+    "device=cpu",
+    "eval.episodes=2",
+    "eval.interval=1",
+]
 
 
 def run_command(script: str, *words: str, cwd: Path, timeout: float = 240, **env: str) -> subprocess.CompletedProcess:
@@ -26,13 +33,17 @@ def run_command(script: str, *words: str, cwd: Path, timeout: float = 240, **env
     """
     with tempfile.TemporaryDirectory() as folder:
         outputs = [str(Path(folder) / name) for name in ("stdout", "stderr")]
-        process = FORKS.Process(target=_script, args=(str(ROOT / script), words, str(cwd), {**os.environ, **env}, outputs))
+        process = FORKS.Process(
+            target=_script, args=(str(ROOT / script), words, str(cwd), {**os.environ, **env}, outputs)
+        )
         process.start()
         process.join(timeout)
         if process.exitcode is None:
             process.kill()
             raise subprocess.TimeoutExpired([script, *words], timeout)
-        return subprocess.CompletedProcess([script, *words], process.exitcode, *[Path(name).read_text() for name in outputs])
+        return subprocess.CompletedProcess(
+            [script, *words], process.exitcode, *[Path(name).read_text() for name in outputs]
+        )
 
 
 def run(*words, cwd, script="train.py", **env):

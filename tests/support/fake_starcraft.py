@@ -20,17 +20,41 @@ class FakeStarCraft2Env:
 
     launches = 0
 
-    def __init__(self, map_name="3m", seed=None, allies=3, enemies=3, limit=25, crash_at=(), continuing_episode=False,
-                 replay_dir="", replay_prefix="", **settings):
-        self.map_name, self._seed, self.allies, self.enemies, self.limit = map_name, seed, allies, enemies, limit
-        self.crash_at, self.continuing_episode, self.settings = crash_at, continuing_episode, settings
-        self.replay_dir, self.replay_prefix, self.replays = replay_dir, replay_prefix, []
+    def __init__(
+        self,
+        map_name="3m",
+        seed=None,
+        allies=3,
+        enemies=3,
+        limit=25,
+        crash_at=(),
+        continuing_episode=False,
+        replay_dir="",
+        replay_prefix="",
+        **settings,
+    ):
+        self.map_name = map_name
+        self._seed = seed
+        self.allies = allies
+        self.enemies = enemies
+        self.limit = limit
+        self.crash_at = crash_at
+        self.continuing_episode = continuing_episode
+        self.settings = settings
+        self.replay_dir = replay_dir
+        self.replay_prefix = replay_prefix
+        self.replays = []
         self.battles_won = self.battles_game = self._episode_count = self.total_steps = 0
         self.process = None
 
     def get_env_info(self):
-        return {"state_shape": 3 * (self.allies + self.enemies), "obs_shape": 2 + 3 * self.enemies,
-                "n_actions": ACTIONS + self.enemies, "n_agents": self.allies, "episode_limit": self.limit}
+        return {
+            "state_shape": 3 * (self.allies + self.enemies),
+            "obs_shape": 2 + 3 * self.enemies,
+            "n_actions": ACTIONS + self.enemies,
+            "n_agents": self.allies,
+            "episode_limit": self.limit,
+        }
 
     def _launch(self):
         FakeStarCraft2Env.launches += 1
@@ -41,7 +65,8 @@ class FakeStarCraft2Env:
     def reset(self, config=None):
         if self._episode_count == 0:
             self._launch()  # also after a crash in the first episode: the process started then is forgotten
-        self.steps, config = 0, config or {}
+        self.steps = 0
+        config = config or {}
         spread = config.get("start", 0.0)
         self.x = np.concatenate((self.rng.uniform(-1, 1, self.allies), self.rng.uniform(2, 4, self.enemies))) + spread
         self.health = np.concatenate((np.full(self.allies, 5.0), np.full(self.enemies, 2.0)))
@@ -50,7 +75,7 @@ class FakeStarCraft2Env:
     def step(self, actions):
         assert len(actions) == self.allies and all(isinstance(action, int) for action in actions)
         for i, action in enumerate(actions):
-            assert self.get_avail_agent_actions(i)[action] == 1, "Agent %d cannot perform action %d" % (i, action)
+            assert self.get_avail_agent_actions(i)[action] == 1, f"Agent {i} cannot perform action {action}"
         self.total_steps += 1
         if self.total_steps in self.crash_at:
             self.crash_at.remove(self.total_steps)  # the next game lives
@@ -62,21 +87,22 @@ class FakeStarCraft2Env:
         return self._judge(reward)
 
     def _fight(self, actions):
-        before = self.health[self.allies:].sum()
+        before = self.health[self.allies :].sum()
         for i, action in enumerate(actions):
             self.x[i] += {4: 0.5, 5: -0.5}.get(action, 0.0)
             if action >= ACTIONS:
                 self.health[self.allies + action - ACTIONS] -= 1.0
-        self.x[self.allies:] -= 0.1  # enemies draw near
+        self.x[self.allies :] -= 0.1  # enemies draw near
         for j in range(self.allies, self.allies + self.enemies):
             near = [i for i in range(self.allies) if self.health[i] > 0 and abs(self.x[i] - self.x[j]) < REACH]
             if self.health[j] > 0 and near and self.rng.random() < 0.4:
                 self.health[self.rng.choice(near)] -= 1.0
         self.health = self.health.clip(0.0)
-        return before - self.health[self.allies:].sum()
+        return before - self.health[self.allies :].sum()
 
     def _judge(self, reward):
-        info, over = {"battle_won": False}, False
+        info = {"battle_won": False}
+        over = False
         lost, won = (not self.health[part].any() for part in (slice(0, self.allies), slice(self.allies, None)))
         if lost or won:
             over = True
@@ -100,8 +126,9 @@ class FakeStarCraft2Env:
         if self.health[i] > 0:
             obs[:2] = self.x[i], self.health[i]
             enemies = slice(self.allies, None)
-            obs[2:] = np.stack((self.x[enemies] - self.x[i], self.health[enemies],
-                                self.get_avail_agent_actions(i)[ACTIONS:])).ravel()
+            obs[2:] = np.stack(
+                (self.x[enemies] - self.x[i], self.health[enemies], self.get_avail_agent_actions(i)[ACTIONS:])
+            ).ravel()
         return obs
 
     def get_state(self):
@@ -133,7 +160,8 @@ class FakeDistribution:
     """Draws from a generator nobody seeded, and from a nested one."""
 
     def __init__(self, depth=0):
-        self.config, self.rng = {}, np.random.default_rng()
+        self.config = {}
+        self.rng = np.random.default_rng()
         if depth:
             self.reflect_distribution = FakeDistribution(depth - 1)
 
@@ -148,8 +176,9 @@ class FakeStarCraftCapabilityEnvWrapper:
     def __init__(self, **settings):
         self.distribution_config = settings.pop("capability_config")
         self.env_key_to_distribution_map = {"start_positions": FakeDistribution(depth=2)}
-        self.env = FakeStarCraft2Env(allies=self.distribution_config["n_units"],
-                                     enemies=self.distribution_config["n_enemies"], **settings)
+        self.env = FakeStarCraft2Env(
+            allies=self.distribution_config["n_units"], enemies=self.distribution_config["n_enemies"], **settings
+        )
 
     def reset(self):
         self.env.reset(self.env_key_to_distribution_map["start_positions"].generate())

@@ -17,7 +17,8 @@ class NoHostReads(TorchDispatchMode):
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         name = func.overloadpacket.__name__
-        if name in HOST_READS or (name == "index" and any(
-                index is not None and index.dtype == torch.bool for index in args[1])):
-            raise AssertionError("host read: %s" % func)
+        if name in HOST_READS or (
+            name == "index" and any(index is not None and index.dtype == torch.bool for index in args[1])
+        ):
+            raise AssertionError(f"host read: {func}")
         return func(*args, **(kwargs or {}))

@@ -18,11 +18,23 @@ FILES = ("direct_marl_env.py", "direct_rl_env.py", "common.py", "utils/spaces.py
 
 def downloaded(folder):
     """`folder`/envs with the files, or a skip with its reason."""
-    words = [sys.executable, "-m", "pip", "download", "--no-deps", "--retries", "0", "--quiet", "--dest", str(folder), PACKAGE]
+    words = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--no-deps",
+        "--retries",
+        "0",
+        "--quiet",
+        "--dest",
+        str(folder),
+        PACKAGE,
+    ]
     result = subprocess.run(words, capture_output=True, text=True)
     wheels = list(folder.glob("*.whl"))
     if result.returncode or not wheels:
-        pytest.skip("%s cannot be downloaded here: %s" % (PACKAGE, result.stderr.strip().split("\n")[-1]))
+        pytest.skip("{} cannot be downloaded here: {}".format(PACKAGE, result.stderr.strip().split("\n")[-1]))
     envs = folder / "envs"
     (envs / "utils").mkdir(parents=True)
     with zipfile.ZipFile(wheels[0]) as wheel:
@@ -91,13 +103,24 @@ def classes(monkeypatch, envs):
     import torch
 
     stubs = {
-        "omni": {}, "omni.kit": {}, "omni.kit.app": {}, "omni.physx": {}, "isaacsim": {}, "isaacsim.core": {},
-        "isaacsim.core.simulation_manager": {"SimulationManager": object}, "isaaclab.managers": {"EventManager": object},
-        "isaaclab.scene": {"InteractiveScene": FakeScene}, "isaaclab.sim": {"SimulationContext": FakeSimulation},
-        "isaaclab.sim.utils": {}, "isaaclab.sim.utils.stage": {"attach_stage_to_usd_context": nothing, "use_stage": nothing},
-        "isaaclab.utils": {"configclass": lambda cls: cls}, "isaaclab.utils.noise": {"NoiseModel": object},
-        "isaaclab.utils.seed": {"configure_seed": torch.manual_seed}, "isaaclab.utils.timer": {"Timer": nothing},
-        "isaaclab.utils.version": {"get_isaac_sim_version": lambda: SimpleNamespace(major=4)}}
+        "omni": {},
+        "omni.kit": {},
+        "omni.kit.app": {},
+        "omni.physx": {},
+        "isaacsim": {},
+        "isaacsim.core": {},
+        "isaacsim.core.simulation_manager": {"SimulationManager": object},
+        "isaaclab.managers": {"EventManager": object},
+        "isaaclab.scene": {"InteractiveScene": FakeScene},
+        "isaaclab.sim": {"SimulationContext": FakeSimulation},
+        "isaaclab.sim.utils": {},
+        "isaaclab.sim.utils.stage": {"attach_stage_to_usd_context": nothing, "use_stage": nothing},
+        "isaaclab.utils": {"configclass": lambda cls: cls},
+        "isaaclab.utils.noise": {"NoiseModel": object},
+        "isaaclab.utils.seed": {"configure_seed": torch.manual_seed},
+        "isaaclab.utils.timer": {"Timer": nothing},
+        "isaaclab.utils.version": {"get_isaac_sim_version": lambda: SimpleNamespace(major=4)},
+    }
     for name, values in stubs.items():
         module = ModuleType(name)
         vars(module).update(values)
@@ -110,14 +133,33 @@ def classes(monkeypatch, envs):
     package = ModuleType("isaaclab.envs")
     package.__path__ = [str(envs)]
     monkeypatch.setitem(sys.modules, "isaaclab.envs", package)
-    return (importlib.import_module("isaaclab.envs.direct_marl_env").DirectMARLEnv,
-            importlib.import_module("isaaclab.envs.direct_rl_env").DirectRLEnv)
+    return (
+        importlib.import_module("isaaclab.envs.direct_marl_env").DirectMARLEnv,
+        importlib.import_module("isaaclab.envs.direct_rl_env").DirectRLEnv,
+    )
 
 
 def complete(cfg):
     """The settings that the real classes read beside the fake's."""
-    unset = dict.fromkeys(("seed", "events", "viewer", "action_noise_model", "observation_noise_model", "ui_window_class_type",
-                           "num_actions", "num_observations", "num_states", "rerender_on_reset"))
-    vars(cfg).update(unset, num_rerenders_on_reset=0, wait_for_textures=False, validate=lambda: None,
-                     episode_length_s=math.nextafter(0.7, 0.0))
+    unset = dict.fromkeys(
+        (
+            "seed",
+            "events",
+            "viewer",
+            "action_noise_model",
+            "observation_noise_model",
+            "ui_window_class_type",
+            "num_actions",
+            "num_observations",
+            "num_states",
+            "rerender_on_reset",
+        )
+    )
+    vars(cfg).update(
+        unset,
+        num_rerenders_on_reset=0,
+        wait_for_textures=False,
+        validate=lambda: None,
+        episode_length_s=math.nextafter(0.7, 0.0),
+    )
     return cfg

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-HANDS, POSTURES, SLOTS = 2, 3, 20
+HANDS = 2
+POSTURES = 3
+SLOTS = 20
 # Which number of a posture drives each action slot: wrist 2; of the four fingers together J2 and J1; thumb 5. Fingers
 # are not spread (J3, LFJ4 stay at the middle).
 SLOT_NUMBER = (0, 1, -1, 2, 3, -1, 2, 3, -1, 2, 3, -1, -1, 2, 3, 4, 5, 6, 7, 8)
@@ -56,7 +58,9 @@ def share_starts(env, starts: int, seed: int) -> None:
 def play(env, actions: Tensor):
     """First episode of every environment under actions [T, E, 40]: return, success, speed, each [E]."""
     alive = torch.ones(env.spec.num_envs)
-    total, success, speed = torch.zeros_like(alive), torch.zeros_like(alive), torch.zeros_like(alive)
+    total = torch.zeros_like(alive)
+    success = torch.zeros_like(alive)
+    speed = torch.zeros_like(alive)
     for action in actions:
         step = env.step(action.split(SLOTS, dim=1))
         total += alive * step.reward[:, 0]
@@ -77,14 +81,17 @@ def search(env, generations: int, starts: int, seed: int, watch=None) -> Found:
     """Best mean plan for an environment with two agents; its batch holds num_envs / starts plans a generation."""
     random = torch.Generator().manual_seed(seed)
     plans = env.spec.num_envs // starts
-    mean, spread = torch.zeros(PLAN), torch.full((PLAN,), 0.7)
-    mean[POSTURE_NUMBERS:], spread[POSTURE_NUMBERS:] = torch.tensor(FIRST_MOMENTS * HANDS), 0.15
-    elite, scores = torch.zeros(0, PLAN), torch.zeros(0)
+    mean = torch.zeros(PLAN)
+    spread = torch.full((PLAN,), 0.7)
+    mean[POSTURE_NUMBERS:] = torch.tensor(FIRST_MOMENTS * HANDS)
+    spread[POSTURE_NUMBERS:] = 0.15
+    elite = torch.zeros(0, PLAN)
+    scores = torch.zeros(0)
     for generation in range(generations):
         drawn = mean + spread * torch.randn(plans, PLAN, generator=random)
         if generation:  # half of them close to one of the best
             parents = elite[torch.randint(ELITES, (plans // 2,), generator=random)]
-            drawn[:plans // 2] = parents + CLOSE * spread * torch.randn(plans // 2, PLAN, generator=random)
+            drawn[: plans // 2] = parents + CLOSE * spread * torch.randn(plans // 2, PLAN, generator=random)
         share_starts(env, starts, seed)
         actions = plan_actions(drawn, env.spec.max_episode_steps).repeat_interleave(starts, dim=1)
         results = [values.view(plans, starts).mean(1) for values in play(env, actions)]

@@ -15,9 +15,14 @@ class Leaving:
     max_cycles = 5
 
     def __init__(self, masked="obs", cut=False):
-        self.possible_agents, self.masked, self.cut = list(AGENTS), masked, cut
-        self.kinds = {"first": spaces.Discrete(3, start=10), "second": spaces.MultiDiscrete([2, 3]),
-                      "third": spaces.Box(np.array([0.0, -4.0], np.float32), np.array([2.0, 4.0], np.float32))}
+        self.possible_agents = list(AGENTS)
+        self.masked = masked
+        self.cut = cut
+        self.kinds = {
+            "first": spaces.Discrete(3, start=10),
+            "second": spaces.MultiDiscrete([2, 3]),
+            "third": spaces.Box(np.array([0.0, -4.0], np.float32), np.array([2.0, 4.0], np.float32)),
+        }
         self.closed = False
 
     @property
@@ -28,15 +33,22 @@ class Leaving:
         inner = spaces.Box(-9, 9, (2, 1), np.float64)
         if agent == "third" or self.masked != "obs":
             return inner
-        return spaces.Dict({"observation": inner, "action_mask": spaces.MultiBinary(3 if agent == "first" else 5),
-                            "turn": spaces.Discrete(2)})
+        return spaces.Dict(
+            {
+                "observation": inner,
+                "action_mask": spaces.MultiBinary(3 if agent == "first" else 5),
+                "turn": spaces.Discrete(2),
+            }
+        )
 
     def action_space(self, agent):
         return self.kinds[agent]
 
     def reset(self, seed=None):
-        self.agents, self.count, self.noise = list(AGENTS), 0, seed % 7
-        self.last = {agent: 0.0 for agent in AGENTS}
+        self.agents = list(AGENTS)
+        self.count = 0
+        self.noise = seed % 7
+        self.last = dict.fromkeys(AGENTS, 0.0)
         return {agent: self.see(agent) for agent in self.agents}, {agent: self.info(agent) for agent in self.agents}
 
     def mask(self, agent):
@@ -57,16 +69,24 @@ class Leaving:
         return {"action_mask": mask if agent == "first" else (mask[:2], mask[2:])}
 
     def step(self, actions):
-        assert sorted(actions) == sorted(self.agents) and all(self.kinds[name].contains(a) for name, a in actions.items())
+        assert sorted(actions) == sorted(self.agents) and all(
+            self.kinds[name].contains(a) for name, a in actions.items()
+        )
         self.count += 1
         for agent, action in actions.items():
             self.last[agent] = float(np.sum(action))
-        acting, limit = self.agents, {"first": 3, "second": 4, "third": 5}
+        acting = self.agents
+        limit = {"first": 3, "second": 4, "third": 5}
         over = {agent: self.count >= limit[agent] for agent in acting}
         cut = {agent: over[agent] and bool(self.cut) and agent == "third" for agent in acting}
         self.agents = [agent for agent in acting if not over[agent]]
-        return ({agent: self.see(agent) for agent in acting}, {agent: self.last[agent] + 1.0 for agent in acting},
-                {agent: over[agent] and (not cut[agent] or self.cut == "both") for agent in acting}, cut, {agent: self.info(agent) for agent in acting})
+        return (
+            {agent: self.see(agent) for agent in acting},
+            {agent: self.last[agent] + 1.0 for agent in acting},
+            {agent: over[agent] and (not cut[agent] or self.cut == "both") for agent in acting},
+            cut,
+            {agent: self.info(agent) for agent in acting},
+        )
 
     def close(self):
         self.closed = True

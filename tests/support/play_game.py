@@ -9,9 +9,12 @@ from harl_isaac.env import Box, action_width, mask_width
 def blank_view(spec):
     """Room for what a game shows, filled with what nobody should leave there."""
     masks = [np.zeros(mask_width(space), dtype=bool) for space in spec.actions] if spec.has_action_mask else None
-    return View([np.full(size, np.nan, np.float32) for size in spec.obs_sizes],
-                np.full((spec.state_agents, spec.state_size), np.nan, np.float32), masks,
-                np.zeros(len(spec.agents), dtype=bool) if spec.has_alive else None)
+    return View(
+        [np.full(size, np.nan, np.float32) for size in spec.obs_sizes],
+        np.full((spec.state_agents, spec.state_size), np.nan, np.float32),
+        masks,
+        np.zeros(len(spec.agents), dtype=bool) if spec.has_alive else None,
+    )
 
 
 def look(game):
@@ -48,7 +51,8 @@ def random_actions(spec, view, rng):
 def play(game, seed, steps, rng):
     """Outcomes and views of random steps, episode after episode."""
     game.reset(seed)
-    history, view = [], look(game)
+    history = []
+    view = look(game)
     for t in range(steps):
         outcome = game.step(random_actions(game.spec, view, rng))
         assert not (outcome.terminated and outcome.truncated) and set(outcome.metrics) == set(game.spec.metrics)

@@ -9,8 +9,12 @@ import torch
 from harl_isaac.buffers.rollout import collect
 from harl_isaac.env import EnvSpec, MultiDiscrete, Step, mask_width
 
-ACTIVATIONS = {"relu": lambda x: max(x, 0.0), "tanh": math.tanh, "elu": lambda x: x if x > 0 else math.exp(x) - 1.0,
-               "selu": lambda x: 1.0507009873554805 * (x if x > 0 else 1.6732632423543772 * (math.exp(x) - 1.0))}
+ACTIVATIONS = {
+    "relu": lambda x: max(x, 0.0),
+    "tanh": math.tanh,
+    "elu": lambda x: x if x > 0 else math.exp(x) - 1.0,
+    "selu": lambda x: 1.0507009873554805 * (x if x > 0 else 1.6732632423543772 * (math.exp(x) - 1.0)),
+}
 
 
 def ends_at(terminated, truncated, t, e):
@@ -59,7 +63,7 @@ def normalized_columns(advantage, alive):
         return [normalized(advantage.flatten().tolist(), living) for living in lives]
     columns = [advantage[..., i].flatten().tolist() for i in range(advantage.shape[-1])]
     together = normalized(sum(columns, []), sum(lives, []))
-    return [together[i * len(columns[0]):(i + 1) * len(columns[0])] for i in range(len(columns))]
+    return [together[i * len(columns[0]) : (i + 1) * len(columns[0])] for i in range(len(columns))]
 
 
 def sigma(log_std):
@@ -67,7 +71,7 @@ def sigma(log_std):
 
 
 def density(x, mean, std):
-    return math.exp(-((x - mean) ** 2) / (2.0 * std ** 2)) / (std * math.sqrt(2.0 * math.pi))
+    return math.exp(-((x - mean) ** 2) / (2.0 * std**2)) / (std * math.sqrt(2.0 * math.pi))
 
 
 def gaussian_log_prob(mean, log_std, action):
@@ -77,7 +81,8 @@ def gaussian_log_prob(mean, log_std, action):
 
 def gaussian_entropy(log_std):
     """Minus the integral of p log p over each dimension, by midpoints over ten deviations either way."""
-    total, parts = 0.0, 20000
+    total = 0.0
+    parts = 20000
     for std in [sigma(s) for s in log_std]:
         width = 20.0 * std / parts
         for part in range(parts):
@@ -88,10 +93,11 @@ def gaussian_entropy(log_std):
 
 def probabilities(logits, nvec, mask=None):
     """One row's probabilities, a list for each head; a choice that the mask forbids has none."""
-    heads, start = [], 0
+    heads = []
+    start = 0
     for size in nvec:
-        allowed = [True] * size if mask is None else mask[start:start + size]
-        weights = [math.exp(x) if free else 0.0 for x, free in zip(logits[start:start + size], allowed)]
+        allowed = [True] * size if mask is None else mask[start : start + size]
+        weights = [math.exp(x) if free else 0.0 for x, free in zip(logits[start : start + size], allowed)]
         heads.append([weight / sum(weights) for weight in weights])
         start += size
     return heads
@@ -111,7 +117,7 @@ def surrogate(ratio, weighted, clip):
 
 
 def huber(error, delta):
-    return 0.5 * error ** 2 if abs(error) <= delta else delta * (abs(error) - 0.5 * delta)
+    return 0.5 * error**2 if abs(error) <= delta else delta * (abs(error) - 0.5 * delta)
 
 
 def value_loss(value, old_value, target, clip, delta):
@@ -124,16 +130,20 @@ class RunningMoments:
     """The value normaliser from its definition: batch i of n has weight (1 - beta) beta^(n - i)."""
 
     def __init__(self, beta):
-        self.beta, self.batches = beta, []
+        self.beta = beta
+        self.batches = []
 
     def update(self, batch):
         self.batches.append([float(x) for x in batch])
 
     def moments(self):
-        weights = [(1.0 - self.beta) * self.beta ** age for age in range(len(self.batches))][::-1]
-        mean, square = [sum(w * sum(x ** power for x in batch) / len(batch) for w, batch in zip(weights, self.batches))
-                        / max(sum(weights), 1e-5) for power in (1, 2)]
-        return mean, math.sqrt(max(square - mean ** 2, 0.01))
+        weights = [(1.0 - self.beta) * self.beta**age for age in range(len(self.batches))][::-1]
+        mean, square = [
+            sum(w * sum(x**power for x in batch) / len(batch) for w, batch in zip(weights, self.batches))
+            / max(sum(weights), 1e-5)
+            for power in (1, 2)
+        ]
+        return mean, math.sqrt(max(square - mean**2, 0.01))
 
 
 def layers_of(mlp):
@@ -178,8 +188,10 @@ def gru(inputs, weight, bias, hidden):
     states = []
     for step in inputs.unbind(1):
         recurrent = hidden @ weight.t() + bias
-        (i_reset, i_update, i_new), (r_reset, r_update, r_new) = step.chunk(3, 1), recurrent.chunk(3, 1)
-        reset, update = 1.0 / (1.0 + (-i_reset - r_reset).exp()), 1.0 / (1.0 + (-i_update - r_update).exp())
+        (i_reset, i_update, i_new) = step.chunk(3, 1)
+        (r_reset, r_update, r_new) = recurrent.chunk(3, 1)
+        reset = 1.0 / (1.0 + (-i_reset - r_reset).exp())
+        update = 1.0 / (1.0 + (-i_update - r_update).exp())
         hidden = (1.0 - update) * torch.tanh(i_new + reset * r_new) + update * hidden
         states.append(hidden)
     return torch.stack(states, 1)
@@ -225,11 +237,13 @@ class PlainActor(PlainNet):
         head = self(obs)
         if self.nvec is None:
             std = 0.5 * torch.sigmoid(self.log_std)
-            p = (-((action - head) ** 2) / (2.0 * std ** 2)).exp() / (std * math.sqrt(2.0 * math.pi))
-            return p.log().sum(1), (0.5 * (2.0 * math.pi * math.e * std ** 2).log()).sum().expand(len(obs))
-        log_prob, entropy, start = 0.0, 0.0, 0
+            p = (-((action - head) ** 2) / (2.0 * std**2)).exp() / (std * math.sqrt(2.0 * math.pi))
+            return p.log().sum(1), (0.5 * (2.0 * math.pi * math.e * std**2).log()).sum().expand(len(obs))
+        log_prob = 0.0
+        entropy = 0.0
+        start = 0
         for place, size in enumerate(self.nvec):
-            weight = head[:, start:start + size].exp() * (1.0 if mask is None else mask[:, start:start + size])
+            weight = head[:, start : start + size].exp() * (1.0 if mask is None else mask[:, start : start + size])
             p = weight / weight.sum(1, keepdim=True)
             log_prob = log_prob + p[torch.arange(len(obs)), action[:, place].long()].log()
             entropy = entropy - (p * p.clamp(min=1e-300).log()).sum(1)
@@ -242,7 +256,7 @@ def stepped(optimiser, loss, max_norm):
     optimiser.zero_grad()
     loss.backward()
     gradients = [p.grad for p in optimiser.param_groups[0]["params"]]
-    norm = math.sqrt(sum(float((g ** 2).sum()) for g in gradients))
+    norm = math.sqrt(sum(float((g**2).sum()) for g in gradients))
     for g in gradients:
         g *= min(1.0, max_norm / (norm + 1e-6))
     optimiser.step()
@@ -258,7 +272,8 @@ def happo(actors, optimisers, batches, advantages, order, parts, cfg):
         weighted = [m * a for m, a in zip(factor, advantages[i])]
         for rows in parts[i]:
             log_prob, entropy = actors[i].evaluate(obs[rows], action[rows], None if mask is None else mask[rows])
-            loss, living = 0.0 * log_prob.sum(), sum(float(alive[b]) for b in rows)
+            loss = 0.0 * log_prob.sum()
+            living = sum(float(alive[b]) for b in rows)
             for place, b in enumerate(rows):
                 gain = surrogate((log_prob[place] - old[i][b]).exp(), weighted[b], cfg.clip)
                 loss = loss - float(alive[b]) * (gain + cfg.entropy_coef * entropy[place]) / max(living, 1.0)
@@ -272,7 +287,8 @@ def fit_critic(net, optimiser, moments, state, old_value, target, parts, cfg):
     """The last line of Algorithm 4 with the clipped Huber loss, the normaliser fed before each step."""
     for rows in parts:
         moments.update(target[rows])
-        (mean, std), value = moments.moments(), net(state[rows])[:, 0]
+        (mean, std) = moments.moments()
+        value = net(state[rows])[:, 0]
         loss = 0.0 * value.sum()
         for place, b in enumerate(rows):
             goal = (float(target[b]) - mean) / std
@@ -284,19 +300,30 @@ class NoiseEnv:
     """Random numbers in place of a game; of its own random stream, so that two with one seed agree."""
 
     def __init__(self, spec, seed=0):
-        self.spec, stream = spec, torch.Generator().manual_seed(seed)
+        self.spec = spec
+        stream = torch.Generator().manual_seed(seed)
         self._normal = lambda *shape: torch.randn(shape, generator=stream)
         self._uniform = lambda *shape: torch.rand(shape, generator=stream)
 
     def step(self, actions):
-        spec, envs = self.spec, self.spec.num_envs
+        spec = self.spec
+        envs = self.spec.num_envs
         end = self._uniform(envs)
         obs, next_obs = [tuple(self._normal(envs, size) for size in spec.obs_sizes) for _ in range(2)]
         state, next_state = [self._normal(envs, spec.state_agents, spec.state_size) for _ in range(2)]
         mask = tuple(self._mask(space) for space in spec.actions) if spec.has_action_mask else None
         alive = self._uniform(envs, spec.num_agents) < 0.7 if spec.has_alive else None
-        return Step(obs, state, self._normal(envs, spec.reward_agents), end < 0.1, end > 0.85, next_obs, next_state,
-                    action_mask=mask, alive=alive)
+        return Step(
+            obs,
+            state,
+            self._normal(envs, spec.reward_agents),
+            end < 0.1,
+            end > 0.85,
+            next_obs,
+            next_state,
+            action_mask=mask,
+            alive=alive,
+        )
 
     def _mask(self, space):
         """Two choices in three allowed, the first of each head always."""
@@ -307,8 +334,18 @@ class NoiseEnv:
 
 def spec_for(actions, obs_sizes, **more):
     """The sizes of a small game; agents are called a, b, c ..."""
-    return EnvSpec(**{**dict(num_envs=4, agents=tuple("abcdef"[:len(actions)]), obs_sizes=obs_sizes, actions=actions,
-                             state_size=6, max_episode_steps=10, device=torch.device("cpu")), **more})
+    return EnvSpec(
+        **{
+            "num_envs": 4,
+            "agents": tuple("abcdef"[: len(actions)]),
+            "obs_sizes": obs_sizes,
+            "actions": actions,
+            "state_size": 6,
+            "max_episode_steps": 10,
+            "device": torch.device("cpu"),
+            **more,
+        }
+    )
 
 
 def in_default_precision(rollout):
@@ -328,10 +365,12 @@ def fill(rollout, actors, seed=0):
 
 def recording(minibatches, drawn):
     """`minibatches`, with the rows of each added to `drawn`."""
+
     def draw(rows, count, device):
         for index in minibatches(rows, count, device):
             drawn.append(torch.arange(rows)[index].tolist())
             yield index
+
     return draw
 
 

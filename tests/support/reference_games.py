@@ -10,11 +10,14 @@ class LiteralGame:
     """Game `g` of a batch of finite games under a joint policy, in lists and loops."""
 
     def __init__(self, game, policy, g):
-        self.reward, self.transition = game.reward[g].tolist(), game.transition[g].tolist()
-        self.start, self.gamma = game.start[g].tolist(), float(game.gamma[g])
+        self.reward = game.reward[g].tolist()
+        self.transition = game.transition[g].tolist()
+        self.start = game.start[g].tolist()
+        self.gamma = float(game.gamma[g])
         self.policy = [own[g].tolist() for own in policy]  # [agent][state][action]
         self.sizes = [len(own[0]) for own in self.policy]
-        self.states, self.agents = range(len(self.start)), range(len(self.policy))
+        self.states = range(len(self.start))
+        self.agents = range(len(self.policy))
         self.value = [0.0 for _ in self.states]
         for _ in range(SWEEPS):
             self.value = [sum(self.probability(s, a) * self.q(s, a) for a in self.joint_actions()) for s in self.states]
@@ -34,11 +37,18 @@ class LiteralGame:
 
     def visits(self):
         """sum_t gamma^t P(s_t = s)"""
-        now, total = list(self.start), [0.0 for _ in self.states]
+        now = list(self.start)
+        total = [0.0 for _ in self.states]
         for t in range(SWEEPS):
-            total = [total[s] + self.gamma ** t * now[s] for s in self.states]
-            now = [sum(now[s] * self.probability(s, a) * look_up(self.transition[s], a)[after]
-                       for s in self.states for a in self.joint_actions()) for after in self.states]
+            total = [total[s] + self.gamma**t * now[s] for s in self.states]
+            now = [
+                sum(
+                    now[s] * self.probability(s, a) * look_up(self.transition[s], a)[after]
+                    for s in self.states
+                    for a in self.joint_actions()
+                )
+                for after in self.states
+            ]
         return total
 
     def q_of(self, s, chosen):
@@ -57,7 +67,8 @@ class LiteralGame:
 
     def left_side(self, s, before, i, new):
         """Proposition 9's: the mean of A^i over actions of `before` and of i, from the policies `new`."""
-        total, members = 0.0, (*before, i)
+        total = 0.0
+        members = (*before, i)
         for part in itertools.product(*[range(self.sizes[j]) for j in members]):
             a = dict(zip(members, part))
             weight = math.prod(new[j][s][a[j]] for j in members)

@@ -11,8 +11,17 @@ from gymnasium_robotics.envs.multiagent_mujoco import many_segment_ant, many_seg
 from gymnasium_robotics.envs.multiagent_mujoco.obsk import get_parts_and_edges
 
 # Factorisations that mamujoco_v1 has; others are regrouped from the first.
-OWN = {"HalfCheetah": ("2x3", "6x1"), "Ant": ("2x4", "2x4d", "4x2"), "Hopper": ("3x1",), "Walker2d": ("2x3",),
-       "Humanoid": ("9|8",), "HumanoidStandup": ("9|8",), "Swimmer": ("2x1",), "Reacher": ("2x1",), "Pusher": ("3p",)}
+OWN = {
+    "HalfCheetah": ("2x3", "6x1"),
+    "Ant": ("2x4", "2x4d", "4x2"),
+    "Hopper": ("3x1",),
+    "Walker2d": ("2x3",),
+    "Humanoid": ("9|8",),
+    "HumanoidStandup": ("9|8",),
+    "Swimmer": ("2x1",),
+    "Reacher": ("2x1",),
+    "Pusher": ("3p",),
+}
 SEGMENTED = {"ManySegmentAnt": ("Ant-v5", many_segment_ant), "ManySegmentSwimmer": ("Swimmer-v5", many_segment_swimmer)}
 
 
@@ -36,7 +45,8 @@ class Original:
     def forces_as_sensors_have_them(self, model):
         """cfrc_ext of the last substep's start, as a model with a force sensor computes it; zero after a reset."""
         base = self.base
-        base.model, base.data = model, mujoco.MjData(model)
+        base.model = model
+        base.data = mujoco.MjData(model)
 
         def simulate(ctrl, substeps):
             base.data.ctrl[:] = ctrl
@@ -67,11 +77,13 @@ class Original:
     def regrouped(self, scenario, agents, task):
         """mamujoco_v1's nodes in our groups, each for the joint that it is meant for."""
         parts, edges, trunk = get_parts_and_edges(scenario, OWN.get(scenario, (agents,))[0])
-        model, actuators = self.base.model, task._actuated
+        model = self.base.model
+        actuators = task._actuated
         for node in {node for edge in edges for node in edge.nodes}:
             if scenario == "ManySegmentAnt":
                 place = model.joint(node.label)
-                node.qpos_ids, node.qvel_ids = int(place.qposadr[0]), int(place.dofadr[0])
+                node.qpos_ids = int(place.qposadr[0])
+                node.qvel_ids = int(place.dofadr[0])
             place = model.jnt_qposadr.tolist().index(node.qpos_ids % model.nq)
             node.act_ids = actuators.index(model.joint(place).name)
             if model.joint(place).name == "r_shoulder_pan_joint":  # of two equal names, the other comes first

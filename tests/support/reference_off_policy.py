@@ -22,7 +22,8 @@ def row_of(net, row, activation=lambda x: max(x, 0.0)):
     for place, (norm, layer) in enumerate(zip(net.norms, net.layers)):
         row = [activation(x) for x in row] if place else row
         row = standardised(row, norm) if isinstance(norm, torch.nn.LayerNorm) else row
-        weights, biases = layer.weight.tolist(), layer.bias.tolist()
+        weights = layer.weight.tolist()
+        biases = layer.bias.tolist()
         row = [sum(w * x for w, x in zip(each, row)) + b for each, b in zip(weights, biases)]
     return row
 
@@ -31,7 +32,9 @@ def standardised(row, norm):
     """Scale and shift of a row with mean 0 and variance 1."""
     mean = sum(row) / len(row)
     deviation = math.sqrt(sum((x - mean) ** 2 for x in row) / len(row) + 1e-5)
-    return [scale * (x - mean) / deviation + shift for x, scale, shift in zip(row, norm.weight.tolist(), norm.bias.tolist())]
+    return [
+        scale * (x - mean) / deviation + shift for x, scale, shift in zip(row, norm.weight.tolist(), norm.bias.tolist())
+    ]
 
 
 class PlainNet(torch.nn.Module):
@@ -56,4 +59,4 @@ def followed(target, network, tau):
 
 def same(net, numbers, **tolerance):
     for mine, theirs in zip(net.parameters(), numbers):
-        torch.testing.assert_close(mine, theirs, **(tolerance or dict(rtol=1e-8, atol=1e-11)))
+        torch.testing.assert_close(mine, theirs, **(tolerance or {"rtol": 1e-8, "atol": 1e-11}))

@@ -5,8 +5,11 @@ import math
 
 import numpy as np
 
-MODULES = {"mpe/simple_spread": "simple_spread_v3", "mpe/simple_reference": "simple_reference_v3",
-           "mpe/simple_speaker_listener": "simple_speaker_listener_v4"}
+MODULES = {
+    "mpe/simple_spread": "simple_spread_v3",
+    "mpe/simple_reference": "simple_reference_v3",
+    "mpe/simple_speaker_listener": "simple_speaker_listener_v4",
+}
 
 
 class Original:
@@ -21,7 +24,8 @@ class Original:
     def place(self, row):
         """A new episode from the state of our row."""
         self.env.reset(seed=0)
-        self.raw, task = self.env.unwrapped, self.task
+        self.raw = self.env.unwrapped
+        task = self.task
         for i, agent in enumerate(self.raw.world.agents):
             agent.state.p_pos = task.agent[row, i].numpy().astype(float)
             agent.state.p_vel = np.zeros(2)
@@ -50,8 +54,13 @@ def old_push(action, continuous):
     """[2] of one moving agent's action, as PettingZoo 1.22 read it: of numbers, right and up pull to the left and down."""
     if continuous:
         return np.array([action[1] - action[2], action[3] - action[4]])
-    return {0: np.zeros(2), 1: np.array([-1.0, 0.0]), 2: np.array([1.0, 0.0]), 3: np.array([0.0, -1.0]),
-            4: np.array([0.0, 1.0])}[int(action[0]) % 5]
+    return {
+        0: np.zeros(2),
+        1: np.array([-1.0, 0.0]),
+        2: np.array([1.0, 0.0]),
+        3: np.array([0.0, -1.0]),
+        4: np.array([0.0, 1.0]),
+    }[int(action[0]) % 5]
 
 
 def old_step(place, velocity, push, radius):

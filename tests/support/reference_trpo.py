@@ -12,14 +12,16 @@ from support import reference
 
 def gaussian_kl(old_mean, old_log_std, mean, log_std):
     """The integral of p log(p / q) over each dimension, by midpoints over ten deviations of p either way."""
-    total, parts = 0.0, 20000
+    total = 0.0
+    parts = 20000
     for old_m, old_s, m, s in zip(old_mean, old_log_std, mean, log_std):
-        old_std, std = reference.sigma(old_s), reference.sigma(s)
+        old_std = reference.sigma(old_s)
+        std = reference.sigma(s)
         width = 20.0 * old_std / parts
         for part in range(parts):
             x = old_m + (part + 0.5) * width - 10.0 * old_std
             p = reference.density(x, old_m, old_std)
-            log_q = -((x - m) ** 2) / (2.0 * std ** 2) - math.log(std * math.sqrt(2.0 * math.pi))
+            log_q = -((x - m) ** 2) / (2.0 * std**2) - math.log(std * math.sqrt(2.0 * math.pi))
             total += p * (math.log(p) - log_q) * width
     return total
 
@@ -47,8 +49,12 @@ class Problem:
         self.net = reference.PlainActor(actor, activation)
         self.shapes = {name: p.shape for name, p in self.net.named_parameters()}
         self.start = torch.cat([p.detach().flatten() for p in self.net.parameters()])
-        self.obs, self.action, self.log_prob = batch.obs.double(), batch.action.double(), batch.log_prob.double()
-        self.alive, self.mask, self.advantage = batch.alive.double(), batch.mask, advantage.double()
+        self.obs = batch.obs.double()
+        self.action = batch.action.double()
+        self.log_prob = batch.log_prob.double()
+        self.alive = batch.alive.double()
+        self.mask = batch.mask
+        self.advantage = advantage.double()
         self.old = self.policy(self.start)
 
     def tensors(self, vector):
@@ -83,8 +89,9 @@ class Problem:
         """Of the policy at the start to the one of `vector`."""
         policy = self.policy(vector)
         if self.net.nvec is None:
-            (m, s), (mean, std) = self.old, policy
-            return self.mean((0.5 * (s ** 2 + (m - mean) ** 2) / std ** 2 - 0.5 + (std / s).log()).sum(1))
+            (m, s) = self.old
+            (mean, std) = policy
+            return self.mean((0.5 * (s**2 + (m - mean) ** 2) / std**2 - 0.5 + (std / s).log()).sum(1))
         tiny = 1e-300  # a forbidden choice: 0 log 0
         return self.mean(sum((p * ((p + tiny).log() - (q + tiny).log())).sum(1) for p, q in zip(self.old, policy)))
 
@@ -98,7 +105,9 @@ class Problem:
 
 def conjugate_gradient(matrix, target, iterations):
     """The textbook's loop, which stops at a residual whose square is below 1e-10."""
-    x, residual, direction = 0.0 * target, target.clone(), target.clone()
+    x = 0.0 * target
+    residual = target.clone()
+    direction = target.clone()
     for _ in range(iterations):
         length = residual.dot(residual) / direction.dot(matrix @ direction)
         x = x + length * direction
@@ -113,7 +122,7 @@ def conjugate_gradient(matrix, target, iterations):
 def search(improvement, kl, expected, cfg):
     """The first j whose trial is accepted, or None; `improvement` and `kl` are functions of the fraction."""
     for j in range(cfg.line_search_steps):
-        fraction = cfg.backtrack_coeff ** j
+        fraction = cfg.backtrack_coeff**j
         gain = improvement(fraction)
         if kl(fraction) < cfg.kl_threshold and gain > 0.0 and gain / (fraction * expected) > cfg.accept_ratio:
             return j
@@ -130,14 +139,16 @@ def step(problem, cfg, solve):
     def improvement(fraction):
         return float(problem.surrogate(problem.start + fraction * whole) - problem.surrogate(problem.start))
 
-    j = search(improvement, lambda fraction: float(problem.kl(problem.start + fraction * whole)),
-               float(gradient @ whole), cfg)
-    return problem.start if j is None else problem.start + cfg.backtrack_coeff ** j * whole, j
+    j = search(
+        improvement, lambda fraction: float(problem.kl(problem.start + fraction * whole)), float(gradient @ whole), cfg
+    )
+    return problem.start if j is None else problem.start + cfg.backtrack_coeff**j * whole, j
 
 
 def hatrpo(actors, batches, advantages, order, cfg):
     """Algorithm 3's loop over agents; `advantages[i]` = one number a row. Returns parameters by agent and the factor."""
-    factor, moved = torch.ones(len(batches[0].obs), dtype=torch.float64), {}
+    factor = torch.ones(len(batches[0].obs), dtype=torch.float64)
+    moved = {}
     for i in order:
         own = torch.tensor(reference.normalized(advantages[i], batches[i].alive.tolist()), dtype=torch.float64)
         problem = Problem(actors[i], batches[i], factor * own)

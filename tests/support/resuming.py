@@ -13,7 +13,7 @@ def flat(state, prefix=""):
     items = state.items() if isinstance(state, dict) else enumerate(state) if isinstance(state, (list, tuple)) else None
     if items is None:
         return {prefix: state}
-    return {key: leaf for name, value in items for key, leaf in flat(value, "%s/%s" % (prefix, name)).items()}
+    return {key: leaf for name, value in items for key, leaf in flat(value, f"{prefix}/{name}").items()}
 
 
 def same(one, other):

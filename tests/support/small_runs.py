@@ -16,8 +16,18 @@ SMALL = {
     "pettingzoo": ["algo.rollout_length=5", "algo.hidden=[8]", "task.workers=2"],
     "ShadowHandOver": ["algo.rollout_length=5", "algo.hidden=[16]", "sim=mujoco"],
 }
-SMALL.update({name: ["algo.rollout_length=5", "algo.hidden=[16]", "sim=mujoco"] for name in TASKS
-              if name.startswith("mamujoco/")})
+SMALL.update(
+    {
+        name: ["algo.rollout_length=5", "algo.hidden=[16]", "sim=mujoco"]
+        for name in TASKS
+        if name.startswith("mamujoco/")
+    }
+)
 SMALL.update({name: ["algo.rollout_length=5", "algo.hidden=[8]"] for name in TASKS if name.startswith("mpe/")})
-SMALL_REPLAY = ["algo.train_interval=5", "algo.warmup_steps=60", "algo.batch_size=16", "algo.buffer_size=300",
-                "algo.save_replay=true"]
+SMALL_REPLAY = [
+    "algo.train_interval=5",
+    "algo.warmup_steps=60",
+    "algo.batch_size=16",
+    "algo.buffer_size=300",
+    "algo.save_replay=true",
+]

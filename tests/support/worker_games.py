@@ -17,27 +17,42 @@ from harl_isaac.env import Box, Discrete, MissingSimulator, MultiDiscrete
 class Walk:
     """A mover (Box) and a talker (MultiDiscrete) whose views hold seed, step and what was done; nothing is left out."""
 
-    spec = GameSpec(agents=("mover", "talker"), obs_sizes=(3, 5), actions=(Box(2, -1.0, 3.0), MultiDiscrete((2, 3))), state_size=4,
-                    max_episode_steps=7, state_agents=2, reward_agents=2, metrics=("distance",), has_action_mask=True,
-                    has_alive=True)
+    spec = GameSpec(
+        agents=("mover", "talker"),
+        obs_sizes=(3, 5),
+        actions=(Box(2, -1.0, 3.0), MultiDiscrete((2, 3))),
+        state_size=4,
+        max_episode_steps=7,
+        state_agents=2,
+        reward_agents=2,
+        metrics=("distance",),
+        has_action_mask=True,
+        has_alive=True,
+    )
     savable = True
 
     def reset(self, seed):
         self.random = np.random.default_rng(seed)
-        self.seed, self.count, self.place = seed, 0, self.random.random(2)
+        self.seed = seed
+        self.count = 0
+        self.place = self.random.random(2)
         self.length = int(self.random.integers(3, 8))
 
     def step(self, actions):
         assert [a.dtype for a in actions] == [np.float32, np.int64]
         self.count += 1
         self.place = self.place + actions[0] * self.random.random(2) + actions[1] * [0.01, 0.1]
-        over, last = self.count >= self.length, self.count == 7
-        return Outcome([self.place[0], -self.place[1]], over and not last, last, {"distance": float(np.abs(self.place).sum())})
+        over = self.count >= self.length
+        last = self.count == 7
+        return Outcome(
+            [self.place[0], -self.place[1]], over and not last, last, {"distance": float(np.abs(self.place).sum())}
+        )
 
     def look(self, view):
         view.obs[0][:] = self.seed % 1000, self.count, self.place[0]
         view.obs[1][:] = [*self.place, self.count, 1.0, self.length]
-        view.state[0], view.state[1] = [*self.place, self.count, 0.0], [*self.place, self.count, 1.0]
+        view.state[0] = [*self.place, self.count, 0.0]
+        view.state[1] = [*self.place, self.count, 1.0]
         view.action_mask[1][:] = True
         view.action_mask[1][4] = self.count % 2 == 0
         view.alive[:] = True, self.count % 3 != 2
@@ -45,11 +60,14 @@ class Walk:
     def save(self):
         if not self.savable:
             return None
-        return json.dumps([self.random.bit_generator.state, self.seed, self.count, self.place.tolist(), self.length]).encode()
+        return json.dumps(
+            [self.random.bit_generator.state, self.seed, self.count, self.place.tolist(), self.length]
+        ).encode()
 
     def restore(self, saved):
         state, self.seed, self.count, place, self.length = json.loads(saved)
-        self.random, self.place = np.random.default_rng(), np.array(place)
+        self.random = np.random.default_rng()
+        self.place = np.array(place)
         self.random.bit_generator.state = state
 
     def close(self):
@@ -66,12 +84,13 @@ class Clumsy(Walk):
     """Does `what` in the step of the mover's order: an action beyond 2 in its first dimension."""
 
     def __init__(self, what="raise", folder=""):
-        self.what, self.folder = what, folder
+        self.what = what
+        self.folder = folder
         if folder:  # leave word of who was here
-            open(os.path.join(folder, "game-%d" % os.getpid()), "w").close()
+            open(os.path.join(folder, f"game-{os.getpid()}"), "w").close()
         if what == "child":
             self.child = subprocess.Popen(["sleep", "1000"])
-            open(os.path.join(folder, "child-%d" % self.child.pid), "w").close()
+            open(os.path.join(folder, f"child-{self.child.pid}"), "w").close()
 
     def step(self, actions):
         if actions[0][0] > 2.0:
@@ -107,8 +126,11 @@ class Missing:
     """A game whose simulator is not there, or whose settings are wrong."""
 
     def __init__(self, error):
-        raise {"missing": MissingSimulator("needs nothing; pip install nothing"), "wrong": ValueError("map=x; possible: y"),
-               "broken": KeyError("inside")}[error]
+        raise {
+            "missing": MissingSimulator("needs nothing; pip install nothing"),
+            "wrong": ValueError("map=x; possible: y"),
+            "broken": KeyError("inside"),
+        }[error]
 
 
 class Uneven(Walk):

@@ -16,12 +16,14 @@ CPU = torch.device("cpu")
 
 @pytest.mark.parametrize("players", [2, 4, 6])
 def test_opposites_rewards_two_joint_actions_alone(players):
-    env = OppositesGameCfg(players=players).make(2 ** players, CPU, "auto")
+    env = OppositesGameCfg(players=players).make(2**players, CPU, "auto")
     joint = list(itertools.product((0, 1), repeat=players))
     step = env.step(tuple(torch.tensor(joint).split(1, 1)))
     half = players // 2
     assert [a for a, reward in zip(joint, step.reward[:, 0].tolist()) if reward == 1.0] == [
-        (0,) * half + (1,) * half, (1,) * half + (0,) * half]
+        (0,) * half + (1,) * half,
+        (1,) * half + (0,) * half,
+    ]
     assert step.reward.sum() == 2.0 and torch.equal(step.metrics["success"], step.reward[:, 0])
     assert step.terminated.all() and len(env.spec.agents) == len(set(env.spec.agents)) == players
     assert all(torch.equal(obs, step.obs[0]) for obs in step.obs)
@@ -29,7 +31,7 @@ def test_opposites_rewards_two_joint_actions_alone(players):
 
 @pytest.mark.parametrize("players", [3, 0, -2])
 def test_opposites_needs_two_halves(players):
-    with pytest.raises(ValueError, match="task.players=%d.*even" % players):
+    with pytest.raises(ValueError, match=f"task.players={players}.*even"):
         OppositesGameCfg(players=players).make(4, CPU, "auto")
 
 
@@ -41,16 +43,20 @@ def test_memory_needs_a_delay():
 def play(env, choose, steps):
     """Returns and lengths of the episodes that ended, environment by environment; `choose(step)` gives the actions."""
     step = env.reset(3)
-    running, length = torch.zeros(env.spec.num_envs), torch.zeros(env.spec.num_envs, dtype=torch.long)
-    returns, lengths = [[] for _ in range(env.spec.num_envs)], [[] for _ in range(env.spec.num_envs)]
+    running = torch.zeros(env.spec.num_envs)
+    length = torch.zeros(env.spec.num_envs, dtype=torch.long)
+    returns = [[] for _ in range(env.spec.num_envs)]
+    lengths = [[] for _ in range(env.spec.num_envs)]
     for _ in range(steps):
         step = env.step(choose(step))
-        running, length = running + step.reward[:, 0], length + 1
+        running = running + step.reward[:, 0]
+        length = length + 1
         for e in step.terminated.nonzero()[:, 0].tolist():
             returns[e].append(float(running[e]))
             lengths[e].append(int(length[e]))
             assert float(step.metrics["success"][e]) == float(running[e] == 1.0)
-            running[e], length[e] = 0.0, 0
+            running[e] = 0.0
+            length[e] = 0
         assert (running == 0.0).all() and not step.truncated.any()
     return returns, lengths
 
@@ -79,7 +85,8 @@ def test_who_does_not_remember_guesses():
 
 def test_the_cue_is_shown_once_and_the_state_knows_it():
     env = MemoryGameCfg().make(6, CPU, "auto")
-    step, cues = env.reset(0), [[], []]
+    step = env.reset(0)
+    cues = [[], []]
     left = step.state[:, 0, 6].clone()
     for t in range(40):
         started = step.state[:, 0, 5] == 0.0
@@ -90,20 +97,24 @@ def test_the_cue_is_shown_once_and_the_state_knows_it():
         assert torch.equal(after.terminated, after.next_state[:, 0, 6] == 0.0)
         assert torch.equal(after.next_state[:, 0, :5], step.state[:, 0, :5])  # of the episode that was played
         assert (after.next_state[:, 0, 6] < left).all() and all((obs == 0.0).all() for obs in after.next_obs)
-        step, left = after, after.state[:, 0, 6].clone()
+        step = after
+        left = after.state[:, 0, 6].clone()
     assert [set(each) for each in cues] == [{0, 1}, {0, 1, 2}]
 
 
 def test_the_sum_games_optimum_is_five_and_either_agent_can_reach_it():
     for share in (0.0, 0.5, 1.0):  # of the work, done by the first
         env = SumGame(50, CPU)
-        step, total, successes = env.reset(1), torch.zeros(50), 0.0
+        step = env.reset(1)
+        total = torch.zeros(50)
+        successes = 0.0
         for _ in range(10):
             goal = step.obs[0]
             one = (share * goal).clamp(-3.0, 1.0)
             rest = goal - one
             step = env.step((one, torch.cat((rest.clamp(min=0.0), (-rest).clamp(min=0.0)), 1)))
-            total, successes = total + step.reward[:, 0], successes + step.metrics["success"].sum()
+            total = total + step.reward[:, 0]
+            successes = successes + step.metrics["success"].sum()
             assert not step.terminated.any()
         assert step.truncated.all() and successes == 100.0
         torch.testing.assert_close(total, torch.full((50,), 10.0))
@@ -121,8 +132,10 @@ def test_the_sum_game_pays_for_distance_alone():
 @pytest.mark.parametrize("cfg", [OppositesGameCfg(players=4), MemoryGameCfg(), SumGameCfg()])
 def test_a_step_reads_nothing_on_the_host(cfg):
     env = cfg.make(6, CPU, "auto")
-    actions = tuple(torch.zeros(6, action_width(space), dtype=torch.float if isinstance(space, Box) else torch.long)
-                    for space in env.spec.actions)
+    actions = tuple(
+        torch.zeros(6, action_width(space), dtype=torch.float if isinstance(space, Box) else torch.long)
+        for space in env.spec.actions
+    )
     with NoHostReads():
         env.reset(0)
         for _ in range(8):

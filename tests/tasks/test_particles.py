@@ -36,9 +36,12 @@ def compare(task, step, seen, successor):
 
 def equal_to_the_original(task, **settings):
     """60 steps of random actions, over two ends of episodes; returns by how much agents' rewards differed at most."""
-    originals, draw = [Original(task, **settings) for _ in range(ENVS)], torch.Generator().manual_seed(1)
+    originals = [Original(task, **settings) for _ in range(ENVS)]
+    draw = torch.Generator().manual_seed(1)
     task.started = lambda mask, started=task.started: (started(mask), crowd(task, mask))
-    step, apart, ends = task.reset(0), 0.0, 0
+    step = task.reset(0)
+    apart = 0.0
+    ends = 0
     compare(task, step, [original.place(row) for row, original in enumerate(originals)], successor=False)
     for t in range(60):
         actions = random_actions(task.spec, step, draw)
@@ -68,15 +71,17 @@ def test_equal_to_the_original(name, continuous):
 
 def test_equal_to_the_original_with_five_agents_and_other_shares():
     pytest.importorskip("mpe2", reason="mpe2 is not installed")
-    equal_to_the_original(make("mpe/simple_spread", reward="agent", agents=5, landmarks=5, local_ratio=0.2), N=5,
-                          local_ratio=0.2)
+    equal_to_the_original(
+        make("mpe/simple_spread", reward="agent", agents=5, landmarks=5, local_ratio=0.2), N=5, local_ratio=0.2
+    )
     equal_to_the_original(make("mpe/simple_reference", reward="agent", local_ratio=0.9), local_ratio=0.9)
 
 
 @EVERY
 @KINDS
 def test_the_old_version_is_as_written_out(name, continuous):
-    task, draw = make(name, continuous=continuous, version="v2", reward="agent"), torch.Generator().manual_seed(2)
+    task = make(name, continuous=continuous, version="v2", reward="agent")
+    draw = torch.Generator().manual_seed(2)
     task.started = lambda mask: crowd(task, mask)
     step = task.reset(3)
     moving = list(task.movers)
@@ -86,7 +91,9 @@ def test_the_old_version_is_as_written_out(name, continuous):
         expected = []
         for row in range(ENVS):
             push = np.array([old_push(actions[i][row].numpy(), continuous) for i in moving])
-            place, velocity = old_step(places[row, moving], velocities[row], push, task.radius if task.collide else None)
+            place, velocity = old_step(
+                places[row, moving], velocities[row], push, task.radius if task.collide else None
+            )
             expected.append((place, velocity))
         step = task.step(actions)
         for row, (place, velocity) in enumerate(expected):
@@ -106,7 +113,8 @@ def test_spaces_and_widths():
     assert found == {
         "spread": ((18,) * 3, 54, (Box(5, 0.0, 1.0),) * 3, (Discrete(5),) * 3),
         "reference": ((21,) * 2, 42, (Box(15, 0.0, 1.0),) * 2, (Discrete(50),) * 2),
-        "speaker_listener": ((3, 11), 14, (Box(3, 0.0, 1.0), Box(5, 0.0, 1.0)), (Discrete(3), Discrete(5)))}
+        "speaker_listener": ((3, 11), 14, (Box(3, 0.0, 1.0), Box(5, 0.0, 1.0)), (Discrete(3), Discrete(5))),
+    }
 
 
 @EVERY
@@ -126,12 +134,15 @@ def test_any_number_of_agents_and_landmarks(agents, landmarks):
 
 @EVERY
 def test_the_team_earns_the_sum_over_its_agents(name):
-    each, team = make(name, reward="agent"), make(name)
-    step, draw = each.reset(0), torch.Generator().manual_seed(0)
+    each = make(name, reward="agent")
+    team = make(name)
+    step = each.reset(0)
+    draw = torch.Generator().manual_seed(0)
     team.reset(0)
     for _ in range(5):
         actions = random_actions(each.spec, step, draw)
-        step, joint = each.step(actions), team.step(actions)
+        step = each.step(actions)
+        joint = team.step(actions)
         assert joint.reward.shape == (ENVS, 1) and step.reward.shape == (ENVS, each.spec.num_agents)
         torch.testing.assert_close(joint.reward[:, 0], step.reward.sum(1))
 
@@ -140,7 +151,8 @@ def test_the_team_earns_the_sum_over_its_agents(name):
 def test_every_environment_has_goals_of_its_own_and_new_ones_in_each_episode(name):
     task = make(name, num_envs=64)
     start = task.reset(0)
-    before, done = task.table.t().clone(), torch.arange(64) % 3 == 0
+    before = task.table.t().clone()
+    done = torch.arange(64) % 3 == 0
     assert len({tuple(row) for row in before[:, :4].tolist()}) == 64
     if task.goals:
         which = (task.goal[:, 0, None] == task.landmark).all(-1)
@@ -148,7 +160,7 @@ def test_every_environment_has_goals_of_its_own_and_new_ones_in_each_episode(nam
     task.progress[done] = task.spec.max_episode_steps - 1
     step = task.step(random_actions(task.spec, start, torch.Generator().manual_seed(0)))
     assert step.truncated.tolist() == done.tolist() and not step.terminated.any()
-    same = (task.landmark == before[:, 2 * len(task.names):][:, :2 * task.landmarks].view_as(task.landmark)).all(-1)
+    same = (task.landmark == before[:, 2 * len(task.names) :][:, : 2 * task.landmarks].view_as(task.landmark)).all(-1)
     assert same.tolist() == (~done)[:, None].expand_as(same).tolist()
     assert (task.progress == (~done).int()).all()
     changed = (step.state != step.next_state).any(-1)[:, 0]
@@ -178,7 +190,7 @@ def test_success_is_to_be_where_one_was_sent(name):
     task = make(name, num_envs=3, episode_length=2, continuous=False)
     task.reset(0)
     goal = task.goal.flip(1) if task.goals == 2 else task.goal
-    task.agent[:, -task.goals:] = goal + torch.tensor([0.0, 0.06])
+    task.agent[:, -task.goals :] = goal + torch.tensor([0.0, 0.06])
     task.agent[1, 1, 1] += 0.06
     stay = tuple(torch.zeros(3, 1, dtype=torch.long) for _ in task.names)
     steps = [task.step(stay) for _ in range(2)]
@@ -195,12 +207,16 @@ def test_discs_in_the_same_place_stay_finite():
     assert all(bool(torch.isfinite(obs).all()) for obs in step.obs) and bool(torch.isfinite(step.reward).all())
 
 
-@pytest.mark.parametrize("name, settings, message", [
-    ("mpe/simple_spread", {"version": "v4"}, "task.version=v4; possible: v3, v2"),
-    ("mpe/simple_reference", {"reward": "sum"}, "task.reward=sum; possible: team, agent"),
-    ("mpe/simple_speaker_listener", {"episode_length": 0}, "at least 1"),
-    ("mpe/simple_spread", {"agents": 0}, "task.agents=0 task.landmarks=3 must be at least 1"),
-    ("mpe/simple_reference", {"local_ratio": 1.5}, "task.local_ratio=1.5")])
+@pytest.mark.parametrize(
+    "name, settings, message",
+    [
+        ("mpe/simple_spread", {"version": "v4"}, "task.version=v4; possible: v3, v2"),
+        ("mpe/simple_reference", {"reward": "sum"}, "task.reward=sum; possible: team, agent"),
+        ("mpe/simple_speaker_listener", {"episode_length": 0}, "at least 1"),
+        ("mpe/simple_spread", {"agents": 0}, "task.agents=0 task.landmarks=3 must be at least 1"),
+        ("mpe/simple_reference", {"local_ratio": 1.5}, "task.local_ratio=1.5"),
+    ],
+)
 def test_settings_that_mean_nothing_are_refused(name, settings, message):
     with pytest.raises(ValueError, match=message):
         locate(TASKS[name])(**settings).make(1, CPU, "auto")

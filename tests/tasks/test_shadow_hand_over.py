@@ -11,27 +11,39 @@ import torch
 
 mujoco = pytest.importorskip("mujoco", reason="MuJoCo is not installed")
 
-from harl_isaac.env import Box  # noqa: E402
-from harl_isaac.tasks.hands import base  # noqa: E402
-from harl_isaac.tasks.hands.base import hand_groups, quat_conj, quat_mul, rotate, rotation_angle, tumbled  # noqa: E402
-from harl_isaac.tasks.hands.over import ShadowHandOver, ShadowHandOverCfg, over_reward  # noqa: E402
-from harl_isaac.tasks.hands.scene import two_hands  # noqa: E402
-from harl_isaac.tasks.hands.shadow_hand import GainsCfg, PhysicsCfg  # noqa: E402
+from harl_isaac.env import Box
+from harl_isaac.tasks.hands import base
+from harl_isaac.tasks.hands.base import hand_groups, quat_conj, quat_mul, rotate, rotation_angle, tumbled
+from harl_isaac.tasks.hands.over import ShadowHandOver, ShadowHandOverCfg, over_reward
+from harl_isaac.tasks.hands.scene import two_hands
+from harl_isaac.tasks.hands.shadow_hand import GainsCfg, PhysicsCfg
 
 CPU = torch.device("cpu")
-BLOCK, TAIL, STATE = 187, 24, 398
+BLOCK = 187
+TAIL = 24
+STATE = 398
 DIGITS = ("ff", "mf", "rf", "lf", "th")
 FINGER = (("J3", -0.349, 0.349, 1, 0.9), ("J2", 0, 1.571, 1, 0.9), ("J1", 0, 1.571, 1, 0.7245), ("J0", 0, 1.571, 0, 0))
 # Name, limits [rad], kp, force limit [Nm]; kp 0: no actuator.
 JOINTS = [("WRJ1", -0.489, 0.140, 5, 4.785), ("WRJ0", -0.698, 0.489, 5, 2.175)]
 JOINTS += [(digit + row[0],) + row[1:] for digit in ("FF", "MF", "RF") for row in FINGER]
 JOINTS += [("LFJ4", 0, 0.785, 1, 0.9)] + [("LF" + row[0],) + row[1:] for row in FINGER]
-JOINTS += [("THJ4", -1.047, 1.047, 1, 2.3722), ("THJ3", 0, 1.222, 1, 1.45), ("THJ2", -0.209, 0.209, 1, 0.99),
-           ("THJ1", -0.524, 0.524, 1, 0.99), ("THJ0", -1.571, 0, 1, 0.81)]
+JOINTS += [
+    ("THJ4", -1.047, 1.047, 1, 2.3722),
+    ("THJ3", 0, 1.222, 1, 1.45),
+    ("THJ2", -0.209, 0.209, 1, 0.99),
+    ("THJ1", -0.524, 0.524, 1, 0.99),
+    ("THJ0", -1.571, 0, 1, 0.81),
+]
 ACTUATED = [row[0] for row in JOINTS if row[3]]
-PART_JOINTS = {"palm": ["WRJ1", "WRJ0"], "FF": ["FFJ3", "FFJ2", "FFJ1"], "MF": ["MFJ3", "MFJ2", "MFJ1"],
-               "RF": ["RFJ3", "RFJ2", "RFJ1"], "LF": ["LFJ4", "LFJ3", "LFJ2", "LFJ1"],
-               "TH": ["THJ4", "THJ3", "THJ2", "THJ1", "THJ0"]}
+PART_JOINTS = {
+    "palm": ["WRJ1", "WRJ0"],
+    "FF": ["FFJ3", "FFJ2", "FFJ1"],
+    "MF": ["MFJ3", "MFJ2", "MFJ1"],
+    "RF": ["RFJ3", "RFJ2", "RFJ1"],
+    "LF": ["LFJ4", "LFJ3", "LFJ2", "LFJ1"],
+    "TH": ["THJ4", "THJ3", "THJ2", "THJ1", "THJ0"],
+}
 
 
 def make(num_envs=4, **settings):
@@ -39,7 +51,7 @@ def make(num_envs=4, **settings):
 
 
 def named(side, name):
-    return "%s/robot0:%s" % (side, name)
+    return f"{side}/robot0:{name}"
 
 
 def still(env):
@@ -49,27 +61,41 @@ def still(env):
 
 def put_object(env, row, pos):
     """Place the object of one row [m], at rest; the hands stay."""
-    qpos, qvel = env.physics.qpos.clone(), env.physics.qvel.clone()
-    qpos[row, 48:51], qvel[row, 48:] = torch.as_tensor(pos), 0.0
+    qpos = env.physics.qpos.clone()
+    qvel = env.physics.qvel.clone()
+    qpos[row, 48:51] = torch.as_tensor(pos)
+    qvel[row, 48:] = 0.0
     mask = torch.arange(env.spec.num_envs) == row
     env.physics.set_state(mask, qpos, qvel)
     env.physics.forward(mask)
-    env.physics.qpos[row, 48:51], env.physics.qvel[row, 48:] = torch.as_tensor(pos), 0.0
+    env.physics.qpos[row, 48:51] = torch.as_tensor(pos)
+    env.physics.qvel[row, 48:] = 0.0
 
 
 def product(a, b):
     """Quaternions xyzw."""
-    (x, y, z, w), (p, q, r, s) = a, b
-    return np.array([w * p + x * s + y * r - z * q, w * q - x * r + y * s + z * p, w * r + x * q - y * p + z * s,
-                     w * s - x * p - y * q - z * r])
+    (x, y, z, w) = a
+    (p, q, r, s) = b
+    return np.array(
+        [
+            w * p + x * s + y * r - z * q,
+            w * q - x * r + y * s + z * p,
+            w * r + x * q - y * p + z * s,
+            w * s - x * p - y * q - z * r,
+        ]
+    )
 
 
 def matrix(q):
     """Rotation matrix of a quaternion xyzw."""
     x, y, z, w = (float(part) for part in q)
-    return np.array([[1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-                     [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-                     [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)]])
+    return np.array(
+        [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+        ]
+    )
 
 
 def random_quats(count, seed):
@@ -90,7 +116,8 @@ def test_joints_actuators_and_couplings(model, side):
     first = 24 * (side == "left")
     assert [model.jnt(first + i).name for i in range(24)] == [named(side, row[0]) for row in JOINTS]
     assert [model.actuator(20 * (side == "left") + i).name for i in range(20)] == [
-        named(side, "A_" + joint) for joint in ACTUATED]
+        named(side, "A_" + joint) for joint in ACTUATED
+    ]
     for i, (joint, low, high, kp, force) in enumerate(JOINTS):
         wrist = joint.startswith("WR")
         assert model.jnt_qposadr[first + i] == model.jnt_dofadr[first + i] == first + i
@@ -103,7 +130,7 @@ def test_joints_actuators_and_couplings(model, side):
             assert model.jnt(actuator.trnid[0]).name == named(side, joint)
             assert actuator.ctrlrange == pytest.approx([low, high])
     for digit in ("FF", "MF", "RF", "LF"):
-        tendon = model.tendon(named(side, "T_%sJ1c" % digit))
+        tendon = model.tendon(named(side, f"T_{digit}J1c"))
         wraps = slice(model.tendon_adr[tendon.id], model.tendon_adr[tendon.id] + model.tendon_num[tendon.id])
         coefficients = {model.jnt(j).name: c for j, c in zip(model.wrap_objid[wraps], model.wrap_prm[wraps])}
         assert coefficients == {named(side, digit + "J0"): 0.00705, named(side, digit + "J1"): -0.00805}
@@ -126,9 +153,13 @@ def test_gains_are_multiples_of_the_hand_file(gains):
                 assert actuator.forcerange == pytest.approx([-force_scale * force, force_scale * force])
 
 
-@pytest.mark.parametrize("side,palm_centre,fingertips,thumb", [
-    ("right", (0, -0.370, 0.510), (0, -0.474, 0.490), (-0.098, -0.383, 0.499)),
-    ("left", (0, -0.630, 0.510), (0, -0.526, 0.490), (0.098, -0.617, 0.499))])
+@pytest.mark.parametrize(
+    "side,palm_centre,fingertips,thumb",
+    [
+        ("right", (0, -0.370, 0.510), (0, -0.474, 0.490), (-0.098, -0.383, 0.499)),
+        ("left", (0, -0.630, 0.510), (0, -0.526, 0.490), (0.098, -0.617, 0.499)),
+    ],
+)
 def test_forward_kinematics_at_zero_angles(model, side, palm_centre, fingertips, thumb):
     data = mujoco.MjData(model)
     mujoco.mj_forward(model, data)
@@ -161,11 +192,13 @@ def test_masses_gravity_and_time(model):
 
 def test_who_collides_with_whom(model):
     def may(a, b):
-        kinds, partners = model.geom_contype, model.geom_conaffinity
+        kinds = model.geom_contype
+        partners = model.geom_conaffinity
         return bool(kinds[a] & partners[b] or kinds[b] & partners[a])
 
     names = [model.geom(i).name for i in range(model.ngeom)]
-    thing, floor = names.index("object"), names.index("floor")
+    thing = names.index("object")
+    floor = names.index("floor")
     assert {names[i] for i in range(model.ngeom) if may(thing, i)} == set(names) - {"object", "goal"}
     assert [names[i] for i in range(model.ngeom) if may(floor, i)] == ["object"]
     assert not any(may(a, b) for a in range(model.ngeom) for b in range(a) if thing not in (a, b))
@@ -188,9 +221,15 @@ def test_hands_pass_through_each_other_and_the_floor():
     assert all(len({name.split("/")[0] for name in pair}) == 1 for pair in touching if pair != {"floor", "object"})
 
 
-@pytest.mark.parametrize("shape,mass,half_extents", [
-    ("egg", 0.0754, (0.03, 0.03, 0.04)), ("ellipsoid", 0.0754, (0.03, 0.03, 0.04)), ("ball", 0.0787, (0.0335,) * 3),
-    ("cube", 0.0709, (0.025,) * 3)])
+@pytest.mark.parametrize(
+    "shape,mass,half_extents",
+    [
+        ("egg", 0.0754, (0.03, 0.03, 0.04)),
+        ("ellipsoid", 0.0754, (0.03, 0.03, 0.04)),
+        ("ball", 0.0787, (0.0335,) * 3),
+        ("cube", 0.0709, (0.025,) * 3),
+    ],
+)
 def test_objects(shape, mass, half_extents):
     env = make(1, object=shape)
     model = env.physics.model
@@ -222,13 +261,16 @@ def test_engine_choice_reaches_the_engine(monkeypatch):
 
 def tip_wrench(model, data, tip):
     """Net contact force on a body in world axes, and its moment about the force-weighted centre of the contacts."""
-    points, forces, moments = [], [], []
+    points = []
+    forces = []
+    moments = []
     for i, contact in enumerate(data.contact):
         bodies = [model.geom_bodyid[contact.geom1], model.geom_bodyid[contact.geom2]]
         if tip in bodies and contact.efc_address >= 0:
             wrench = np.zeros(6)
             mujoco.mj_contactForce(model, data, i, wrench)  # contact frame, acts on geom2's body
-            axes, sign = contact.frame.reshape(3, 3), 1.0 if bodies[1] == tip else -1.0
+            axes = contact.frame.reshape(3, 3)
+            sign = 1.0 if bodies[1] == tip else -1.0
             points.append(contact.pos)
             forces.append(sign * axes.T @ wrench[:3])
             moments.append(sign * axes.T @ wrench[3:])
@@ -253,40 +295,58 @@ def xyzw(quat):
 
 def expected_state(model, env, row):
     """The 398 numbers before the clip, in the specification's order, with a label each."""
-    data, physics, parts = mujoco.MjData(model), env.physics, []
-    data.qpos[:], data.qvel[:], data.ctrl[:] = physics.qpos[row], physics.qvel[row], physics.ctrl[row]
+    data = mujoco.MjData(model)
+    physics = env.physics
+    parts = []
+    data.qpos[:] = physics.qpos[row]
+    data.qvel[:] = physics.qvel[row]
+    data.ctrl[:] = physics.ctrl[row]
     mujoco.mj_forward(model, data)
     for side, last_action in zip(("right", "left"), env.action[row].double().numpy().reshape(2, 20)):
         joints = [model.jnt(named(side, joint[0])) for joint in JOINTS]
         tips = [model.body(named(side, digit + "distal")).id for digit in DIGITS]
         angles = [(data.qpos[joint.qposadr[0]], row[1], row[2]) for joint, row in zip(joints, JOINTS)]
-        parts += [("angle", [(2 * q - high - low) / (high - low) for q, low, high in angles]),
-                  ("rate", [0.2 * data.qvel[joint.dofadr[0]] for joint in joints]),
-                  ("torque", [10.0 * data.qfrc_actuator[joint.dofadr[0]] for joint in joints])]
+        parts += [
+            ("angle", [(2 * q - high - low) / (high - low) for q, low, high in angles]),
+            ("rate", [0.2 * data.qvel[joint.dofadr[0]] for joint in joints]),
+            ("torque", [10.0 * data.qfrc_actuator[joint.dofadr[0]] for joint in joints]),
+        ]
         for tip in tips:
             parts += [("tip", np.concatenate((data.xpos[tip], xyzw(data.xquat[tip]), velocity(model, data, tip))))]
         parts += [("wrench", 10.0 * tip_wrench(model, data, tip)) for tip in tips] + [("action", last_action)]
     thing = model.body("object").id
-    goal_pos, goal_quat = env.goal_pos[row].double().numpy(), env.goal_quat[row].double().numpy()
-    quat, speed = xyzw(data.xquat[thing]), velocity(model, data, thing)
-    parts += [("object pos", data.xpos[thing]), ("object quat", quat), ("object velocity", speed[:3]),
-              ("object turn", 0.2 * speed[3:]), ("goal", goal_pos), ("goal", goal_quat),
-              ("relative quat", product(quat, goal_quat * np.array([-1, -1, -1, 1])))]
+    goal_pos = env.goal_pos[row].double().numpy()
+    goal_quat = env.goal_quat[row].double().numpy()
+    quat = xyzw(data.xquat[thing])
+    speed = velocity(model, data, thing)
+    parts += [
+        ("object pos", data.xpos[thing]),
+        ("object quat", quat),
+        ("object velocity", speed[:3]),
+        ("object turn", 0.2 * speed[3:]),
+        ("goal", goal_pos),
+        ("goal", goal_quat),
+        ("relative quat", product(quat, goal_quat * np.array([-1, -1, -1, 1]))),
+    ]
     return [name for name, values in parts for _ in values], np.concatenate([values for _, values in parts])
 
 
 def scramble(env, model, seed):
     """Random joints near random targets, gentle speeds; from row 10 on, the object touches fingertip row mod 10."""
-    random, rows = torch.Generator().manual_seed(seed), env.spec.num_envs
+    random = torch.Generator().manual_seed(seed)
+    rows = env.spec.num_envs
     everyone = torch.ones(rows, dtype=torch.bool)
     env.reset(seed)
     env.act(2.0 * torch.rand(rows, 40, generator=random) - 1.0)
     qpos = env.physics.qpos.clone()
     qpos[:, model.actuator_trnid[:, 0]] = env.physics.ctrl + 0.01 * torch.randn(rows, 40, generator=random)
     qvel = 0.1 * torch.randn(rows, 54, generator=random)
-    data, tips = mujoco.MjData(model), [named(s, "C_%sdistal" % d) for s in ("right", "left") for d in DIGITS]
+    data = mujoco.MjData(model)
+    tips = [named(s, f"C_{d}distal") for s in ("right", "left") for d in DIGITS]
     for row in range(10, rows):
-        tip, thing, ends = model.geom(tips[row % 10]).id, model.geom("object").id, np.zeros(6)
+        tip = model.geom(tips[row % 10]).id
+        thing = model.geom("object").id
+        ends = np.zeros(6)
         direction = torch.nn.functional.normalize(torch.randn(3, generator=random), dim=0).numpy()
         data.qpos[:] = qpos[row]
         mujoco.mj_kinematics(model, data)
@@ -314,8 +374,9 @@ def compare(state, labels, expected, kind):
     difference = np.abs(state.double().numpy() - expected.clip(-5.0, 5.0))
     wrong = [i for i in chosen if difference[:, i].max() > 1e-4]
     worst = difference.argmax(0)
-    assert not wrong, "\n".join("index %d %s: got %.6f, expected %.6f" % (
-        i, labels[i], state[worst[i], i], expected[worst[i], i]) for i in wrong)
+    assert not wrong, "\n".join(
+        f"index {i} {labels[i]}: got {state[worst[i], i]:.6f}, expected {expected[worst[i], i]:.6f}" for i in wrong
+    )
 
 
 @pytest.fixture(scope="module")
@@ -333,8 +394,8 @@ def test_every_index_of_the_state(scrambled, kind):
     assert state.shape == (110, 1, STATE) and [o.shape for o in obs] == [(110, BLOCK + TAIL)] * 2
     compare(state[:, 0], labels, expected, kind)
     for side in range(2):
-        own = state[:, 0, side * BLOCK:(side + 1) * BLOCK]
-        assert torch.equal(obs[side], torch.cat((own, state[:, 0, 2 * BLOCK:]), dim=1))
+        own = state[:, 0, side * BLOCK : (side + 1) * BLOCK]
+        assert torch.equal(obs[side], torch.cat((own, state[:, 0, 2 * BLOCK :]), dim=1))
 
 
 def test_the_random_states_show_every_index(scrambled):
@@ -348,7 +409,8 @@ def test_the_random_states_show_every_index(scrambled):
 
 @pytest.mark.parametrize("kind", ["all but wrenches", "wrench"])
 def test_state_after_steps_and_through_a_reset(model, kind):
-    env, everyone = make(6), torch.ones(6, dtype=torch.bool)
+    env = make(6)
+    everyone = torch.ones(6, dtype=torch.bool)
     state = env.reset(3).state
     compare(state[:, 0], *expected_states(model, env), kind)
     random = torch.Generator().manual_seed(0)
@@ -393,19 +455,29 @@ def test_actions_span_the_joint_range(action, share):
     assert env.action.unique().tolist() == [max(-1.0, min(1.0, action))]
 
 
-@pytest.mark.parametrize("agents,groups", [
-    ("hands", ["palm+FF+MF+RF+LF+TH"]), ("fingers", ["palm", "FF", "MF", "RF", "LF", "TH"]),
-    ("palm+FF+MF,RF+LF+TH", ["palm+FF+MF", "RF+LF+TH"]), ("TH+palm,FF+MF+RF+LF", ["TH+palm", "FF+MF+RF+LF"])])
+@pytest.mark.parametrize(
+    "agents,groups",
+    [
+        ("hands", ["palm+FF+MF+RF+LF+TH"]),
+        ("fingers", ["palm", "FF", "MF", "RF", "LF", "TH"]),
+        ("palm+FF+MF,RF+LF+TH", ["palm+FF+MF", "RF+LF+TH"]),
+        ("TH+palm,FF+MF+RF+LF", ["TH+palm", "FF+MF+RF+LF"]),
+    ],
+)
 def test_agents_drive_the_joints_of_their_parts(agents, groups):
     env = make(2, agents=agents)
-    joints = [[named(side, "A_" + joint) for part in group.split("+") for joint in PART_JOINTS[part]]
-              for side in ("right", "left") for group in groups]
+    joints = [
+        [named(side, "A_" + joint) for part in group.split("+") for joint in PART_JOINTS[part]]
+        for side in ("right", "left")
+        for group in groups
+    ]
     assert env.spec.actions == tuple(Box(len(own)) for own in joints)
     assert env.spec.num_agents == len(set(env.spec.agents)) == 2 * len(groups)
     assert [name.split()[0] for name in env.spec.agents] == ["right"] * len(groups) + ["left"] * len(groups)
     random = np.random.default_rng(0)
     action = [random.uniform(-1, 1, len(own)) for own in joints]
-    ctrl, limits = drive(env, action), {row[0]: row[1:3] for row in JOINTS}
+    ctrl = drive(env, action)
+    limits = {row[0]: row[1:3] for row in JOINTS}
     for own, values in zip(joints, action):
         for name, value in zip(own, values):
             low, high = limits[name.split("A_")[1]]
@@ -423,8 +495,9 @@ def test_finger_agents_have_the_widths_of_their_parts():
     assert [space.size for space in spec.actions] == [2, 3, 3, 3, 4, 5] * 2
 
 
-@pytest.mark.parametrize("agents", ["", "thumbs", "palm+FF", "palm+FF+MF,RF+LF+TH+TH", "hands,fingers",
-                                    "palm,FF,MF,RF,LF,th"])
+@pytest.mark.parametrize(
+    "agents", ["", "thumbs", "palm+FF", "palm+FF+MF,RF+LF+TH+TH", "hands,fingers", "palm,FF,MF,RF,LF,th"]
+)
 def test_wrong_groups_are_refused_with_the_parts(agents):
     with pytest.raises(ValueError, match="hands, fingers.*palm, FF, MF, RF, LF, TH"):
         hand_groups(agents)
@@ -440,7 +513,8 @@ def literal_reward(pos, quat, goal_pos, goal_quat):
 
 
 def test_reward_is_the_literal_one():
-    quats, goals = random_quats(200, 0), random_quats(200, 1)
+    quats = random_quats(200, 0)
+    goals = random_quats(200, 1)
     pos = 0.3 * torch.randn(200, 3, generator=torch.Generator().manual_seed(2))
     goal_pos = pos + 0.05 * torch.randn(200, 3, generator=torch.Generator().manual_seed(3))
     expected = [literal_reward(*row) for row in zip(pos.tolist(), quats, goal_pos.tolist(), goals)]
@@ -454,13 +528,15 @@ def test_a_step_pays_the_reward_of_the_state_it_reaches():
     env = make(3)
     env.reset(5)
     step = env.step(still(env))
-    pos, quat = env.physics.qpos[:, 48:51].tolist(), env.physics.qpos[:, [52, 53, 54, 51]]
+    pos = env.physics.qpos[:, 48:51].tolist()
+    quat = env.physics.qpos[:, [52, 53, 54, 51]]
     expected = [literal_reward(*row) for row in zip(pos, quat, env.goal_pos.tolist(), env.goal_quat)]
     assert step.reward.shape == (3, 1) and step.reward[:, 0].tolist() == pytest.approx(expected, rel=5e-4)
 
 
 def test_quaternion_helpers_are_the_literal_ones():
-    a, b = random_quats(50, 0), random_quats(50, 1)
+    a = random_quats(50, 0)
+    b = random_quats(50, 1)
     v = torch.randn(50, 3, generator=torch.Generator().manual_seed(2))
     u = 2.0 * torch.rand(50, 2, generator=torch.Generator().manual_seed(3)) - 1.0
     for i in range(50):
@@ -470,7 +546,8 @@ def test_quaternion_helpers_are_the_literal_ones():
         theta = math.acos((np.trace(matrix(a[i]) @ matrix(b[i]).T) - 1.0) / 2.0)
         assert float(rotation_angle(a, b)[i]) == pytest.approx(theta, abs=2e-3)
         (sx, cx), (sy, cy) = [(math.sin(math.pi * x), math.cos(math.pi * x)) for x in u[i].tolist()]
-        about_x, about_y = [[1, 0, 0], [0, cx, -sx], [0, sx, cx]], [[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]]
+        about_x = [[1, 0, 0], [0, cx, -sx], [0, sx, cx]]
+        about_y = [[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]]
         assert matrix(tumbled(u)[i]) == pytest.approx(np.array(about_x) @ np.array(about_y), abs=1e-6)
 
 
@@ -498,7 +575,9 @@ def test_success_is_strictly_closer_than_three_centimetres():
 
 def test_time_limit_success_and_new_episodes():
     """Rows: 0 lasts, 1 drops in step 75, 2 drops in step 10, 3 passes the goal in step 20. Objects fall from 30 m."""
-    env, ends, success = make(4), [], []
+    env = make(4)
+    ends = []
+    success = []
     assert env.spec.metrics == ("success", "diverged", "overflow") and env.spec.max_episode_steps == 75
     env.reset(0)
     for row in range(4):
@@ -527,13 +606,15 @@ def test_time_limit_success_and_new_episodes():
 
 def test_next_obs_is_the_old_episode_and_obs_the_new_one():
     """Beside a twin that never ends an episode."""
-    env, twin = make(4), make(4)
+    env = make(4)
+    twin = make(4)
     twin.terminated = lambda: torch.zeros(4, dtype=torch.bool)
     for one in (env, twin):
         one.reset(9)
         put_object(one, 1, (1.0, 1.0, 0.15))
         one.last = one.step(still(one))
-    step, old = env.last, twin.last
+    step = env.last
+    old = twin.last
     assert step.done.tolist() == [False, True, False, False] and not old.done.any()
     assert torch.equal(step.next_state, old.state) and all(map(torch.equal, step.next_obs, old.obs))
     assert torch.equal(step.reward, old.reward)
@@ -543,17 +624,19 @@ def test_next_obs_is_the_old_episode_and_obs_the_new_one():
     new = step.state[1, 0]
     assert (new[374:377] - torch.tensor([0.0, -0.39, 0.54])).abs().max() <= 0.0101
     assert not new[24:48].any() and not new[167:187].any() and not new[381:387].any()
-    assert all(torch.equal(step.obs[i][1], torch.cat((new[i * BLOCK:(i + 1) * BLOCK], new[374:]))) for i in range(2))
+    assert all(torch.equal(step.obs[i][1], torch.cat((new[i * BLOCK : (i + 1) * BLOCK], new[374:]))) for i in range(2))
     assert not torch.equal(step.next_state[1, 0, 390:394], new[390:394])
 
 
 def test_a_diverged_row_starts_again_alone():
-    env, twin = make(3), make(3)
+    env = make(3)
+    twin = make(3)
     for one in (env, twin):
         one.reset(1)
     nowhere = torch.full_like(env.physics.qpos, math.nan)
     env.physics.set_state(torch.tensor([False, True, False]), nowhere, env.physics.qvel)
-    step, healthy = env.step(still(env)), twin.step(still(twin))
+    step = env.step(still(env))
+    healthy = twin.step(still(twin))
     assert step.metrics["diverged"].tolist() == [0.0, 1.0, 0.0] and int(env.diverged_count) == 1
     assert step.terminated.tolist() == [False, True, False] and float(step.reward[1]) == 0.0
     assert not step.metrics["success"].any()
@@ -568,7 +651,8 @@ def test_a_diverged_row_starts_again_alone():
 def test_reset_noise(model):
     env = make(512)
     first = env.reset(0)
-    pos, quat = env.physics.qpos[:, 48:51] - torch.tensor([0.0, -0.39, 0.54]), env.object_quat()
+    pos = env.physics.qpos[:, 48:51] - torch.tensor([0.0, -0.39, 0.54])
+    quat = env.object_quat()
     for axis in range(3):
         assert -0.0101 <= float(pos[:, axis].min()) < -0.0095 and 0.0095 < float(pos[:, axis].max()) <= 0.0101
     for q in (quat, env.goal_quat):  # Rx(a) Ry(b): x y = z w; a and b are all of (-pi, pi)
@@ -583,7 +667,8 @@ def test_reset_noise(model):
     assert not first.reward.any() and not first.done.any() and torch.equal(first.state, first.next_state)
     joints = env.physics.qpos[:, :48].view(512, 2, 24)
     for i, (_, low, high, _, _) in enumerate(JOINTS):
-        least, most = max(low, 0.2 * (low - (high - low))), min(high, 0.2 * (low + (high - low)))
+        least = max(low, 0.2 * (low - (high - low)))
+        most = min(high, 0.2 * (low + (high - low)))
         for angle in (joints[:, 0, i], joints[:, 1, i]):
             assert least - 1e-6 <= float(angle.min()) <= least + 0.02 * (high - low)
             assert most - 0.02 * (high - low) <= float(angle.max()) <= most + 1e-6
@@ -597,7 +682,7 @@ def test_targets_start_at_the_joint_angles():
     env.reset(0)
     env.step(tuple(torch.ones(3, 20) for _ in range(2)))
     state = env.reset(1).state[:, 0]
-    assert state[:, 48:72].abs().max() < 1e-4 and state[:, BLOCK + 48:BLOCK + 72].abs().max() < 1e-4
+    assert state[:, 48:72].abs().max() < 1e-4 and state[:, BLOCK + 48 : BLOCK + 72].abs().max() < 1e-4
 
 
 def test_noise_settings_can_be_zero():
@@ -608,14 +693,23 @@ def test_noise_settings_can_be_zero():
 
 
 def test_a_reset_touches_only_its_rows():
-    env, mask = make(5), torch.tensor([False, True, False, True, False])
+    env = make(5)
+    mask = torch.tensor([False, True, False, True, False])
     env.reset(0)
     for _ in range(3):
         env.step(tuple(torch.full((5, 20), 0.3) for _ in range(2)))
     env.progress.fill_(3), env.success.fill_(True)
-    watched = {"qpos": env.physics.qpos, "qvel": env.physics.qvel, "sensors": env.physics.sensors,
-               "mocap": env.physics.mocap_quat, "action": env.action, "goal position": env.goal_pos,
-               "goal": env.goal_quat, "progress": env.progress, "success": env.success}
+    watched = {
+        "qpos": env.physics.qpos,
+        "qvel": env.physics.qvel,
+        "sensors": env.physics.sensors,
+        "mocap": env.physics.mocap_quat,
+        "action": env.action,
+        "goal position": env.goal_pos,
+        "goal": env.goal_quat,
+        "progress": env.progress,
+        "success": env.success,
+    }
     before = {name: value.clone() for name, value in watched.items()}
     env._start_episodes(mask)
     for name, new in watched.items():
@@ -624,7 +718,8 @@ def test_a_reset_touches_only_its_rows():
 
 
 def rollout(env, seed):
-    random, states = torch.Generator().manual_seed(1), [env.reset(seed).state]
+    random = torch.Generator().manual_seed(1)
+    states = [env.reset(seed).state]
     for _ in range(40):
         action = 2.0 * torch.rand(env.spec.num_envs, 40, generator=random) - 1.0
         states.append(env.step(action.split(20, dim=1)).state)
@@ -643,7 +738,8 @@ def test_seeds_repeat_in_a_used_environment():
 
 
 def test_a_new_episode_shows_nothing_of_the_old_actions():
-    env, other = make(2), make(2)
+    env = make(2)
+    other = make(2)
     for one, value in ((env, -1.0), (other, 1.0)):
         one.reset(0)
         one.step(tuple(torch.full((2, 20), value) for _ in range(2)))

@@ -45,8 +45,10 @@ def orders(agents):
 
 
 def penalty_of(game, values):
-    return [4.0 * float(gamma) * float(advantage.abs().max()) / (1.0 - float(gamma)) ** 2
-            for gamma, advantage in zip(game.gamma, values.advantage)]
+    return [
+        4.0 * float(gamma) * float(advantage.abs().max()) / (1.0 - float(gamma)) ** 2
+        for gamma, advantage in zip(game.gamma, values.advantage)
+    ]
 
 
 @some_games
@@ -94,7 +96,8 @@ def test_lemma_4_the_advantage_of_a_group_is_the_sum_of_its_members(states, acti
 def test_proposition_9_ratios_turn_the_joint_advantage_into_an_agents(states, actions):
     game, old, new = drawn(states, actions)
     q = evaluate(game, old).action_value
-    literal, lists = LiteralGame(game, old, 0), [own[0].tolist() for own in new]
+    literal = LiteralGame(game, old, 0)
+    lists = [own[0].tolist() for own in new]
     for group in subsets(len(actions)):
         *before, i = group
         gains = (agent_gain(q, old, new, i, before) * new[i]).sum(-1)[0]
@@ -143,12 +146,15 @@ def test_the_trust_region_step_is_the_argmax():
 @pytest.mark.parametrize("penalty", [0.05, 1.0, 40.0])
 def test_the_trust_region_step_of_two_actions_solves_its_equation(penalty):
     """Where the derivative of p g - C KL((q, 1 - q), (p, 1 - p)) is zero."""
-    q, g = 0.3, 0.8
-    low, high = q, 1.0
+    q = 0.3
+    g = 0.8
+    low = q
+    high = 1.0
     for _ in range(100):
         p = (low + high) / 2.0
         low, high = (p, high) if g + penalty * (q / p - (1.0 - q) / (1.0 - p)) > 0.0 else (low, p)
-    old, gain = torch.tensor([[[q, 1.0 - q]]]).double(), torch.tensor([[[g, 0.0]]]).double()
+    old = torch.tensor([[[q, 1.0 - q]]]).double()
+    gain = torch.tensor([[[g, 0.0]]]).double()
     found = trust_region(old, gain - (old * gain).sum(-1, keepdim=True), torch.tensor([penalty]).double())
     assert float(found[0, 0, 0]) == pytest.approx(low, rel=1e-3)
 
@@ -171,9 +177,12 @@ def test_the_update_of_algorithm_1_gains_what_it_promises():
         new = iterate(game, old, order, trust_region)
         rise = evaluate(game, new).mean_return - values.mean_return
         for g, penalty in enumerate(penalty_of(game, values)):
-            literal, lists = LiteralGame(game, old, g), [own[g].tolist() for own in new]
+            literal = LiteralGame(game, old, g)
+            lists = [own[g].tolist() for own in new]
             for m, i in enumerate(order):
-                gain = sum(float(values.visits[g, s]) * literal.left_side(s, order[:m], i, lists) for s in literal.states)
+                gain = sum(
+                    float(values.visits[g, s]) * literal.left_side(s, order[:m], i, lists) for s in literal.states
+                )
                 promise = gain - penalty * largest_divergence(literal.policy[i], lists[i])
                 assert promise > 0.0
                 rise[g] -= promise
@@ -196,7 +205,7 @@ def test_example_1_holds_from_its_limit_on(theory):
 @pytest.mark.parametrize("players", [2, 4, 6])
 def test_example_2_a_shared_policy_reaches_two_parts_in_two_to_the_n(theory, players):
     shared, first, best = theory.example_2(players)
-    assert shared / best == pytest.approx(2.0 / 2 ** players, rel=1e-12) and first == 0.5 and best == 1.0
+    assert shared / best == pytest.approx(2.0 / 2**players, rel=1e-12) and first == 0.5 and best == 1.0
     for points in (4, 11):  # the optimum is not among an even number of points
         grid = [k / (points - 1) for k in range(points)]
         expected = max(2.0 * (p * (1.0 - p)) ** (players // 2) for p in grid)
@@ -223,9 +232,9 @@ def test_figure_1_sequential_steps_rise_and_large_simultaneous_ones_fall(theory,
     before = start.prod(1)
     together, in_turn = [theory.figure_1(start, rate, sequential).prod(1) - before for sequential in (False, True)]
     a1, a2 = start.unbind(1)
-    torch.testing.assert_close(together, rate * (a1 ** 2 + a2 ** 2) + rate ** 2 * a1 * a2)
+    torch.testing.assert_close(together, rate * (a1**2 + a2**2) + rate**2 * a1 * a2)
     assert (in_turn > 0.0).all()
-    limit = (a1 ** 2 + a2 ** 2) / (a1 * a2).abs()
+    limit = (a1**2 + a2**2) / (a1 * a2).abs()
     assert (limit >= 2.0).all()
     clear = (limit - rate).abs() > 1e-9
     assert torch.equal((together < 0.0)[clear], (rate > limit)[clear])
@@ -234,12 +243,13 @@ def test_figure_1_sequential_steps_rise_and_large_simultaneous_ones_fall(theory,
 
 def test_figure_1_takes_the_gradients_of_its_game(theory):
     start = torch.tensor([1.5, -1.0], requires_grad=True)
-    step, = torch.autograd.grad(start.prod(), start)
+    (step,) = torch.autograd.grad(start.prod(), start)
     torch.testing.assert_close(theory.figure_1(start.detach(), 3.0, False), start.detach() + 3.0 * step)
     first = torch.stack((start[0] + 3.0 * step[0], start[1])).detach().requires_grad_()
-    second, = torch.autograd.grad(first.prod(), first)
-    torch.testing.assert_close(theory.figure_1(start.detach(), 3.0, True),
-                               first.detach() + 3.0 * second * torch.tensor([0.0, 1.0]))
+    (second,) = torch.autograd.grad(first.prod(), first)
+    torch.testing.assert_close(
+        theory.figure_1(start.detach(), 3.0, True), first.detach() + 3.0 * second * torch.tensor([0.0, 1.0])
+    )
 
 
 def test_the_script_reports_and_draws(tmp_path):
@@ -247,8 +257,12 @@ def test_the_script_reports_and_draws(tmp_path):
     result = run_command("scripts/theory.py", "out=picture.png", "games=10", "iterations=2", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert (tmp_path / "picture.png").read_bytes()[1:4] == b"PNG"
-    for line in ("after simultaneous best responses -1.00, after sequential ones 2.00", "4 agents: return 0.12500",
-                 "return -1.50; after a simultaneous gradient step -5.25, after a sequential one 8.25", "10 random games"):
+    for line in (
+        "after simultaneous best responses -1.00, after sequential ones 2.00",
+        "4 agents: return 0.12500",
+        "return -1.50; after a simultaneous gradient step -5.25, after a sequential one 8.25",
+        "10 random games",
+    ):
         assert line in result.stdout
     wrong = run_command("scripts/theory.py", "games=2", cwd=tmp_path)
     assert wrong.returncode == 2 and "give at least 5 games" in wrong.stderr

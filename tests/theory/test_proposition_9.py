@@ -24,17 +24,19 @@ def every_joint_action(actors, seen):
     for name, value in vars(rollout).items():
         if torch.is_tensor(value) and value.is_floating_point():
             setattr(rollout, name, value.double())
-    rollout.obs[0], rollout.action[0, :, :, 0] = seen, joint.double()
+    rollout.obs[0] = seen
+    rollout.action[0, :, :, 0] = joint.double()
     policy = [probabilities(actors, rollout, i) for i in range(spec.num_agents)]
     chosen = torch.stack([own.detach()[joint[:, i]] for i, own in enumerate(policy)], 1)
-    rollout.log_prob[0], rollout.alive[0] = chosen.log(), chosen.prod(1, keepdim=True)
+    rollout.log_prob[0] = chosen.log()
+    rollout.alive[0] = chosen.prod(1, keepdim=True)
     return rollout, joint, [own.detach()[None, None] for own in policy]
 
 
 def probabilities(actors, rollout, i):
     """Agent i's [N_i] at what it sees, with gradient."""
     choices = torch.arange(actors.spec.actions[i].n)[:, None]
-    return actors.agents[i].evaluate(rollout.agent(i).obs[:len(choices)], choices)[0].exp()
+    return actors.agents[i].evaluate(rollout.agent(i).obs[: len(choices)], choices)[0].exp()
 
 
 def surrogate(actor, batch, weighted):
@@ -54,7 +56,8 @@ def test_the_learners_estimate_of_an_agents_advantage_is_exact_in_expectation(or
         game = matrix_game(torch.randn(2, 3, 2))
         advantage = evaluate(game, old).advantage.reshape(1, 12, 1)
         scale = (rollout.alive[0, :, 0] * advantage[0, :, 0].square()).sum().sqrt() + 1e-5  # the learner normalises
-        literal, new = LiteralGame(game, old, 0), [own[0].tolist() for own in old]
+        literal = LiteralGame(game, old, 0)
+        new = [own[0].tolist() for own in old]
 
         def left_side(before, i, own):
             choices = [[[float(n == a) for n in range(len(own))]] for a in range(len(own))]
@@ -62,9 +65,12 @@ def test_the_learners_estimate_of_an_agents_advantage_is_exact_in_expectation(or
             return (own * torch.tensor(gains)).sum() / scale
 
         def update(i, batch, weighted):
-            actor, before = actors.agents[i], order[:order.index(i)]
+            actor = actors.agents[i]
+            before = order[: order.index(i)]
             ours = torch.autograd.grad(surrogate(actor, batch, weighted), list(actor.parameters()))
-            exact = torch.autograd.grad(left_side(before, i, probabilities(actors, rollout, i)), list(actor.parameters()))
+            exact = torch.autograd.grad(
+                left_side(before, i, probabilities(actors, rollout, i)), list(actor.parameters())
+            )
             assert max(float(part.abs().max()) for part in exact) > 1e-3
             for one, other in zip(ours, exact):
                 torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-12)
@@ -72,7 +78,9 @@ def test_the_learners_estimate_of_an_agents_advantage_is_exact_in_expectation(or
             own = probabilities(actors, rollout, i).detach()
             ratio = own[joint[:, i]] / old[i][0, 0, joint[:, i]]
             assert (ratio - 1.0).abs().max() > 0.05
-            torch.testing.assert_close((rollout.alive[0, :, 0] * (ratio - 1.0) * weighted).sum(), left_side(before, i, own))
+            torch.testing.assert_close(
+                (rollout.alive[0, :, 0] * (ratio - 1.0) * weighted).sum(), left_side(before, i, own)
+            )
             new[i] = [own.tolist()]
             return {}
 

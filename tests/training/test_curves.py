@@ -14,8 +14,10 @@ HEADER = "iteration,steps,episode/count,episode/return,episode/success,time/step
 def write_run(folder: Path, returns, count=2, success=0.5):
     """A run of 1000 steps an iteration with `count` episodes each, or where the return is nan none."""
     folder.mkdir(parents=True)
-    rows = ["%d,%d,%d,%s,%s,500" % (i + 1, 1000 * (i + 1), 0 if np.isnan(value) else count + i, value, success)
-            for i, value in enumerate(returns)]
+    rows = [
+        f"{i + 1},{1000 * (i + 1)},{(0 if np.isnan(value) else count + i)},{value},{success},500"
+        for i, value in enumerate(returns)
+    ]
     (folder / "metrics.csv").write_text("\n".join([HEADER, *rows]) + "\n")
     return folder
 
@@ -33,14 +35,16 @@ def test_the_table_holds_means_over_episodes_and_deviations_over_runs(tmp_path):
     first = write_run(tmp_path / "first", [1.0, float("nan"), 4.0, 8.0])
     second = write_run(tmp_path / "second", [2.0, 3.0, 5.0, float("nan")], count=7)
     short = write_run(tmp_path / "short", [5000.0, 7000.0], success=1.0)
-    words = ["runs=%s,%s,%s" % (first, second, short), "labels=HAPPO,HAPPO,MAPPO", "at=0.002,0.004", "window=2000"]
+    words = [f"runs={first},{second},{short}", "labels=HAPPO,HAPPO,MAPPO", "at=0.002,0.004", "window=2000"]
     result = run_command("scripts/table.py", *words, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     head, rule, happo, mappo = result.stdout.splitlines()
     assert head == "| | runs | 0.002M | 0.004M |" and rule == "|---|---|---|---|"
     expected = [[literal_mean(folder, upto, 2000) for folder in (first, second)] for upto in (2000, 4000)]
-    assert happo == "| HAPPO | 2 | %s |" % " | ".join("%.1f +- %.1f" % (np.mean(two), np.std(two, ddof=1)) for two in expected)
-    assert mappo == "| MAPPO | 1 | %.0f | - |" % literal_mean(short, 2000, 2000)
+    assert happo == "| HAPPO | 2 | {} |".format(
+        " | ".join(f"{np.mean(two):.1f} +- {np.std(two, ddof=1):.1f}" for two in expected)
+    )
+    assert mappo == f"| MAPPO | 1 | {literal_mean(short, 2000, 2000):.0f} | - |"
     shares = run_command("scripts/table.py", *words[:3], "metric=success", cwd=tmp_path).stdout.splitlines()
     assert shares[2:] == ["| HAPPO | 2 | 50.0 +- 0.0 % | 50.0 +- 0.0 % |", "| MAPPO | 1 | 100.0 % | - |"]
 
@@ -48,7 +52,7 @@ def test_the_table_holds_means_over_episodes_and_deviations_over_runs(tmp_path):
 def test_curves_are_drawn_against_steps_and_minutes(tmp_path, monkeypatch):
     pytest.importorskip("matplotlib", reason="matplotlib is not installed")
     folder = write_run(tmp_path / "run", [1.0, float("nan"), 4.0])
-    result = run_command("scripts/plot.py", "runs=%s" % folder, "x=both", cwd=tmp_path)
+    result = run_command("scripts/plot.py", f"runs={folder}", "x=both", cwd=tmp_path)
     assert result.returncode == 0 and (tmp_path / "curve.png").read_bytes()[:4] == b"\x89PNG", result.stderr
     monkeypatch.syspath_prepend(str(SCRIPTS))
     import curves
@@ -72,12 +76,17 @@ def test_runs_of_several_tasks_have_a_panel_each(tmp_path, monkeypatch):
         drawn = plot.panels_of({**plot.DEFAULTS, **words, **more}, runs)
         return [(title, name, axis, [label for label, _ in group]) for title, name, axis, group in drawn]
 
-    assert panels(metric="return") == [("spread", "return", "steps", ["HAPPO", "MAPPO"]),
-                                       ("reference", "return", "steps", ["HAPPO"])]
+    assert panels(metric="return") == [
+        ("spread", "return", "steps", ["HAPPO", "MAPPO"]),
+        ("reference", "return", "steps", ["HAPPO"]),
+    ]
     assert [panel[:3] for panel in panels(x="both")][:4] == [
-        ("spread", name, axis) for name in ("return", "success") for axis in ("steps", "minutes")]
+        ("spread", name, axis) for name in ("return", "success") for axis in ("steps", "minutes")
+    ]
     assert panels(titles=None) == [("", name, "steps", ["HAPPO", "MAPPO", "HAPPO"]) for name in ("return", "success")]
-    result = run_command("scripts/plot.py", *("%s=%s" % pair for pair in words.items()), "metric=success", cwd=tmp_path)
+    result = run_command(
+        "scripts/plot.py", *("{}={}".format(*pair) for pair in words.items()), "metric=success", cwd=tmp_path
+    )
     assert result.returncode == 0 and (tmp_path / "curve.png").read_bytes()[:4] == b"\x89PNG", result.stderr
 
 
@@ -98,16 +107,20 @@ def test_the_lowest_points_can_be_left_out_of_a_picture(monkeypatch):
     pyplot.close(figure)
 
 
-@pytest.mark.parametrize("script, words, message", [
-    ("table.py", [], "give runs=<run folder>, several separated by commas"),
-    ("plot.py", ["runs=nowhere"], "no metrics.csv with iterations in nowhere: not a run folder"),
-    ("plot.py", ["runs=run", "labels=a,b"], "2 labels for 1 runs"),
-    ("table.py", ["runs=run", "metric=speed"], "metric=speed: run has none; possible: count, return, success"),
-    ("table.py", ["runs=run", "at=soon"], "at=soon: give million steps, such as at=0.5,1,2"),
-    ("plot.py", ["runs=run", "x=hours"], "x=hours; possible: steps, minutes, both"),
-    ("plot.py", ["runs=run,run", "titles=spread"], "1 titles for 2 runs"),
-    ("plot.py", ["runs=run", "cut=100"], "cut=100.0: give a percentage of at least 0 and below 100"),
-    ("plot.py", ["runs=run", "metric=speed"], "metric=speed: no run has it; possible: count, return, success")])
+@pytest.mark.parametrize(
+    "script, words, message",
+    [
+        ("table.py", [], "give runs=<run folder>, several separated by commas"),
+        ("plot.py", ["runs=nowhere"], "no metrics.csv with iterations in nowhere: not a run folder"),
+        ("plot.py", ["runs=run", "labels=a,b"], "2 labels for 1 runs"),
+        ("table.py", ["runs=run", "metric=speed"], "metric=speed: run has none; possible: count, return, success"),
+        ("table.py", ["runs=run", "at=soon"], "at=soon: give million steps, such as at=0.5,1,2"),
+        ("plot.py", ["runs=run", "x=hours"], "x=hours; possible: steps, minutes, both"),
+        ("plot.py", ["runs=run,run", "titles=spread"], "1 titles for 2 runs"),
+        ("plot.py", ["runs=run", "cut=100"], "cut=100.0: give a percentage of at least 0 and below 100"),
+        ("plot.py", ["runs=run", "metric=speed"], "metric=speed: no run has it; possible: count, return, success"),
+    ],
+)
 def test_mistakes_are_named_in_one_line(script, words, message, tmp_path):
     write_run(tmp_path / "run", [1.0])
     result = run_command("scripts/" + script, *words, cwd=tmp_path)

@@ -32,7 +32,14 @@ def test_evaluating_draws_no_random_numbers_and_repeats():
 
 def test_intervals():
     share, low, high = wilson(torch.tensor([1.0] * 8 + [0.0] * 2))
-    assert share == pytest.approx(0.8) and (low, high) == (pytest.approx(0.4902, abs=1e-4), pytest.approx(0.9433, abs=1e-4))
+    assert share == pytest.approx(0.8) and (low, high) == (
+        pytest.approx(0.4902, abs=1e-4),
+        pytest.approx(0.9433, abs=1e-4),
+    )
     assert wilson(torch.ones(10))[2] == 1.0 and wilson(torch.zeros(10))[1] == 0.0
     mean, low, high = normal(torch.tensor([1.0, 2.0, 3.0, 4.0]))
-    assert mean == 2.5 and high - mean == pytest.approx(1.96 * math.sqrt(5 / 3) / 2) and mean - low == pytest.approx(high - mean)
+    assert (
+        mean == 2.5
+        and high - mean == pytest.approx(1.96 * math.sqrt(5 / 3) / 2)
+        and mean - low == pytest.approx(high - mean)
+    )

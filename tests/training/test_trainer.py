@@ -21,13 +21,19 @@ def without_times(table):
     return [{name: value for name, value in row.items() if not name.startswith("time/")} for row in table]
 
 
-@pytest.mark.parametrize("task, overrides", [
-    ("ShadowHandOver", ["algo.minibatches=3", "algo.lr_decay=true", "task.episode_length=7"]), ("MixedGame", []),
-    ("MatrixGame", ["task.masks=true", "task.absences=true", "algo.input_norm=running"])])
+@pytest.mark.parametrize(
+    "task, overrides",
+    [
+        ("ShadowHandOver", ["algo.minibatches=3", "algo.lr_decay=true", "task.episode_length=7"]),
+        ("MixedGame", []),
+        ("MatrixGame", ["task.masks=true", "task.absences=true", "algo.input_norm=running"]),
+    ],
+)
 def test_two_iterations_and_two_resumed_equal_four_bitwise(settings, tmp_path, task, overrides):
     overrides += ["eval.interval=2", "checkpoint.interval=2", "checkpoint.keep_every=2"]
     cfg = settings(task, "total_steps=120", *overrides)  # 4 iterations of 5 x 6
-    whole, half = Trainer(cfg), tmp_path / "half"
+    whole = Trainer(cfg)
+    half = tmp_path / "half"
     whole.train(tmp_path / "whole")
     Trainer(cfg).train(half)  # all four: rows 3 and 4 of its records are to be replaced
     saved = checkpoint.load(half / "checkpoints" / "iteration_000002.pt")
@@ -35,7 +41,8 @@ def test_two_iterations_and_two_resumed_equal_four_bitwise(settings, tmp_path, t
     second = Trainer(cfg, saved)
     assert second.iteration == 2
     second.train(half)
-    expected, found = flat(whole.state_dict()), flat(second.state_dict())
+    expected = flat(whole.state_dict())
+    found = flat(second.state_dict())
     assert expected.keys() == found.keys()
     assert [name for name in expected if not same(expected[name], found[name])] == []
     assert without_times(rows(half / "metrics.csv")) == without_times(rows(tmp_path / "whole" / "metrics.csv"))
@@ -44,11 +51,15 @@ def test_two_iterations_and_two_resumed_equal_four_bitwise(settings, tmp_path, t
 
 def test_a_checkpoint_restores_every_tensor(settings, tmp_path):
     cfg = settings("ShadowHandOver", "total_steps=60")
-    trained, fresh = Trainer(cfg), Trainer(settings("ShadowHandOver", "total_steps=60", "seed=5"))
+    trained = Trainer(cfg)
+    fresh = Trainer(settings("ShadowHandOver", "total_steps=60", "seed=5"))
     trained.train(tmp_path)
     saved = flat(checkpoint.load(tmp_path / "checkpoints" / "latest.pt")["learner"])
-    moved = [name for name, value in flat(fresh.learner.state_dict()).items()
-             if isinstance(value, torch.Tensor) and name in saved and torch.equal(value, saved[name])]
+    moved = [
+        name
+        for name, value in flat(fresh.learner.state_dict()).items()
+        if isinstance(value, torch.Tensor) and name in saved and torch.equal(value, saved[name])
+    ]
     assert moved == []
     fresh.load_state_dict(checkpoint.load(tmp_path / "checkpoints" / "latest.pt"))
     assert all(same(value, saved[name]) for name, value in flat(fresh.learner.state_dict()).items())
@@ -115,7 +126,8 @@ def test_where_a_simulator_cannot_be_saved_new_episodes_begin(settings, tmp_path
         assert not second.learner.critic.functions[0].hidden.any()
         return
     replay = second.learner.replay
-    ages, envs = torch.zeros(6, dtype=torch.long), torch.arange(6)
+    ages = torch.zeros(6, dtype=torch.long)
+    envs = torch.arange(6)
     batch = replay.window(ages, envs, 1, 0.9)
     second.iterate()
     after = replay.window(ages + 5, envs, 1, 0.9)  # the same transitions, with the new episodes behind them
@@ -142,8 +154,17 @@ def test_a_simulator_that_fails_leaves_a_checkpoint(settings, tmp_path):
 def test_the_matrix_game_and_the_mixed_game_are_learnt(settings, tmp_path):
     matrix = Trainer(settings("MatrixGame", "num_envs=64", "total_steps=20000", "algo.lr=0.003"))
     assert matrix.train(tmp_path / "matrix")["episode/return"] > 0.9
-    mixed = Trainer(settings("MixedGame", "num_envs=64", "total_steps=60000", "algo.lr=0.003", "algo.gamma=0.5",
-                             "algo.rollout_length=25", "algo.hidden=[64]"))
+    mixed = Trainer(
+        settings(
+            "MixedGame",
+            "num_envs=64",
+            "total_steps=60000",
+            "algo.lr=0.003",
+            "algo.gamma=0.5",
+            "algo.rollout_length=25",
+            "algo.hidden=[64]",
+        )
+    )
     assert mixed.train(tmp_path / "mixed")["episode/return"] > 4.0
 
 
@@ -171,8 +192,9 @@ def test_damaged_missing_and_foreign_checkpoints_are_named(tmp_path):
         checkpoint.find(str(folder))
 
 
-@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), RuntimeError("unexpected pos 64 vs 0"),
-                                   KeyboardInterrupt()])
+@pytest.mark.parametrize(
+    "error", [OSError(28, "No space left on device"), RuntimeError("unexpected pos 64 vs 0"), KeyboardInterrupt()]
+)
 def test_a_failing_save_leaves_the_last_checkpoint(tmp_path, monkeypatch, error):
     path = tmp_path / "latest.pt"
     checkpoint.save(path, {"number": 1})
@@ -190,4 +212,6 @@ def test_a_failing_save_leaves_the_last_checkpoint(tmp_path, monkeypatch, error)
 
 def test_differences_name_the_keys_that_matter():
     old = {"seed": 1, "algo": {"lr": 0.1, "clip": 0.2}, "total_steps": 5}
-    assert differences(old, {"seed": 1, "algo": {"lr": 0.2, "clip": 0.2}, "total_steps": 9}) == ["algo.lr: was 0.1, now 0.2"]
+    assert differences(old, {"seed": 1, "algo": {"lr": 0.2, "clip": 0.2}, "total_steps": 9}) == [
+        "algo.lr: was 0.1, now 0.2"
+    ]

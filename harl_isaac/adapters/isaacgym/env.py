@@ -35,7 +35,9 @@ class IsaacGymCfg:
     episode_length: int = 0  # [control steps of 1/60 s], 0: the task's own
     headless: bool = True
     graphics_device: Optional[int] = None  # Vulkan's number; null: none if headless, else the compute device's
-    options: Dict[str, Any] = field(default_factory=dict)  # task.options.env.startPositionNoise=0.02, task.options.sim.substeps=4
+    options: Dict[str, Any] = field(
+        default_factory=dict
+    )  # task.options.env.startPositionNoise=0.02, task.options.sim.substeps=4
 
     def make(self, num_envs: int, device: torch.device, sim: str) -> "IsaacGymEnv":
         return IsaacGymEnv(self, num_envs, device)
@@ -52,12 +54,16 @@ class IsaacGymEnv(Unsavable):
         groups = hand_groups(cfg.agents)
         names = ["+".join(group) if len(groups) > 1 else "hand" for group in groups]
         self.spec = EnvSpec(
-            num_envs=num_envs, agents=tuple("%s %s" % (side, name) for side in ("right", "left") for name in names),
+            num_envs=num_envs,
+            agents=tuple(f"{side} {name}" for side in ("right", "left") for name in names),
             obs_sizes=tuple(space.shape[0] for space in self.simulation.observation_space),
             actions=tuple(Box(space.shape[0]) for space in self.simulation.action_space),
-            state_size=self.simulation.share_observation_space[0].shape[0], device=device,
+            state_size=self.simulation.share_observation_space[0].shape[0],
+            device=device,
             max_episode_steps=int(self.task.max_episode_length),
-            metrics=("diverged", *[name for name, key in SUCCESSES.items() if hasattr(self.task, key)]), exclusive=True)
+            metrics=("diverged", *[name for name, key in SUCCESSES.items() if hasattr(self.task, key)]),
+            exclusive=True,
+        )
         self._blank_obs = tuple(torch.zeros(num_envs, size, device=device) for size in self.spec.obs_sizes)
         self._blank_state = torch.zeros(num_envs, 1, self.spec.state_size, device=device)
 
@@ -78,17 +84,28 @@ class IsaacGymEnv(Unsavable):
         diverged = ~torch.isfinite(torch.cat((state[:, 0], reward), 1)).all(1)  # observations are parts of the state
         self.task.reset_buf.masked_fill_(diverged, 1)
         late = self.task.progress_buf >= self.task.max_episode_length
-        ended, truncated = (done[:, 0] != 0) | diverged, (done[:, 0] != 0) & late & ~diverged
+        ended = (done[:, 0] != 0) | diverged
+        truncated = (done[:, 0] != 0) & late & ~diverged
         next_obs = tuple(each.masked_fill(diverged[:, None], 0.0) for each in obs.float().unbind(1))
         next_state = state[:, :1].float().masked_fill(diverged[:, None, None], 0.0)
-        return Step(tuple(each.masked_fill(ended[:, None], 0.0) for each in next_obs),
-                    next_state.masked_fill(ended[:, None, None], 0.0), reward.masked_fill(diverged[:, None], 0.0),
-                    ended & ~truncated, truncated, next_obs, next_state, self._metrics(diverged))
+        return Step(
+            tuple(each.masked_fill(ended[:, None], 0.0) for each in next_obs),
+            next_state.masked_fill(ended[:, None, None], 0.0),
+            reward.masked_fill(diverged[:, None], 0.0),
+            ended & ~truncated,
+            truncated,
+            next_obs,
+            next_state,
+            self._metrics(diverged),
+        )
 
     def close(self) -> None:
         """A simulation ends with its process."""
 
     def _metrics(self, diverged: Tensor) -> Dict[str, Tensor]:
-        values = {name: self.task.extras[key].float().expand(self.spec.num_envs).clone()
-                  for name, key in SUCCESSES.items() if name in self.spec.metrics}
+        values = {
+            name: self.task.extras[key].float().expand(self.spec.num_envs).clone()
+            for name, key in SUCCESSES.items()
+            if name in self.spec.metrics
+        }
         return {"diverged": diverged.float(), **values}

@@ -15,8 +15,10 @@ from harl_isaac.adapters.in_process import claim, surroundings
 from harl_isaac.env import MissingSimulator
 
 PARTS = ("palm", "FF", "MF", "RF", "LF", "TH")  # of a hand, by bidexhands' numbers; the palm has the wrist's joints
-INSTALL = ("install Isaac Gym Preview 4 (developer.nvidia.com/isaac-gym, on Python 3.8: pip install -e isaacgym/python) and "
-           "https://github.com/PKU-MARL/DexterousHands (pip install -e DexterousHands); see docs/isaacgym.md")
+INSTALL = (
+    "install Isaac Gym Preview 4 (developer.nvidia.com/isaac-gym, on Python 3.8: pip install -e isaacgym/python) and "
+    "https://github.com/PKU-MARL/DexterousHands (pip install -e DexterousHands); see docs/isaacgym.md"
+)
 
 
 def simulation(task: str, cfg, num_envs: int, device: torch.device):
@@ -43,10 +45,14 @@ def simulation(task: str, cfg, num_envs: int, device: torch.device):
             values, training, _ = load_cfg(args)
             values["env"]["handAgentIndex"] = str([[PARTS.index(part) for part in group] for group in groups])
             override(values, cfg.options)
-            return parse_task(args, values, training, parse_sim_params(args, values, training), get_AgentIndex(values))[1]
+            return parse_task(args, values, training, parse_sim_params(args, values, training), get_AgentIndex(values))[
+                1
+            ]
     except SystemExit as error:  # how it reports that there is no simulation, with exit code 0
-        raise ValueError("Isaac Gym could not make task=isaacgym/%s on %s with graphics device %d (exit %s); what it says is "
-                         "above" % (task, device, graphics, error.code)) from None
+        raise ValueError(
+            f"Isaac Gym could not make task=isaacgym/{task} on {device} with graphics device {graphics} "
+            f"(exit {error.code}); what it says is above"
+        ) from None
 
 
 def import_both() -> Path:
@@ -56,9 +62,13 @@ def import_both() -> Path:
         bidexhands = import_module("bidexhands")
     except ImportError as error:
         if "before" in str(error):  # torch was first
-            raise ValueError("isaacgym must be imported before torch, as train.py and the scripts do for task=isaacgym/...: put "
-                             "import isaacgym in your program's first line (%s)" % error) from None
-        raise MissingSimulator("task=isaacgym/... needs Isaac Gym and Bi-DexterousHands (%s): %s" % (error, INSTALL)) from None
+            raise ValueError(
+                "isaacgym must be imported before torch, as train.py and the scripts do for task=isaacgym/...: put "
+                f"import isaacgym in your program's first line ({error})"
+            ) from None
+        raise MissingSimulator(
+            f"task=isaacgym/... needs Isaac Gym and Bi-DexterousHands ({error}): {INSTALL}"
+        ) from None
     return Path(bidexhands.__file__).resolve().parent
 
 
@@ -66,10 +76,15 @@ def refuse_unknown(task: str, home: Path) -> None:
     """Raises ValueError for a task that this bidexhands has no settings for, or that its split into agents does not fit."""
     known = sorted(path.stem for path in (home / "cfg").glob("*.yaml"))
     if task.startswith("Allegro"):
-        raise ValueError("task=isaacgym/%s: Bi-DexterousHands splits the Shadow hand into agents, not the Allegro hand" % task)
+        raise ValueError(
+            f"task=isaacgym/{task}: Bi-DexterousHands splits the Shadow hand into agents, not the Allegro hand"
+        )
     if task not in known:
-        raise ValueError("task=isaacgym/%s is unknown to the Bi-DexterousHands in %s; possible: %s" % (
-            task, home, ", ".join(known)))
+        raise ValueError(
+            "task=isaacgym/{} is unknown to the Bi-DexterousHands in {}; possible: {}".format(
+                task, home, ", ".join(known)
+            )
+        )
 
 
 def hand_groups(agents: str) -> List[List[str]]:
@@ -84,17 +99,23 @@ def hand_groups(agents: str) -> List[List[str]]:
     except (SyntaxError, ValueError, TypeError, IndexError):
         groups = [group.split("+") for group in agents.split(",")]
     if [part for group in groups for part in group] != list(PARTS) or [] in groups:
-        raise ValueError("task.agents=%s; possible: hands, fingers, or groups that name %s in this order, such as "
-                         "palm+FF+MF,RF+LF+TH or [[0,1,2],[3,4,5]]" % (agents, ", ".join(PARTS)))
+        raise ValueError(
+            "task.agents={}; possible: hands, fingers, or groups that name {} in this order, such as "
+            "palm+FF+MF,RF+LF+TH or [[0,1,2],[3,4,5]]".format(agents, ", ".join(PARTS))
+        )
     return groups
 
 
 def command_line(cfg, num_envs: int, device: torch.device) -> List[str]:
     """What bidexhands and Isaac Gym read from sys.argv: policies and simulation on one device."""
-    words = ["--sim_device=%s" % device, "--rl_device=%s" % device, "--num_envs=%d" % num_envs,
-             "--pipeline=%s" % ("gpu" if device.type == "cuda" else "cpu")]
+    words = [
+        f"--sim_device={device}",
+        f"--rl_device={device}",
+        f"--num_envs={num_envs}",
+        f"--pipeline={('gpu' if device.type == 'cuda' else 'cpu')}",
+    ]
     words += ["--headless"] if cfg.headless else []
-    return words + (["--episode_length=%d" % cfg.episode_length] if cfg.episode_length else [])
+    return words + ([f"--episode_length={cfg.episode_length}"] if cfg.episode_length else [])
 
 
 @contextmanager
@@ -121,8 +142,8 @@ def override(values: Dict[str, Any], changes: Dict[str, Any], prefix: str = "tas
     for key, change in changes.items():
         if not isinstance(values, dict) or key not in values:
             known = ", ".join(map(str, values)) if isinstance(values, dict) else "a value, not keys"
-            raise ValueError("%s.%s is unknown; possible: %s" % (prefix, key, known))
+            raise ValueError(f"{prefix}.{key} is unknown; possible: {known}")
         if isinstance(change, dict):
-            override(values[key], change, "%s.%s" % (prefix, key))
+            override(values[key], change, f"{prefix}.{key}")
         else:
             values[key] = change

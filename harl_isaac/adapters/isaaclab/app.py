@@ -10,8 +10,10 @@ import torch
 from harl_isaac.adapters.in_process import claim, surroundings
 from harl_isaac.env import MissingSimulator
 
-INSTALL = ("install Isaac Sim and Isaac Lab (isaac-sim.github.io/IsaacLab, on Python 3.11 with a CUDA GPU), then this package "
-           "into the same environment; see docs/isaaclab.md")
+INSTALL = (
+    "install Isaac Sim and Isaac Lab (isaac-sim.github.io/IsaacLab, on Python 3.11 with a CUDA GPU), then this package "
+    "into the same environment; see docs/isaaclab.md"
+)
 
 
 def simulation(task: str, cfg, num_envs: int, device: torch.device) -> Any:
@@ -22,7 +24,7 @@ def simulation(task: str, cfg, num_envs: int, device: torch.device) -> Any:
     try:
         launcher = import_module("isaaclab.app").AppLauncher
     except ImportError as error:
-        raise MissingSimulator("task=isaaclab/... needs Isaac Sim and Isaac Lab (%s): %s" % (error, INSTALL)) from None
+        raise MissingSimulator(f"task=isaaclab/... needs Isaac Sim and Isaac Lab ({error}): {INSTALL}") from None
     claim("task=isaaclab/" + task)
     with surroundings(None, []):  # Isaac Sim reads sys.argv
         app = launcher(headless=cfg.headless, enable_cameras=cfg.cameras, device=str(device)).app
@@ -40,11 +42,14 @@ def made(task: str, cfg, num_envs: int, device: torch.device) -> Any:
     if task not in gymnasium.registry:
         known = [name for name in gymnasium.registry if "Isaac" in name]
         near = difflib.get_close_matches(task, known, 3, 0.4)
-        raise ValueError("task=isaaclab/%s is not registered by %s%s; task.modules names more packages with tasks" % (
-            task, ", ".join(cfg.modules), "; did you mean %s?" % " or ".join(near) if near else ""))
+        raise ValueError(
+            "task=isaaclab/{} is not registered by {}{}; task.modules names more packages with tasks".format(
+                task, ", ".join(cfg.modules), "; did you mean {}?".format(" or ".join(near)) if near else ""
+            )
+        )
     values = parse_env_cfg(task, device=str(device), num_envs=num_envs)
     try:
         values.from_dict(dict(cfg.options))
     except (KeyError, ValueError, TypeError) as error:
-        raise ValueError("task.options=%s do not fit %s: %s" % (dict(cfg.options), type(values).__name__, error)) from None
+        raise ValueError(f"task.options={dict(cfg.options)} do not fit {type(values).__name__}: {error}") from None
     return gymnasium.make(task, cfg=values).unwrapped  # the wrappers forward no attributes

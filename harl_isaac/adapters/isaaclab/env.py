@@ -52,7 +52,8 @@ class ManyAgents:
     """A DirectMARLEnv."""
 
     def __init__(self, env):
-        self.env, self.agents = env, tuple(env.possible_agents)
+        self.env = env
+        self.agents = tuple(env.possible_agents)
         self.obs_spaces = [env.observation_spaces[agent] for agent in self.agents]
         self.action_spaces = [env.action_spaces[agent] for agent in self.agents]
         given = env.cfg.state_space  # -1: observations in a row; 0: none, though env.state_space is a Box of nothing
@@ -76,7 +77,8 @@ class OneAgent:
 
     def __init__(self, env):
         self.env = env
-        self.obs_spaces, self.action_spaces = [env.single_observation_space["policy"]], [env.single_action_space]
+        self.obs_spaces = [env.single_observation_space["policy"]]
+        self.action_spaces = [env.single_action_space]
         given = env.single_observation_space.spaces.get("critic")
         self.state_size = 0 if given is None else flat_size("the state", given)
 
@@ -94,20 +96,32 @@ class IsaacLabEnv(Unsavable):
     """Agents as the task names them; see the module's first lines."""
 
     def __init__(self, cfg: IsaacLabCfg, num_envs: int, device: torch.device):
-        self.cfg, self.random = cfg, OwnRandom(device)
+        self.cfg = cfg
+        self.random = OwnRandom(device)
         with self.random:
             self.env = simulation(cfg.name.partition("/")[2], cfg, num_envs, device)
         self.task = ManyAgents(self.env) if hasattr(self.env, "possible_agents") else OneAgent(self.env)
         sizes = tuple(flat_size(agent, space) for agent, space in zip(self.task.agents, self.task.obs_spaces))
-        self.actions = [ActionOf(agent, space, cfg.action_bound, device)
-                        for agent, space in zip(self.task.agents, self.task.action_spaces)]
+        self.actions = [
+            ActionOf(agent, space, cfg.action_bound, device)
+            for agent, space in zip(self.task.agents, self.task.action_spaces)
+        ]
         self.spec = EnvSpec(
-            num_envs=num_envs, agents=self.task.agents, obs_sizes=sizes, actions=tuple(each.space for each in self.actions),
-            state_size=self.task.state_size or sum(sizes), max_episode_steps=int(self.env.max_episode_length), device=device,
-            reward_agents=1 if cfg.team_reward else len(self.task.agents), metrics=("diverged",), exclusive=True)
+            num_envs=num_envs,
+            agents=self.task.agents,
+            obs_sizes=sizes,
+            actions=tuple(each.space for each in self.actions),
+            state_size=self.task.state_size or sum(sizes),
+            max_episode_steps=int(self.env.max_episode_length),
+            device=device,
+            reward_agents=1 if cfg.team_reward else len(self.task.agents),
+            metrics=("diverged",),
+            exclusive=True,
+        )
         self._last: Optional[View] = None  # what was seen before the resets of this step
         self._stepping = False
-        self._reset_idx, self.env._reset_idx = self.env._reset_idx, self._look_before_reset
+        self._reset_idx = self.env._reset_idx
+        self.env._reset_idx = self._look_before_reset
 
     def reset(self, seed: Optional[int] = None) -> Step:
         with self.random:
@@ -116,10 +130,13 @@ class IsaacLabEnv(Unsavable):
         return Step.first(self.spec, *self._seen)
 
     def step(self, actions: Tuple[Tensor, ...]) -> Step:
-        before, self._last, self._stepping = self._seen, None, True
+        before = self._seen
+        self._last = None
+        self._stepping = True
         with self.random:
             obs, rewards, terminated, late = self.task.step([of(action) for of, action in zip(self.actions, actions)])
-            self._stepping, self._seen = False, self._copied(obs)
+            self._stepping = False
+            self._seen = self._copied(obs)
         over, late = [torch.stack(each).bool().all(0) for each in (terminated, late)]
         reward = torch.stack(rewards, 1).float().reshape(self.spec.num_envs, -1)
         reward = reward.mean(1, keepdim=True) if self.cfg.team_reward else reward
@@ -131,11 +148,15 @@ class IsaacLabEnv(Unsavable):
 
     def _step(self, before: View, reward: Tensor, over: Tensor, late: Tensor) -> Step:
         """The Step of what is seen now, after what was seen `before` the action."""
-        done, seen, last = over | late, self._seen, before if self._last is None else self._last
+        done = over | late
+        seen = self._seen
+        last = before if self._last is None else self._last
         following = self._seen
         if self._last is not None or not self.cfg.true_successors:
-            following = View(tuple(torch.where(done[:, None], then, now) for then, now in zip(last.obs, seen.obs)),
-                             torch.where(done[:, None, None], last.state, seen.state))
+            following = View(
+                tuple(torch.where(done[:, None], then, now) for then, now in zip(last.obs, seen.obs)),
+                torch.where(done[:, None, None], last.state, seen.state),
+            )
         values = torch.cat((*seen.obs, *following.obs, seen.state[:, 0], following.state[:, 0], reward), 1)
         return self._finite(Step(*seen, reward, over, late, *following), ~torch.isfinite(values).all(1))
 
@@ -145,8 +166,16 @@ class IsaacLabEnv(Unsavable):
         rows = diverged[:, None]
         obs, next_obs = [tuple(each.masked_fill(rows, 0.0) for each in group) for group in (step.obs, step.next_obs)]
         state, next_state = [each.masked_fill(rows[..., None], 0.0) for each in (step.state, step.next_state)]
-        return Step(obs, state, step.reward.masked_fill(rows, 0.0), step.terminated | diverged, step.truncated & ~diverged,
-                    next_obs, next_state, {"diverged": diverged.float()})
+        return Step(
+            obs,
+            state,
+            step.reward.masked_fill(rows, 0.0),
+            step.terminated | diverged,
+            step.truncated & ~diverged,
+            next_obs,
+            next_state,
+            {"diverged": diverged.float()},
+        )
 
     def _look_before_reset(self, rows, *args, **kwargs):
         if self._stepping and self.cfg.true_successors:
@@ -156,5 +185,7 @@ class IsaacLabEnv(Unsavable):
     def _copied(self, obs: Dict[str, Tensor]) -> View:
         parts, state = self.task.parts(obs)
         flat = [part.reshape(self.spec.num_envs, -1).to(torch.float32, copy=True) for part in parts]
-        state = torch.cat(flat, 1) if state is None else state.reshape(self.spec.num_envs, -1).to(torch.float32, copy=True)
+        state = (
+            torch.cat(flat, 1) if state is None else state.reshape(self.spec.num_envs, -1).to(torch.float32, copy=True)
+        )
         return View(tuple(flat), state[:, None])

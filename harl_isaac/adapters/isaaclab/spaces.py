@@ -11,7 +11,7 @@ from harl_isaac.env import Box, Discrete, MultiDiscrete, Space
 def flat_size(whose: str, space) -> int:
     """Numbers in one observation or state. Raises ValueError for what is not an array."""
     if type(space).__name__ != "Box":
-        raise ValueError("%s is seen as %s; possible: Box (make the task concatenate its parts)" % (whose, space))
+        raise ValueError(f"{whose} is seen as {space}; possible: Box (make the task concatenate its parts)")
     return math.prod(space.shape)
 
 
@@ -19,7 +19,9 @@ class ActionOf:
     """An agent's action space, and its actions in the simulation's units."""
 
     def __init__(self, agent: str, space, bound: float, device: torch.device):
-        self.shape, self.half, self.middle = None, None, None
+        self.shape = None
+        self.half = None
+        self.middle = None
         self.space = self._read(agent, space, bound, device)
 
     def __call__(self, action: Tensor) -> Tensor:
@@ -36,12 +38,18 @@ class ActionOf:
         if kind == "MultiDiscrete":
             return MultiDiscrete(tuple(int(n) for n in space.nvec.reshape(-1)))
         if kind != "Box":
-            raise ValueError("%s acts by %s; possible: Box, Discrete, MultiDiscrete" % (agent, space))
+            raise ValueError(f"{agent} acts by {space}; possible: Box, Discrete, MultiDiscrete")
         self.shape = tuple(space.shape)
-        low, high = [torch.as_tensor(each, dtype=torch.float32, device=device).reshape(-1) for each in (space.low, space.high)]
-        low, high = [torch.where(torch.isfinite(each), each, torch.full_like(each, limit))
-                     for each, limit in ((low, -bound), (high, bound))]
+        low, high = [
+            torch.as_tensor(each, dtype=torch.float32, device=device).reshape(-1) for each in (space.low, space.high)
+        ]
+        low, high = [
+            torch.where(torch.isfinite(each), each, torch.full_like(each, limit))
+            for each, limit in ((low, -bound), (high, bound))
+        ]
         if bool((low == low[0]).all() & (high == high[0]).all()):
             return Box(low.numel(), float(low[0]), float(high[0]))
-        self.half, self.middle = (high - low) / 2, (high + low) / 2  # bounds of its own in each dimension
+        # bounds of its own in each dimension
+        self.half = (high - low) / 2
+        self.middle = (high + low) / 2
         return Box(low.numel())

@@ -37,9 +37,13 @@ class PettingZooCfg(SimulatorCfg):
     def game(self) -> Tuple[str, Dict[str, Any]]:
         check_choices("task", self, (("reward", REWARDS),))
         if self.max_steps < 0:
-            raise ValueError("task.max_steps=%d must not be negative; 0: the environment's own limit" % self.max_steps)
+            raise ValueError(f"task.max_steps={self.max_steps} must not be negative; 0: the environment's own limit")
         return "harl_isaac.adapters.pettingzoo.game:PettingZooGame", {
-            "env": self.env, "kwargs": self.kwargs, "reward": self.reward, "max_steps": self.max_steps}
+            "env": self.env,
+            "kwargs": self.kwargs,
+            "reward": self.reward,
+            "max_steps": self.max_steps,
+        }
 
 
 class PettingZooGame:
@@ -47,7 +51,8 @@ class PettingZooGame:
 
     def __init__(self, env: str, kwargs: Dict[str, Any], reward: str = "mean", max_steps: int = 0):
         self.env = make(env, kwargs)
-        self.own, self.scale = reward == "own", 1.0 if reward == "sum" else 1.0 / len(self.env.possible_agents)
+        self.own = reward == "own"
+        self.scale = 1.0 if reward == "sum" else 1.0 / len(self.env.possible_agents)
         self.agents = list(self.env.possible_agents)
         self.max_steps = max_steps or time_limit(self.env, env, kwargs)
         self.begin(0)  # what an environment shows is seen only then
@@ -59,14 +64,23 @@ class PettingZooGame:
     def _spec(self) -> GameSpec:
         sizes = tuple(self.observations[agent].size for agent in self.agents)
         masked = any(self._mask(agent) is not None for agent in self.agents)
-        return GameSpec(agents=tuple(map(str, self.agents)), obs_sizes=sizes,
-                        actions=tuple(self.actions[agent].space for agent in self.agents),
-                        state_size=self._state().size if self.has_state else sum(sizes), max_episode_steps=self.max_steps,
-                        reward_agents=len(self.agents) if self.own else 1, has_action_mask=masked, has_alive=True)
+        return GameSpec(
+            agents=tuple(map(str, self.agents)),
+            obs_sizes=sizes,
+            actions=tuple(self.actions[agent].space for agent in self.agents),
+            state_size=self._state().size if self.has_state else sum(sizes),
+            max_episode_steps=self.max_steps,
+            reward_agents=len(self.agents) if self.own else 1,
+            has_action_mask=masked,
+            has_alive=True,
+        )
 
     def begin(self, seed: int) -> None:
         self.seen, self.infos = self.env.reset(seed=seed)
-        self.seed, self.past, self.over = seed, [], False  # type: int, List[List[np.ndarray]], bool
+        # type: int, List[List[np.ndarray]], bool
+        self.seed = seed
+        self.past = []
+        self.over = False
 
     def reset(self, seed: int) -> None:
         self.begin(seed)
@@ -76,7 +90,8 @@ class PettingZooGame:
         acting = list(self.env.agents)
         chosen = dict(zip(self.agents, actions))
         self.seen, rewards, terminations, truncations, self.infos = self.env.step(
-            {agent: self.actions[agent].to_env(chosen[agent]) for agent in acting})
+            {agent: self.actions[agent].to_env(chosen[agent]) for agent in acting}
+        )
         ended = not self.env.agents or all(terminations[agent] or truncations[agent] for agent in acting)
         # Where some agents' time was over and others' game, the team's would have gone on.
         cut = any(truncations[agent] and not terminations[agent] for agent in acting)
@@ -102,7 +117,7 @@ class PettingZooGame:
 
     def restore(self, saved: bytes) -> None:
         with np.load(io.BytesIO(saved)) as parts:
-            seed, *actions = [parts["arr_%d" % i] for i in range(len(parts.files))]
+            seed, *actions = [parts[f"arr_{i}"] for i in range(len(parts.files))]
         self.begin(int(seed))
         for step in zip(*actions):
             self.step(list(step))
@@ -136,14 +151,21 @@ def time_limit(env, path: str, kwargs: Dict[str, Any]) -> int:
     for name in LIMITS:
         if isinstance(kwargs.get(name), int):
             return kwargs[name]
-    inner = [env, env.unwrapped, getattr(env.unwrapped, "single_agent_env", None)]  # the last of gymnasium-robotics' MAMuJoCo
+    inner = [
+        env,
+        env.unwrapped,
+        getattr(env.unwrapped, "single_agent_env", None),
+    ]  # the last of gymnasium-robotics' MAMuJoCo
     for thing in inner:
-        for value in [getattr(thing, name, None) for name in LIMITS] + [getattr(
-                getattr(thing, "spec", None), "max_episode_steps", None)]:
+        for value in [getattr(thing, name, None) for name in LIMITS] + [
+            getattr(getattr(thing, "spec", None), "max_episode_steps", None)
+        ]:
             if isinstance(value, int) and value > 0:
                 return value
-    raise ValueError("task.env=%s does not say how long its episodes can be; give the number of steps as task.max_steps, "
-                     "after which they are truncated" % path)
+    raise ValueError(
+        f"task.env={path} does not say how long its episodes can be; give the number of steps as task.max_steps, "
+        "after which they are truncated"
+    )
 
 
 def make(path: str, kwargs: Dict[str, Any]):
@@ -151,14 +173,17 @@ def make(path: str, kwargs: Dict[str, Any]):
     module, _, name = path.partition(":")
     function = getattr(found(path, module), name or "parallel_env", None)
     if not callable(function):
-        raise ValueError("task.env=%s: %s has no %s; give a module with a function parallel_env, or module:function" % (
-            path, module, name or "parallel_env"))
+        raise ValueError(
+            "task.env={}: {} has no {}; give a module with a function parallel_env, or module:function".format(
+                path, module, name or "parallel_env"
+            )
+        )
     try:
         env = function(**kwargs)
     except TypeError as error:
-        raise ValueError("task.env=%s does not take task.kwargs=%s: %s" % (path, kwargs, error)) from error
+        raise ValueError(f"task.env={path} does not take task.kwargs={kwargs}: {error}") from error
     if not hasattr(env, "possible_agents"):
-        raise ValueError("task.env=%s has no possible_agents: it is no parallel environment of PettingZoo" % path)
+        raise ValueError(f"task.env={path} has no possible_agents: it is no parallel environment of PettingZoo")
     return env
 
 
@@ -173,16 +198,19 @@ def found(path: str, module: str):
             if hasattr(package, leaf):
                 return getattr(package, leaf)
             names = [info.name for info in pkgutil.iter_modules(package.__path__) if not info.name.startswith("_")]
-            raise ValueError("task.env=%s: %s has no %s; possible: %s" % (path, parent, leaf, ", ".join(names))) from None
-        raise MissingSimulator("task.env=%s needs %s, which is not installed: pip install %s" % (
-            path, error.name, package_of(module, str(error.name)))) from None
+            raise ValueError(
+                "task.env={}: {} has no {}; possible: {}".format(path, parent, leaf, ", ".join(names))
+            ) from None
+        raise MissingSimulator(
+            f"task.env={path} needs {error.name}, which is not installed: pip install {package_of(module, str(error.name))}"
+        ) from None
     except ImportError as error:
-        raise MissingSimulator("task.env=%s cannot be imported: %s" % (path, error)) from None
+        raise MissingSimulator(f"task.env={path} cannot be imported: {error}") from None
 
 
 def package_of(module: str, missing: str) -> str:
     """What pip calls it: families of pettingzoo name what they need as an extra of theirs."""
     family = module.split(".")
     if family[0] == "pettingzoo" and missing != "pettingzoo":
-        return "'pettingzoo[%s]'" % family[1]
+        return f"'pettingzoo[{family[1]}]'"
     return {"mpe2": "'mpe2>=1.1,<2'", "gymnasium_robotics": "gymnasium-robotics"}.get(missing, missing)

@@ -17,7 +17,9 @@ class Observation:
         from gymnasium import spaces
 
         self.masked = isinstance(space, spaces.Dict) and MASK in space.spaces
-        self.space = spaces.Dict({key: part for key, part in space.spaces.items() if key != MASK}) if self.masked else space
+        self.space = (
+            spaces.Dict({key: part for key, part in space.spaces.items() if key != MASK}) if self.masked else space
+        )
         self.plain = isinstance(space, spaces.Box)
         self.size = int(spaces.flatdim(self.space))
 
@@ -26,7 +28,9 @@ class Observation:
             return np.asarray(seen, np.float32).reshape(-1)
         from gymnasium.spaces import flatten
 
-        return np.asarray(flatten(self.space, {key: seen[key] for key in self.space.spaces} if self.masked else seen), np.float32)
+        return np.asarray(
+            flatten(self.space, {key: seen[key] for key in self.space.spaces} if self.masked else seen), np.float32
+        )
 
 
 class Action:
@@ -38,20 +42,29 @@ class Action:
     def __init__(self, space, agent: str):
         from gymnasium import spaces
 
-        kinds = {spaces.Box: self._box, spaces.Discrete: self._discrete, spaces.MultiDiscrete: self._multi_discrete,
-                 spaces.MultiBinary: self._multi_binary}
+        kinds = {
+            spaces.Box: self._box,
+            spaces.Discrete: self._discrete,
+            spaces.MultiDiscrete: self._multi_discrete,
+            spaces.MultiBinary: self._multi_binary,
+        }
         for kind, method in kinds.items():
             if isinstance(space, kind):
                 self.space, self.to_env = method(space, agent)  # type: Space, Any
                 self.heads = side_by_side(getattr(self.space, "nvec", (mask_width(self.space),)))  # in an action mask
                 return
-        raise ValueError("agent %s has actions %s; possible: %s" % (agent, space, ", ".join(kind.__name__ for kind in kinds)))
+        raise ValueError(
+            "agent {} has actions {}; possible: {}".format(agent, space, ", ".join(kind.__name__ for kind in kinds))
+        )
 
     def _box(self, space, agent: str):
-        low, high = space.low.astype(np.float64).reshape(-1), space.high.astype(np.float64).reshape(-1)
+        low = space.low.astype(np.float64).reshape(-1)
+        high = space.high.astype(np.float64).reshape(-1)
         if not (np.isfinite(low).all() and np.isfinite(high).all() and np.issubdtype(space.dtype, np.floating)):
-            raise ValueError("agent %s has actions %s: neither without bounds nor whole numbers are possible; give the "
-                             "environment finite real bounds, for example by a wrapper" % (agent, space))
+            raise ValueError(
+                f"agent {agent} has actions {space}: neither without bounds nor whole numbers are possible; give the "
+                "environment finite real bounds, for example by a wrapper"
+            )
         even = (low == low[0]).all() and (high == high[0]).all()
 
         def to_env(action):
@@ -66,7 +79,8 @@ class Action:
     def _multi_discrete(self, space, agent: str):
         start = getattr(space, "start", 0)
         return MultiDiscrete(tuple(int(n) for n in np.ravel(space.nvec))), lambda action: (
-            action.reshape(space.shape) + start).astype(space.dtype)
+            action.reshape(space.shape) + start
+        ).astype(space.dtype)
 
     def _multi_binary(self, space, agent: str):
         size = int(np.prod(space.shape))

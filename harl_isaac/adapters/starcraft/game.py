@@ -34,23 +34,36 @@ class StarCraftGame:
     """
 
     def __init__(self, build: Callable[..., Any], agent_state: bool = False, save_replays: bool = False):
-        self._build, self._agent_state, self._save_replays = build, agent_state, save_replays
-        self._env, self._running, self._crashed = build(seed=0), False, False
+        self._build = build
+        self._agent_state = agent_state
+        self._save_replays = save_replays
+        self._env = build(seed=0)
+        self._running = False
+        self._crashed = False
         info = self._env.get_env_info()
-        agents, width = info["n_agents"], info["state_shape"]
+        agents = info["n_agents"]
+        width = info["state_shape"]
         self._state_width = width
         self.spec = GameSpec(
-            agents=tuple("unit%d" % i for i in range(agents)), obs_sizes=(info["obs_shape"],) * agents,
-            actions=(Discrete(info["n_actions"]),) * agents, state_size=width + agent_state * info["obs_shape"],
-            max_episode_steps=info["episode_limit"], state_agents=agents if agent_state else 1,
-            metrics=("success", "crashed"), has_action_mask=True, has_alive=True)
+            agents=tuple(f"unit{i}" for i in range(agents)),
+            obs_sizes=(info["obs_shape"],) * agents,
+            actions=(Discrete(info["n_actions"]),) * agents,
+            state_size=width + agent_state * info["obs_shape"],
+            max_episode_steps=info["episode_limit"],
+            state_agents=agents if agent_state else 1,
+            metrics=("success", "crashed"),
+            has_action_mask=True,
+            has_alive=True,
+        )
 
     def reset(self, seed: int) -> None:
         """Begin a battle; the first one launches the game, with this seed."""
         if self._crashed:
             self.close()
         if not self._running:
-            self._env, self._running, self._crashed = self._build(seed=seed), True, False
+            self._env = self._build(seed=seed)
+            self._running = True
+            self._crashed = False
         seed_generators(self._env, seed)
         self._env.reset()
 
@@ -63,11 +76,11 @@ class StarCraftGame:
 
     def look(self, view: View) -> None:
         seen = self._env.get_obs()
-        view.state[:, :self._state_width] = self._env.get_state()
+        view.state[:, : self._state_width] = self._env.get_state()
         for i, obs in enumerate(seen):
             view.obs[i][:] = obs
             if self._agent_state:
-                view.state[i, self._state_width:] = obs
+                view.state[i, self._state_width :] = obs
             view.action_mask[i][:] = self._env.get_avail_agent_actions(i)
             view.alive[i] = not view.action_mask[i][NO_OP]
 
@@ -103,14 +116,16 @@ def smacv2_game(map_name: str, agent_state: bool, replays: str, settings: Dict[s
     from smacv2.env.starcraft2.wrapper import StarCraftCapabilityEnvWrapper
 
     def build(seed):
-        return StarCraftCapabilityEnvWrapper(map_name=map_name, seed=seed, **recorded(replays, map_name, seed), **settings)
+        return StarCraftCapabilityEnvWrapper(
+            map_name=map_name, seed=seed, **recorded(replays, map_name, seed), **settings
+        )
 
     return StarCraftGame(build, agent_state, bool(replays))
 
 
 def recorded(folder: str, map_name: str, seed: int) -> Dict[str, Any]:
     """Arguments common to both: limits named as such, and where replays go (the seed keeps environments' names apart)."""
-    return {"continuing_episode": True, "replay_dir": folder, "replay_prefix": "%s_%d" % (map_name, seed)}
+    return {"continuing_episode": True, "replay_dir": folder, "replay_prefix": f"{map_name}_{seed}"}
 
 
 def prefer_slow_protobuf() -> None:
@@ -121,7 +136,8 @@ def prefer_slow_protobuf() -> None:
 def seed_generators(env: Any, seed: int) -> None:
     """Seed whatever SMACv2 draws an episode's teams and places from; nothing to do for SMAC."""
     random.seed(seed)
-    waiting, count = list(getattr(env, "env_key_to_distribution_map", {}).values()), 0
+    waiting = list(getattr(env, "env_key_to_distribution_map", {}).values())
+    count = 0
     while waiting:
         distribution = waiting.pop(0)
         if hasattr(distribution, "rng"):
@@ -134,22 +150,23 @@ def refuse_missing(task: str, package: str, map_name: str) -> None:
     """Raises MissingSimulator that says which of the package, the game and its maps is missing, and how to get it."""
     missing = _missing(package, Path(os.path.expanduser(os.environ.get("SC2PATH", "~/StarCraftII"))), map_name)
     if missing:
-        raise MissingSimulator("task=%s needs %s" % (task, missing))
+        raise MissingSimulator(f"task={task} needs {missing}")
 
 
 def _missing(package: str, game: Path, map_name: str) -> str:
     spec = find_spec(package)
     folders = list(spec.submodule_search_locations or ()) if spec else []
     if not any((Path(folder) / "env").is_dir() for folder in folders):
-        other = "the `%s` installed here is another project; " % package if folders else ""
+        other = f"the `{package}` installed here is another project; " if folders else ""
         warning = " (`pip install smac` is another project, a hyper-parameter optimiser)" if package == "smac" else ""
-        return "the StarCraft Multi-Agent Challenge; %sinstall it with %s%s, and StarCraft II" % (
-            other, GITHUB % package, warning)
+        return (
+            f"the StarCraft Multi-Agent Challenge; {other}install it with {GITHUB % package}{warning}, and StarCraft II"
+        )
     if sys.platform != "linux":  # elsewhere PySC2 finds the game itself
         return ""
     if not game.is_dir():
-        return "StarCraft II: unpack Blizzard's Linux package (github.com/Blizzard/s2client-proto) to %s, or set SC2PATH" % game
+        return f"StarCraft II: unpack Blizzard's Linux package (github.com/Blizzard/s2client-proto) to {game}, or set SC2PATH"
     place = game / "Maps" / "SMAC_Maps" / (map_name + ".SC2Map")
     if not place.is_file():
-        return "the map %s: copy the SMAC_Maps of github.com/oxwhirl/%s there" % (place, package)
+        return f"the map {place}: copy the SMAC_Maps of github.com/oxwhirl/{package} there"
     return ""

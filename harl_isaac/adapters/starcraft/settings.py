@@ -14,9 +14,11 @@ DIFFICULTIES = tuple("123456789A")
 
 # SMACv2's own configurations (sc2_gen_<race>.yaml): (types drawn with these weights, types that cannot be a whole team)
 WEIGHTS = (0.45, 0.45, 0.1)
-UNITS = {"protoss": (("stalker", "zealot", "colossus"), ()),
-         "terran": (("marine", "marauder", "medivac"), ("medivac",)),
-         "zerg": (("zergling", "hydralisk", "baneling"), ("baneling",))}
+UNITS = {
+    "protoss": (("stalker", "zealot", "colossus"), ()),
+    "terran": (("marine", "marauder", "medivac"), ("medivac",)),
+    "zerg": (("zergling", "hydralisk", "baneling"), ("baneling",)),
+}
 ARENA = 32  # side of the square in which units are placed
 
 
@@ -24,7 +26,9 @@ ARENA = 32  # side of the square in which units are placed
 class SmacCfg(SimulatorCfg):
     """A map of the StarCraft Multi-Agent Challenge (Samvelyan et al., 2019), the last part of the task's name."""
 
-    state: str = "environment"  # of the critic: the environment's, or (agent) that and an agent's own observation for each
+    state: str = (
+        "environment"  # of the critic: the environment's, or (agent) that and an agent's own observation for each
+    )
     reward: str = "dense"  # damage, kills and victory, 20 in all; or (sparse) 1 for victory, -1 for defeat
     difficulty: str = "7"  # of the game's own players: 1 to 9, A; 7 is "very hard", the papers'
     game_version: str = ""  # of StarCraft II, such as 4.10; "": the newest installed
@@ -43,10 +47,18 @@ class SmacCfg(SimulatorCfg):
 
     def _settings(self, special: Dict[str, Any]) -> Dict[str, Any]:
         """Arguments of the Game. Replays are written by workers, so that their folder is named in full."""
-        settings = {"difficulty": self.difficulty, "game_version": self.game_version or None,
-                    "reward_sparse": self.reward == "sparse", **special}
-        return {"map_name": self._map(), "agent_state": self.state == "agent",
-                "replays": os.path.abspath(self.replays) if self.replays else "", "settings": settings}
+        settings = {
+            "difficulty": self.difficulty,
+            "game_version": self.game_version or None,
+            "reward_sparse": self.reward == "sparse",
+            **special,
+        }
+        return {
+            "map_name": self._map(),
+            "agent_state": self.state == "agent",
+            "replays": os.path.abspath(self.replays) if self.replays else "",
+            "settings": settings,
+        }
 
 
 @dataclass
@@ -73,5 +85,10 @@ def drawn_teams(race: str, units: int, enemies: int) -> Dict[str, Any]:
     if never_alone:
         teams["exception_unit_types"] = list(never_alone)
     places = {"dist_type": "surrounded_and_reflect", "p": 0.5, "map_x": ARENA, "map_y": ARENA}
-    return {"conic_fov": False, "obs_own_pos": True, "use_unit_ranges": True, "min_attack_range": 2,
-            "capability_config": {"n_units": units, "n_enemies": enemies, "team_gen": teams, "start_positions": places}}
+    return {
+        "conic_fov": False,
+        "obs_own_pos": True,
+        "use_unit_ranges": True,
+        "min_attack_range": 2,
+        "capability_config": {"n_units": units, "n_enemies": enemies, "team_gen": teams, "start_positions": places},
+    }

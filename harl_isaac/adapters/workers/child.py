@@ -21,7 +21,7 @@ from harl_isaac.env import MissingSimulator
 
 STEP = b""  # the message of every step; all others are pickled (name, argument)
 CLOSING = 10  # [s] that games may take to close after the parent is gone
-LOG_SIZE = 2 ** 20  # [bytes] of a simulator's chatter that are kept
+LOG_SIZE = 2**20  # [bytes] of a simulator's chatter that are kept
 PR_SET_PDEATHSIG = 1  # prctl(2)
 CRASHES = (Exception, SystemExit)  # a simulator that leaves the process has crashed
 
@@ -59,11 +59,14 @@ class Worker:
     """Plays the games of `job.envs`."""
 
     def __init__(self, job: Job, connection: Connection, file):
-        self.job, self.connection, self.file = job, connection, file
+        self.job = job
+        self.connection = connection
+        self.file = file
         self.games = {}  # type: Dict[int, Game]
         self.unproven = set()  # type: set  # environments whose game replaced another and has not done a step yet
         self.board = None  # type: Optional[Board]
-        self.env, self.doing = job.envs[0], "being made"
+        self.env = job.envs[0]
+        self.doing = "being made"
         self.orders = {"begin": self.begin_all, "save": self.save, "restore": self.restore}
 
     def serve(self) -> None:
@@ -105,7 +108,8 @@ class Worker:
         return getattr(import_module(module), name)(**self.job.settings)
 
     def at(self, e: int, doing: str) -> None:
-        self.env, self.doing = e, doing
+        self.env = e
+        self.doing = doing
         self.board.busy[self.job.worker] = e
 
     def play(self, e: int) -> None:
@@ -192,6 +196,7 @@ def follow_parent(parent: int) -> None:
     A parent that is killed closes the connection. A game that is busy for long is interrupted by SIGTERM, which Linux
     sends (and also sends when merely the thread ended that started this process).
     """
+
     def orphaned(number, frame) -> None:
         if os.getppid() != parent:
             raise Orphaned

@@ -37,13 +37,34 @@ class WorkerEnv:
     Raises MissingSimulator, and ValueError where a game refuses its settings with one.
     """
 
-    def __init__(self, game: str, settings: Dict[str, Any], num_envs: int, device: torch.device, workers: int = 0,
-                 on_crash: str = "stop", timeout: float = 0.0):
-        self.restart, self.timeout = on_crash == "restart", timeout
-        self.file, self.failure = shared_file(), None  # type: Any, Optional[str]
+    def __init__(
+        self,
+        game: str,
+        settings: Dict[str, Any],
+        num_envs: int,
+        device: torch.device,
+        workers: int = 0,
+        on_crash: str = "stop",
+        timeout: float = 0.0,
+    ):
+        self.restart = on_crash == "restart"
+        self.timeout = timeout
+        # type: Any, Optional[str]
+        self.file = shared_file()
+        self.failure = None
         count = min(workers or usable_cores(), num_envs)
-        jobs = [Job(game, settings, w, count, range(num_envs * w // count, num_envs * (w + 1) // count), num_envs,
-                    self.restart) for w in range(count)]
+        jobs = [
+            Job(
+                game,
+                settings,
+                w,
+                count,
+                range(num_envs * w // count, num_envs * (w + 1) // count),
+                num_envs,
+                self.restart,
+            )
+            for w in range(count)
+        ]
         self.crew = []  # type: List[WorkerProcess]
         self.close = weakref.finalize(self, end_all, self.crew, os.getpid())  # at the latest when this process ends
         try:
@@ -83,8 +104,10 @@ class WorkerEnv:
         saved = [] if self.failure else self._saved_games()
         whole = bool(saved) and all(value is not None for value in saved)
         games = [torch.from_numpy(np.array(bytearray(value), np.uint8)) for value in saved] if whole else None
-        return {"games": games, **{name: torch.from_numpy(getattr(self.board, name).copy())
-                                   for name in ("base", "episode", "seed")}}
+        return {
+            "games": games,
+            **{name: torch.from_numpy(getattr(self.board, name).copy()) for name in ("base", "episode", "seed")},
+        }
 
     def load_state_dict(self, state: Dict[str, Any]) -> Optional[Step]:
         for name in ("base", "episode", "seed"):
@@ -94,7 +117,9 @@ class WorkerEnv:
         saved = [value.numpy().tobytes() for value in state["games"]]
         self._refuse_failed()
         self.results.settle()
-        self._each(lambda worker: worker.order("restore", [saved[e] for e in worker.job.envs]), self._give_up, timed=False)
+        self._each(
+            lambda worker: worker.order("restore", [saved[e] for e in worker.job.envs]), self._give_up, timed=False
+        )
         self.board.clear()
         self.results.read()
         return None
@@ -102,17 +127,26 @@ class WorkerEnv:
     def _lay_out(self, specs, count: int) -> Layout:
         for e, spec in enumerate(specs):
             if spec != specs[0]:
-                raise ValueError("environment %d is unlike environment 0: %s, %s" % (e, spec, specs[0]))
+                raise ValueError(f"environment {e} is unlike environment 0: {spec}, {specs[0]}")
         layout = Layout(specs[0], len(specs), count)
         self.board = Board(layout, self.file)
         return layout
 
     def _spec(self, game, num_envs: int, device: torch.device) -> EnvSpec:
-        return EnvSpec(num_envs=num_envs, agents=game.agents, obs_sizes=game.obs_sizes, actions=game.actions,
-                       state_size=game.state_size, max_episode_steps=game.max_episode_steps, device=device,
-                       state_agents=game.state_agents, reward_agents=game.reward_agents,
-                       metrics=game.metrics + (("restarts",) if self.restart else ()),
-                       has_action_mask=game.has_action_mask, has_alive=game.has_alive)
+        return EnvSpec(
+            num_envs=num_envs,
+            agents=game.agents,
+            obs_sizes=game.obs_sizes,
+            actions=game.actions,
+            state_size=game.state_size,
+            max_episode_steps=game.max_episode_steps,
+            device=device,
+            state_agents=game.state_agents,
+            reward_agents=game.reward_agents,
+            metrics=game.metrics + (("restarts",) if self.restart else ()),
+            has_action_mask=game.has_action_mask,
+            has_alive=game.has_alive,
+        )
 
     def _write_actions(self, actions: Tuple[Tensor, ...]) -> None:
         """From the device in one copy for each of the two types."""
@@ -122,7 +156,9 @@ class WorkerEnv:
             if parts:
                 torch.from_numpy(room).copy_(torch.cat(parts, 1))
 
-    def _each(self, order: Callable[[WorkerProcess], None], on_death: Callable[[int, Died], Any], timed: bool = True) -> List:
+    def _each(
+        self, order: Callable[[WorkerProcess], None], on_death: Callable[[int, Died], Any], timed: bool = True
+    ) -> List:
         """Give all workers an order, then wait for all answers; `on_death(w, death)` answers for a dead one."""
         deaths = {}  # type: Dict[int, Died]
         try:
@@ -131,7 +167,10 @@ class WorkerEnv:
                     order(worker)
                 except Died as death:
                     deaths[w] = death
-            return [on_death(w, deaths[w]) if w in deaths else self._answer(w, on_death, timed) for w in range(len(self.crew))]
+            return [
+                on_death(w, deaths[w]) if w in deaths else self._answer(w, on_death, timed)
+                for w in range(len(self.crew))
+            ]
         except SimulatorError as error:
             self._fail(str(error))
         except BaseException:  # Ctrl-C: answers that nobody waited for would be taken for later ones
@@ -154,9 +193,11 @@ class WorkerEnv:
 
     def _break_off(self, w: int, death: Died) -> None:
         """The episodes of a dead worker break off, and new ones begin. Raises SimulatorError where it must not be replaced."""
-        before, job, board = self.results.before(), self.crew[w].job, self.board
+        before = self.results.before()
+        job = self.crew[w].job
+        board = self.board
         for name in RESULTS:  # the dead one may have written a part
-            getattr(board, name)[job.envs[0]:job.envs[-1] + 1] = before[name][job.envs[0]:job.envs[-1] + 1]
+            getattr(board, name)[job.envs[0] : job.envs[-1] + 1] = before[name][job.envs[0] : job.envs[-1] + 1]
         for e in job.envs:
             board.lose(e)
         self._replace(w, death)
@@ -175,7 +216,7 @@ class WorkerEnv:
             new.order("begin", True)
             new.answer()
         except (Died, ValueError, SimulatorError) as error:
-            raise SimulatorError("%s\n\nIt could not be replaced: %s" % (self._account(w, death), error)) from None
+            raise SimulatorError(f"{self._account(w, death)}\n\nIt could not be replaced: {error}") from None
 
     def _give_up(self, w: int, death: Died) -> None:
         raise SimulatorError(self._account(w, death)) from None
@@ -183,7 +224,7 @@ class WorkerEnv:
     def _account(self, w: int, death: Died) -> str:
         """What is known of a worker's death."""
         e = int(self.board.busy[w])
-        return "environment %d failed in the episode of seed %d: %s" % (e, self.board.seed[e], death)
+        return f"environment {e} failed in the episode of seed {self.board.seed[e]}: {death}"
 
     def _fail(self, message: str) -> None:
         """The end of all workers. Raises SimulatorError."""
@@ -200,18 +241,31 @@ class Results:
     """What the workers wrote, brought to the device, numbers and flags in one copy each; and the Step of views into that."""
 
     def __init__(self, layout: Layout, spec: EnvSpec, memory):
-        self.layout, flags_at = layout, layout.parts["flags"][0]
+        self.layout = layout
+        flags_at = layout.parts["flags"][0]
         self.memory = torch.frombuffer(memory, dtype=torch.uint8)
         if spec.device.type == "cuda":
             pin(self.memory)
-        self.shared = (self.memory[:flags_at].view(torch.float32), self.memory[flags_at:layout.results_size].view(torch.bool))
+        self.shared = (
+            self.memory[:flags_at].view(torch.float32),
+            self.memory[flags_at : layout.results_size].view(torch.bool),
+        )
         self.here = tuple(torch.zeros_like(part, device=spec.device) for part in self.shared)
         now, after, outcome, flags = map(self._part, RESULTS)
         columns = {**{name: spec.reward_agents + i for i, name in enumerate(layout.spec.metrics)}, "restarts": -1}
-        masks = tuple(flags[:, 2 + part.start:2 + part.stop] for part in layout.masks) if spec.has_action_mask else None
-        self.step = Step(*self._view(now), outcome[:, :spec.reward_agents], flags[:, 0], flags[:, 1], *self._view(after),
-                         {name: outcome[:, columns[name]] for name in spec.metrics}, masks,
-                         flags[:, layout.alive] if spec.has_alive else None)
+        masks = (
+            tuple(flags[:, 2 + part.start : 2 + part.stop] for part in layout.masks) if spec.has_action_mask else None
+        )
+        self.step = Step(
+            *self._view(now),
+            outcome[:, : spec.reward_agents],
+            flags[:, 0],
+            flags[:, 1],
+            *self._view(after),
+            {name: outcome[:, columns[name]] for name in spec.metrics},
+            masks,
+            flags[:, layout.alive] if spec.has_alive else None,
+        )
 
     def read(self) -> Step:
         """The workers do not write before the next step, whose actions depend on these copies: no need to wait for them."""
@@ -227,12 +281,13 @@ class Results:
     def _part(self, name: str) -> Tensor:
         offset, dtype, shape = self.layout.parts[name]
         if name == "flags":
-            return self.here[1][:int(np.prod(shape))].view(shape)
-        return self.here[0][offset // 4:offset // 4 + int(np.prod(shape))].view(shape)
+            return self.here[1][: int(np.prod(shape))].view(shape)
+        return self.here[0][offset // 4 : offset // 4 + int(np.prod(shape))].view(shape)
 
     def _view(self, rows: Tensor):
-        layout, spec = self.layout, self.layout.spec
-        state = rows[:, layout.obs[-1].stop:].view(-1, spec.state_agents, spec.state_size)
+        layout = self.layout
+        spec = self.layout.spec
+        state = rows[:, layout.obs[-1].stop :].view(-1, spec.state_agents, spec.state_size)
         return tuple(rows[:, part] for part in layout.obs), state
 
     def before(self) -> Dict[str, np.ndarray]:

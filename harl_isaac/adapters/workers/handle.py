@@ -17,9 +17,13 @@ from harl_isaac.adapters.workers.child import STEP, Failure, Job
 from harl_isaac.env import MissingSimulator, SimulatorError
 
 # The module search path comes as an argument: it need not be in the environment, where a simulator's processes would see it.
-START = "import json, sys; path, *numbers = sys.argv[1:]; sys.argv[1:] = []; sys.path[:] = json.loads(path); " \
-        "from harl_isaac.adapters.workers.child import main; main(*map(int, numbers))"
-ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}  # a process for each core
+START = (
+    "import json, sys; path, *numbers = sys.argv[1:]; sys.argv[1:] = []; sys.path[:] = json.loads(path); "
+    "from harl_isaac.adapters.workers.child import main; main(*map(int, numbers))"
+)
+ONE_THREAD = dict.fromkeys(
+    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"
+)  # a process for each core
 GRACE = 10.0  # [s] to close its games
 LOOK = 1000  # [ms] between looks at whether a process that does not answer is still there
 LOG_TAIL = 3000  # last characters of its output that are shown
@@ -37,15 +41,26 @@ class WorkerProcess:
     """
 
     def __init__(self, job: Job, file, unproven: bool = False):
-        self.job, self.unproven = job, unproven
+        self.job = job
+        self.unproven = unproven
         ours, theirs = socket.socketpair()
         self.connection = Connection(ours.detach())
         self.log = tempfile.TemporaryFile("a+b")  # not the terminal, which shows the training's progress
-        arguments = [json.dumps([path for path in sys.path if isinstance(path, str)]), str(theirs.fileno()),
-                     str(file.fileno()), str(os.getpid())]
+        arguments = [
+            json.dumps([path for path in sys.path if isinstance(path, str)]),
+            str(theirs.fileno()),
+            str(file.fileno()),
+            str(os.getpid()),
+        ]
         self.process = subprocess.Popen(
-            [sys.executable, "-c", START, *arguments], pass_fds=(theirs.fileno(), file.fileno()), stdin=subprocess.DEVNULL,
-            stdout=self.log, stderr=self.log, env={**os.environ, **ONE_THREAD}, start_new_session=True)  # out of reach of Ctrl-C
+            [sys.executable, "-c", START, *arguments],
+            pass_fds=(theirs.fileno(), file.fileno()),
+            stdin=subprocess.DEVNULL,
+            stdout=self.log,
+            stderr=self.log,
+            env={**os.environ, **ONE_THREAD},
+            start_new_session=True,
+        )  # out of reach of Ctrl-C
         theirs.close()
         self.poller = select.poll()
         self.poller.register(self.connection.fileno(), select.POLLIN)
@@ -80,14 +95,13 @@ class WorkerProcess:
             code = self.process.wait(GRACE)
         except subprocess.TimeoutExpired:
             code = None
-        text = "worker process %d (environments %d to %d) " % (self.process.pid, self.job.envs[0], self.job.envs[-1])
+        text = f"worker process {self.process.pid} (environments {self.job.envs[0]} to {self.job.envs[-1]}) "
         if code is None:
             text += "does not answer any more"
         elif code < 0:
-            text += "was ended by signal %d, %s%s" % (-code, signal.Signals(-code).name, {
-                signal.SIGKILL: " (is there enough memory?)"}.get(-code, ""))
+            text += f"was ended by signal {-code}, {signal.Signals(-code).name}{ {signal.SIGKILL: ' (is there enough memory?)'}.get(-code, '') }"
         else:
-            text += "ended by itself with exit code %d" % code
+            text += f"ended by itself with exit code {code}"
         return text + self.tail()
 
     def tail(self) -> str:
@@ -128,15 +142,16 @@ class WorkerProcess:
                 raise Died(self.death())
             if timeout and time.monotonic() - begin > timeout:
                 os.killpg(self.process.pid, signal.SIGKILL)
-                raise Died("no answer in task.timeout=%g s: %s" % (timeout, self.death()))
+                raise Died(f"no answer in task.timeout={timeout:g} s: {self.death()}")
 
 
 def value_of(value: Any) -> Any:
     """An answer as it is. Raises what a game raised: for the user where it could not be made, else SimulatorError."""
     if not isinstance(value, Failure):
         return value
-    account = SimulatorError("environment %d failed %s%s:\n%s" % (
-        value.env, value.doing, "" if value.seed is None else ", in the episode of seed %d" % value.seed, value.trace.strip()))
+    account = SimulatorError(
+        f"environment {value.env} failed {value.doing}{('' if value.seed is None else f', in the episode of seed {value.seed}')}:\n{value.trace.strip()}"
+    )
     if value.seed is None and value.kind in FOR_THE_USER:
         raise FOR_THE_USER[value.kind](value.message) from account
     raise account

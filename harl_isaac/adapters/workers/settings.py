@@ -28,8 +28,10 @@ class SimulatorCfg:
 
     def make(self, num_envs: int, device: "torch.device", sim: str) -> "WorkerEnv":
         if self.workers < 0 or self.timeout < 0:
-            raise ValueError("task.workers=%d, task.timeout=%g must not be negative; 0: a process for each core, no limit" % (
-                self.workers, self.timeout))
+            raise ValueError(
+                f"task.workers={self.workers}, task.timeout={self.timeout:g} must not be negative; 0: a process "
+                "for each core, no limit"
+            )
         check_choices("task", self, (("on_crash", ON_CRASH),))
         from harl_isaac.adapters.workers.env import (
             WorkerEnv,  # here: the games beside these settings must do without torch

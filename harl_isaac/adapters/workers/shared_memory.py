@@ -16,7 +16,7 @@ from harl_isaac.env import Box, action_width, mask_width
 ALIGNMENT = 64  # bytes: a cache line, and a multiple of every item's size
 RESULTS = ("now", "next", "outcome", "flags")  # what the parent reads after a step, side by side at the beginning
 MULTIPLIER = 1_103_515_245  # odd, so that multiplying by it modulo a power of two maps no two numbers to one
-SEEDS = 2 ** 31
+SEEDS = 2**31
 
 
 def shared_file():
@@ -36,24 +36,28 @@ class Layout:
     """Where everything is: name -> (bytes from the beginning, dtype, shape), equal in every process."""
 
     def __init__(self, spec: GameSpec, num_envs: int, num_workers: int):
-        self.spec, self.num_envs = spec, num_envs
+        self.spec = spec
+        self.num_envs = num_envs
         self.obs = side_by_side(spec.obs_sizes)  # in a row of now and next; the state follows
         self.masks = side_by_side([mask_width(space) for space in spec.actions])  # in flags, behind the two
         self.reals = side_by_side([space.size if isinstance(space, Box) else 0 for space in spec.actions])
         self.choices = side_by_side([0 if isinstance(space, Box) else action_width(space) for space in spec.actions])
-        view, e = self.obs[-1].stop + spec.state_agents * spec.state_size, num_envs
+        view = self.obs[-1].stop + spec.state_agents * spec.state_size
+        e = num_envs
         mask = self.masks[-1].stop if spec.has_action_mask else 0
         self.alive = slice(2 + mask, 2 + mask + (len(spec.agents) if spec.has_alive else 0))  # in flags
-        parts = [("now", np.float32, (e, view)),  # what the agents act on next
-                 ("next", np.float32, (e, view)),  # the true successor
-                 ("outcome", np.float32, (e, spec.reward_agents + len(spec.metrics) + 1)),  # rewards, metrics, restarted
-                 ("flags", np.bool_, (e, self.alive.stop)),  # terminated, truncated, action masks, alive
-                 ("reals", np.float32, (e, self.reals[-1].stop)),  # actions of Box agents
-                 ("choices", np.int64, (e, self.choices[-1].stop)),  # actions of the others
-                 ("base", np.int64, (1,)),  # where this run's seeds begin
-                 ("episode", np.int64, (e,)),  # each environment's running episode, from 0
-                 ("seed", np.int64, (e,)),  # what it began with
-                 ("busy", np.int64, (num_workers,))]  # the environment that each worker is at
+        parts = [
+            ("now", np.float32, (e, view)),  # what the agents act on next
+            ("next", np.float32, (e, view)),  # the true successor
+            ("outcome", np.float32, (e, spec.reward_agents + len(spec.metrics) + 1)),  # rewards, metrics, restarted
+            ("flags", np.bool_, (e, self.alive.stop)),  # terminated, truncated, action masks, alive
+            ("reals", np.float32, (e, self.reals[-1].stop)),  # actions of Box agents
+            ("choices", np.int64, (e, self.choices[-1].stop)),  # actions of the others
+            ("base", np.int64, (1,)),  # where this run's seeds begin
+            ("episode", np.int64, (e,)),  # each environment's running episode, from 0
+            ("seed", np.int64, (e,)),  # what it began with
+            ("busy", np.int64, (num_workers,)),
+        ]  # the environment that each worker is at
         self.parts = {}  # type: Dict[str, Tuple[int, Any, Tuple[int, ...]]]
         self.size = 0
         for name, dtype, shape in parts:
@@ -74,24 +78,34 @@ class Board:
     def __init__(self, layout: Layout, file):
         if os.fstat(file.fileno()).st_size < layout.size:
             os.ftruncate(file.fileno(), layout.size)
-        self.layout, self.memory = layout, mmap.mmap(file.fileno(), layout.size)
+        self.layout = layout
+        self.memory = mmap.mmap(file.fileno(), layout.size)
         for name, array in layout.arrays(self.memory).items():
             setattr(self, name, array)
         self.rewards = layout.spec.reward_agents
 
     def view(self, e: int) -> View:
         """What the agents of environment e see, for a game to write."""
-        layout, spec = self.layout, self.layout.spec
-        row, flags = self.now[e], self.flags[e]
-        masks = [flags[2 + part.start:2 + part.stop] for part in layout.masks] if spec.has_action_mask else None
-        return View([row[part] for part in layout.obs], row[layout.obs[-1].stop:].reshape(spec.state_agents, spec.state_size),
-                    masks, flags[layout.alive] if spec.has_alive else None)
+        layout = self.layout
+        spec = self.layout.spec
+        row = self.now[e]
+        flags = self.flags[e]
+        masks = [flags[2 + part.start : 2 + part.stop] for part in layout.masks] if spec.has_action_mask else None
+        return View(
+            [row[part] for part in layout.obs],
+            row[layout.obs[-1].stop :].reshape(spec.state_agents, spec.state_size),
+            masks,
+            flags[layout.alive] if spec.has_alive else None,
+        )
 
     def actions(self, e: int) -> List[np.ndarray]:
         """Where the actions of environment e's agents arrive."""
-        spec, layout = self.layout.spec, self.layout
-        return [self.reals[e, layout.reals[i]] if isinstance(space, Box) else self.choices[e, layout.choices[i]]
-                for i, space in enumerate(spec.actions)]
+        spec = self.layout.spec
+        layout = self.layout
+        return [
+            self.reals[e, layout.reals[i]] if isinstance(space, Box) else self.choices[e, layout.choices[i]]
+            for i, space in enumerate(spec.actions)
+        ]
 
     def next_seed(self, e: int) -> int:
         """Count a new episode of environment e; its seed is like no other's of this run, whoever plays it."""
@@ -102,7 +116,7 @@ class Board:
 
     def start_seeds(self, seed: int) -> None:
         """Begin the sequence of seeds that belongs to a run's seed."""
-        self.base[0] = np.random.SeedSequence(seed % 2 ** 63).generate_state(1)[0] % SEEDS
+        self.base[0] = np.random.SeedSequence(seed % 2**63).generate_state(1)[0] % SEEDS
         self.episode[:] = -1
 
     def blank(self, e: int) -> None:
@@ -112,8 +126,9 @@ class Board:
 
     def write(self, e: int, outcome: Outcome) -> None:
         """What a step of environment e brought; its view is written already."""
-        row, spec = self.outcome[e], self.layout.spec
-        row[:self.rewards] = outcome.reward
+        row = self.outcome[e]
+        spec = self.layout.spec
+        row[: self.rewards] = outcome.reward
         for place, name in enumerate(spec.metrics, self.rewards):
             row[place] = outcome.metrics[name]
         row[-1] = 0.0
@@ -126,7 +141,7 @@ class Board:
         Bootstrapping from there says that the lost step was worth what its state is worth: next to nothing is learnt from it.
         """
         row = self.outcome[e]
-        row[:self.rewards] = 0.0
+        row[: self.rewards] = 0.0
         if self.flags[e, :2].any():  # the metrics are of the episode before
             row[:] = 0.0
         row[-1] = 1.0

@@ -13,7 +13,9 @@ assert STARTED, "nothing of isaaclab may be imported before the app runs"
 
 class FakeDirectEnv(gymnasium.Env):
     def __init__(self, cfg, render_mode=None):
-        self.cfg, self.num_envs, self.device = cfg, cfg.scene.num_envs, torch.device(cfg.sim.device)
+        self.cfg = cfg
+        self.num_envs = cfg.scene.num_envs
+        self.device = torch.device(cfg.sim.device)
         self.episode_length_buf = torch.zeros(self.num_envs, dtype=torch.long, device=self.device)
         self.reset_buf = torch.zeros(self.num_envs, dtype=torch.bool, device=self.device)
         self._setup_scene()
@@ -75,7 +77,8 @@ class FakeDirectRLEnv(FakeDirectEnv):
     def __init__(self, cfg, render_mode=None):
         super().__init__(cfg, render_mode)
         self.extras = {}
-        self.reset_terminated, self.reset_time_outs = torch.zeros_like(self.reset_buf), torch.zeros_like(self.reset_buf)
+        self.reset_terminated = torch.zeros_like(self.reset_buf)
+        self.reset_time_outs = torch.zeros_like(self.reset_buf)
         self.single_observation_space = gymnasium.spaces.Dict({"policy": spec_to_gym_space(cfg.observation_space)})
         self.single_action_space = spec_to_gym_space(cfg.action_space)
         self.state_space = None

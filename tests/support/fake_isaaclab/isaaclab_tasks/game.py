@@ -9,7 +9,8 @@ class CountingTask:
 
     def _setup_scene(self):
         self.row = torch.arange(self.num_envs, device=self.device)
-        self.episode, self.position = torch.zeros_like(self.row), torch.zeros(self.num_envs, device=self.device)
+        self.episode = torch.zeros_like(self.row)
+        self.position = torch.zeros(self.num_envs, device=self.device)
         self.live = torch.zeros(self.num_envs, 5, device=self.device)
         self.blow_up = torch.zeros(self.num_envs, dtype=torch.bool, device=self.device)  # set by a test
         self.asked = 0
@@ -23,7 +24,9 @@ class CountingTask:
 
     def _look(self):
         self.asked += 1
-        self.live[:, 0], self.live[:, 1], self.live[:, 2] = self.row, self.episode, self.episode_length_buf
+        self.live[:, 0] = self.row
+        self.live[:, 1] = self.episode
+        self.live[:, 2] = self.episode_length_buf
         self.live[:, 3] = torch.where(self.blow_up, torch.full_like(self.position, float("nan")), self.position)
         return self.live
 

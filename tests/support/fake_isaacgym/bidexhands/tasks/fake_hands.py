@@ -14,11 +14,16 @@ class FakeHands(BaseTask):
 
     def __init__(self, cfg, sim_params, device_type, device_id, headless, agent_index):
         assert os.path.isfile("../assets/hand.xml"), "assets are found from the package's own folder only"
-        self.cfg, self.sim_params, self.headless, self.agent_index = cfg, sim_params, headless, agent_index
+        self.cfg = cfg
+        self.sim_params = sim_params
+        self.headless = headless
+        self.agent_index = agent_index
         self.max_episode_length = cfg["env"]["episodeLength"]
         super().__init__(cfg, device_type, device_id)
-        self.episode, self.position = torch.zeros_like(self.progress_buf), torch.zeros_like(self.rew_buf)
-        self.successes, self.consecutive_successes = torch.zeros_like(self.rew_buf), torch.zeros(1, device=self.device)
+        self.episode = torch.zeros_like(self.progress_buf)
+        self.position = torch.zeros_like(self.rew_buf)
+        self.successes = torch.zeros_like(self.rew_buf)
+        self.consecutive_successes = torch.zeros(1, device=self.device)
         self.blow_up = torch.zeros_like(self.reset_buf, dtype=torch.bool)  # set by a test
 
     def create_sim(self):

@@ -17,9 +17,12 @@ def get_args(benchmark=False, use_rlg_config=False, task_name="", algo=""):
     parser.add_argument("--headless", action="store_true")
     args = parser.parse_args(sys.argv[1:])
     kind, _, number = args.sim_device.partition(":")
-    args.device, args.device_id = kind if args.pipeline == "gpu" else "cpu", int(number or 0)
-    args.task, args.task_type = task_name or args.task, "Python"
-    args.cfg_env, args.cfg_train = "cfg/%s.yaml" % args.task, "cfg/%s/config.yaml" % (algo or args.algo)
+    args.device = kind if args.pipeline == "gpu" else "cpu"
+    args.device_id = int(number or 0)
+    args.task = task_name or args.task
+    args.task_type = "Python"
+    args.cfg_env = f"cfg/{args.task}.yaml"
+    args.cfg_train = f"cfg/{algo or args.algo}/config.yaml"
     return args
 
 

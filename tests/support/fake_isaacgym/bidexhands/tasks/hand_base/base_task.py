@@ -7,9 +7,10 @@ CREATED = []  # (compute device, graphics device) of each simulation
 
 class FakeBaseTask:
     def __init__(self, cfg, device_type, device_id):
-        self.device = "%s:%d" % (device_type, device_id) if device_type == "cuda" else "cpu"
+        self.device = f"{device_type}:{device_id}" if device_type == "cuda" else "cpu"
         self.device_id = self.graphics_device_id = device_id  # whatever draws
-        self.num_envs, self.num_obs = cfg["env"]["numEnvs"], cfg["env"]["numObservations"]
+        self.num_envs = cfg["env"]["numEnvs"]
+        self.num_obs = cfg["env"]["numObservations"]
         self.num_actions = cfg["env"]["numActions"]
         self.obs_buf = torch.zeros(self.num_envs, self.num_obs, device=self.device)
         self.rew_buf = torch.zeros(self.num_envs, device=self.device)

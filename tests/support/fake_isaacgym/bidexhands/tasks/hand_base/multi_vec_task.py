@@ -13,11 +13,15 @@ def box(width):
 
 class FakeMultiVecTaskPython:
     def __init__(self, task, rl_device, clip_observations=5.0, clip_actions=1.0):
-        self.task, self.rl_device, self.clip_obs, self.clip_actions = task, rl_device, clip_observations, clip_actions
+        self.task = task
+        self.rl_device = rl_device
+        self.clip_obs = clip_observations
+        self.clip_actions = clip_actions
         self.groups = task.agent_index[0]
         self.num_agents = 2 * len(self.groups)
         self.num_envs = task.num_envs
-        own, all_ = task.num_obs - task.num_hand_obs, task.num_obs
+        own = task.num_obs - task.num_hand_obs
+        all_ = task.num_obs
         base = task.num_actions - 20  # free bases: six more for the palm
         widths = [sum(WIDTHS[part] + base * (part == 0) for part in group) for group in self.groups]
         self.observation_space = [box(own)] * self.num_agents
@@ -26,9 +30,11 @@ class FakeMultiVecTaskPython:
 
     def step(self, actions):
         self.task.step(torch.hstack(list(actions)).clamp(-self.clip_actions, self.clip_actions))
-        seen, hand = self.task.obs_buf.clamp(-self.clip_obs, self.clip_obs), self.task.num_hand_obs
+        seen = self.task.obs_buf.clamp(-self.clip_obs, self.clip_obs)
+        hand = self.task.num_hand_obs
         sides = [torch.cat((seen[:, k * hand:(k + 1) * hand], seen[:, 2 * hand:]), 1) for k in range(2)]
-        count, agents = self.num_agents // 2, self.num_agents
+        count = self.num_agents // 2
+        agents = self.num_agents
         return (torch.stack([sides[0]] * count + [sides[1]] * count).transpose(0, 1), torch.stack([seen] * agents).transpose(0, 1),
                 torch.stack([self.task.rew_buf[:, None]] * agents).transpose(0, 1),
                 torch.stack([self.task.reset_buf] * agents).transpose(0, 1), torch.zeros(agents, 0), None)
