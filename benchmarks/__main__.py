@@ -197,12 +197,12 @@ def bare_network(inputs: int, hidden, outputs: int, activation: str, device):
 
 
 def bare_loop(parts):
-    """(network, optimiser, inputs [B, I], epochs): forward, mean square, backward, Adam."""
-    for network, optimiser, inputs, epochs in parts:
+    """(network, optimizer, inputs [B, I], epochs): forward, mean square, backward, Adam."""
+    for network, optimizer, inputs, epochs in parts:
         for _ in range(epochs):
-            optimiser.zero_grad()
+            optimizer.zero_grad()
             network(inputs).square().mean().backward()
-            optimiser.step()
+            optimizer.step()
 
 
 def update_ratio(make, algo, num_envs: int, device, sim, repeats: int):

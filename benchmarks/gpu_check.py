@@ -1,4 +1,4 @@
-"""Everything that needs a CUDA device: engines agree, no host synchronisation in an iteration, speed, a training run.
+"""Everything that needs a CUDA device: engines agree, no host synchronization in an iteration, speed, a training run.
 
 Started by scripts/gpu_check.sh. Keys: minutes=5 (of training), num_envs=256,1024,2048,4096,8192, train_envs=2048,
 out=gpu_check (a folder), device=cuda.
@@ -15,10 +15,10 @@ from harl_isaac.algos.happo import HappoCfg
 from harl_isaac.buffers.rollout import collect
 from harl_isaac.cli.script import read_arguments, run_script
 from harl_isaac.devices import choose_device
-from harl_isaac.registry import ALGOS, TASKS, locate
+from harl_isaac.registry import ALGOS, TASKS, import_object
 from harl_isaac.tasks.hands.over import ShadowHandOverCfg
 from harl_isaac.training.episode_stats import EpisodeStats
-from harl_isaac.training.evaluation import evaluate
+from harl_isaac.training.evaluation import evaluate_policy
 from harl_isaac.training.run_folder import versions
 
 DEFAULTS = {
@@ -60,7 +60,7 @@ def engines_agree(device):
 def no_host_sync(device):
     """The first case of CASES in which the host waits for the device, if there is one."""
     for task, algo, changed in CASES:
-        result = iterates_alone(locate(TASKS[task])(), locate(ALGOS[algo])(**changed), device)
+        result = iterates_alone(import_object(TASKS[task])(), import_object(ALGOS[algo])(**changed), device)
         if not result["passed"]:
             return {"task": task, "algo": algo, **changed, **result}
     return {"passed": True, "cases": len(CASES)}
@@ -127,7 +127,7 @@ def train(minutes: float, num_envs: int, device):
         steps += num_envs * learner.rollout.length
         numbers = {name: float(value) for name, value in stats.drain().items()}
         curve.append({"steps": steps, "seconds": time.monotonic() - begin, **numbers})
-    test = evaluate(ShadowHandOverCfg().make(320, device, "mujoco_warp"), learner.actors, 320, 7)
+    test = evaluate_policy(ShadowHandOverCfg().make(320, device, "mujoco_warp"), learner.actors, 320, 7)
     return {"curve": curve, "evaluation": test.intervals(), "steps": steps}, learner.state_dict()
 
 

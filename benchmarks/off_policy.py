@@ -74,8 +74,8 @@ class Bare:
         self.critics = [net(STATE + AGENTS * ACTION, 1) for _ in range(critics)]
         self.ascended = ascended
         self.delay = delay
-        self.optimisers = [torch.optim.Adam(each.parameters(), fused=True) for each in self.actors]
-        self.critic_optimiser = torch.optim.Adam([p for each in self.critics for p in each.parameters()], fused=True)
+        self.optimizers = [torch.optim.Adam(each.parameters(), fused=True) for each in self.actors]
+        self.critic_optimizer = torch.optim.Adam([p for each in self.critics for p in each.parameters()], fused=True)
         self.state = torch.randn(BATCH, STATE, device=device)
         self.taken = torch.randn(BATCH, AGENTS * ACTION, device=device)
         self.obs = torch.randn(BATCH, OBS, device=device)
@@ -92,17 +92,17 @@ class Bare:
         for k in range(self.delay):
             with torch.no_grad():
                 target = self.value(self.acts(), len(self.critics)).amin(0)
-            self.critic_optimiser.zero_grad()
+            self.critic_optimizer.zero_grad()
             (self.value([self.taken], len(self.critics)) - target).square().mean().backward()
-            self.critic_optimiser.step()
+            self.critic_optimizer.step()
         with torch.no_grad():
             actions = self.acts()
-        for i, (actor, optimiser) in enumerate(zip(self.actors, self.optimisers)):
+        for i, (actor, optimizer) in enumerate(zip(self.actors, self.optimizers)):
             own = torch.tanh(actor(self.obs)[:, :ACTION])
             loss = -self.value(actions[:i] + [own] + actions[i + 1 :], self.ascended).amin(0).mean()
             for parameter, gradient in zip(actor.parameters(), torch.autograd.grad(loss, list(actor.parameters()))):
                 parameter.grad = gradient
-            optimiser.step()
+            optimizer.step()
 
 
 def updates(name: str, device, repeats: int, clock, spread):

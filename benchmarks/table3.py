@@ -3,7 +3,7 @@
 from harl_isaac.algos.happo import HappoCfg
 from harl_isaac.algos.mappo import MappoCfg
 from harl_isaac.buffers.rollout import collect
-from harl_isaac.registry import TASKS, locate
+from harl_isaac.registry import TASKS, import_object
 
 SCENARIOS = (
     ("mamujoco/HalfCheetah", "2x3"),
@@ -32,7 +32,7 @@ class Timed:
     """An algorithm on a task, one iteration at a time: seconds of the whole and of the agents' update."""
 
     def __init__(self, task: str, agents: str, algo, device, sim: str, clock):
-        self.env = locate(TASKS[task])(agents=agents).make(NUM_ENVS, device, sim)
+        self.env = import_object(TASKS[task])(agents=agents).make(NUM_ENVS, device, sim)
         self.learner = algo.learner(self.env.spec, 0)
         self.clock = clock
         self.step = self.env.reset(0)

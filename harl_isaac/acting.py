@@ -12,36 +12,36 @@ Layers = List[Tuple[Tensor, Tensor]]  # (weight [A, in, out], bias [A, 1, out]) 
 
 
 class JointPolicy(Protocol):
-    """What plays: the on-policy algorithms' StackedActors, the off-policy ones' PlainActors."""
+    """What plays: the on-policy algorithms' StackedActors, the off-policy ones' OffPolicyActors."""
 
     hidden_size: int  # of a recurrent policy's state [E, A, H], else 0
 
-    def blank_obs(self, *lead: int) -> Tensor:
+    def empty_obs(self, *lead: int) -> Tensor:
         """Room for padded observations, [*lead, A, O]."""
 
-    def folded(self) -> List[Tuple[Tensor, Tensor]]:
+    def fused_layers(self) -> List[Tuple[Tensor, Tensor]]:
         """Layers prepared for acting many times with the same parameters."""
 
     def mode(self, obs: Tensor, mask: Optional[Tensor], hidden: Optional[Tensor], layers) -> Tensor:
         """The best actions [E, A, W]."""
 
 
-class Sight:
+class ObservationPacker:
     """All agents' observations and action masks of a Step side by side, as a joint policy takes them."""
 
     def __init__(self, spec: EnvSpec, actors: JointPolicy):
-        self.obs = actors.blank_obs(spec.num_envs)  # [E, A, O]
+        self.obs = actors.empty_obs(spec.num_envs)  # [E, A, O]
         widest = max(mask_width(space) for space in spec.actions)
         self.mask = torch.zeros((spec.num_envs, spec.num_agents, widest), dtype=torch.bool, device=spec.device)
 
     def __call__(self, step: Step) -> Tuple[Tensor, Optional[Tensor]]:
         """Padded obs [E, A, O] and mask [E, A, N], valid until the next call."""
-        write_side_by_side(self.obs, step.obs)
-        write_side_by_side(self.mask, step.action_mask or ())
+        pack_agents(self.obs, step.obs)
+        pack_agents(self.mask, step.action_mask or ())
         return self.obs, self.mask if step.action_mask is not None else None
 
 
-def write_side_by_side(room: Tensor, parts: Sequence[Tensor]) -> None:
+def pack_agents(room: Tensor, parts: Sequence[Tensor]) -> None:
     """Agents' tensors A x [E, W_i] into padded room [E, A, W]; what lies beyond an agent's width is left as it is."""
     for i, part in enumerate(parts):
         room[:, i, : part.shape[1]] = part
@@ -65,7 +65,7 @@ def _in_units(space: Box, action: Tensor) -> Tensor:
     return action if half == 1.0 and middle == 0.0 else action * half + middle
 
 
-def alike(spec: EnvSpec):
+def group_by_action_space(spec: EnvSpec):
     """Agents grouped by action space: [(members, their place in the agent axis: a slice if all, else an index)]."""
     groups = {}
     for i, space in enumerate(spec.actions):

@@ -1,13 +1,14 @@
 """A run's settings, their registration with hydra, and the checks that need several of them."""
 
 from dataclasses import dataclass, field, fields
-from typing import Any, Dict, List, Optional
+from typing import Dict, List, Optional
 
 from hydra.core.config_store import ConfigStore
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import MISSING, DictConfig, OmegaConf
 
 from harl_isaac.algos import ALGOS
-from harl_isaac.registry import settings
+from harl_isaac.registry import default_settings
+from harl_isaac.settings import AlgoCfg, TaskCfg
 from harl_isaac.tasks import TASKS
 
 
@@ -37,10 +38,10 @@ class LogCfg:
 
 @dataclass
 class RunCfg:
-    """A whole run. `task` and `algo` are dataclasses from TASKS and ALGOS."""
+    """A whole run. `task` and `algo` come from the registries TASKS and ALGOS."""
 
-    task: Any = None
-    algo: Any = None
+    task: TaskCfg = MISSING
+    algo: AlgoCfg = MISSING
     num_envs: int = 256
     total_steps: int = 50_000_000  # environment steps (the paper's, Section 5.5)
     seed: int = 1
@@ -65,7 +66,10 @@ def register() -> None:
         for name in registry:
             folder, _, leaf = name.rpartition("/")  # a family's tasks are chosen as task=family/Name
             store.store(
-                group=group + "/" + folder if folder else group, name=leaf, node=settings(registry, name), package=group
+                group=group + "/" + folder if folder else group,
+                name=leaf,
+                node=default_settings(registry, name),
+                package=group,
             )
 
 

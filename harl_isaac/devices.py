@@ -21,7 +21,7 @@ def choose_device(name: str) -> torch.device:
     return torch.device("cuda", device.index or 0) if device.type == "cuda" else device
 
 
-def refuse_engine(sim: str, device: torch.device) -> None:
+def check_engine_device(sim: str, device: torch.device) -> None:
     """Training on MuJoCo Warp's CPU device would work, ten times slower than MuJoCo itself: surely a mistake."""
     if sim == "mujoco_warp" and device.type != "cuda":
         raise ValueError(f"sim=mujoco_warp trains on a CUDA device only, this run is on {device}; use sim=mujoco")

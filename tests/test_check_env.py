@@ -7,7 +7,7 @@ import torch
 
 from harl_isaac.check_env import check_env
 from harl_isaac.env import MissingSimulator
-from harl_isaac.registry import TASKS, settings
+from harl_isaac.registry import TASKS, default_settings
 from harl_isaac.tasks import SCENARIOS
 from harl_isaac.tasks.games.counting import CountingGame
 from harl_isaac.tasks.games.matrix import MatrixGameCfg
@@ -18,7 +18,7 @@ CPU = torch.device("cpu")
 # Those of SCENARIOS are held to it in the tests of their adapters: a family is one piece of code, slow to start.
 @pytest.mark.parametrize("name", sorted(name for name in TASKS if name.split("/")[0] not in SCENARIOS))
 def test_every_task_keeps_the_contract(name):
-    cfg = settings(TASKS, name)
+    cfg = default_settings(TASKS, name)
     try:
         cfg.make(1, CPU, "auto").close()
     except MissingSimulator as error:

@@ -10,7 +10,7 @@ from harl_isaac import cfg
 from harl_isaac.algos import ALGOS
 from harl_isaac.config import register, to_run
 from harl_isaac.devices import choose_device
-from harl_isaac.registry import admit, locate
+from harl_isaac.registry import import_object, register_external_tasks
 from harl_isaac.tasks import TASKS
 
 FOLDER = Path(cfg.__file__).parent
@@ -45,12 +45,12 @@ ONE_OF_A_FAMILY = sorted(
 )
 def test_every_task_and_every_algorithm_composes(task, algo):
     run = to_run(composed("task=" + task, "algo=" + algo))
-    assert isinstance(run.task, locate(TASKS[task])) and isinstance(run.algo, locate(ALGOS[algo]))
+    assert isinstance(run.task, import_object(TASKS[task])) and isinstance(run.algo, import_object(ALGOS[algo]))
     assert run.task.name == task and run.algo.name == algo
 
 
 def test_any_name_of_a_family_of_other_installs_is_a_task():
-    admit(["isaaclab/My-Own-Task-v0", "elsewhere/Task", "isaaclab/", "Task"])
+    register_external_tasks(["isaaclab/My-Own-Task-v0", "elsewhere/Task", "isaaclab/", "Task"])
     try:
         register()
         assert to_run(composed("task=isaaclab/My-Own-Task-v0")).task.name == "isaaclab/My-Own-Task-v0"

@@ -30,12 +30,12 @@ FORBIDDEN = {"item", "cpu", "numpy", "nonzero", "tolist", "masked_select"}
 # Construction, and the CPU engine, whose own memory is numpy's and whose rows are chosen on the host.
 ALLOWED = {("mujoco_cpu.py", "numpy"), ("mujoco_warp.py", "numpy"), ("base.py", "cpu")}
 # A folder may import from those named after it, and from itself.
-ROOT_CONTRACT = {"env", "checks", "runtime", "devices", "acting"}
+ROOT_CONTRACT = {"env", "settings", "runtime", "devices", "acting"}
 LAYERS = {
     "env": set(),
     "runtime": set(),
     "devices": set(),
-    "checks": {"env"},
+    "settings": {"env"},
     "acting": {"env", "runtime"},
     "networks": ROOT_CONTRACT,
     "buffers": ROOT_CONTRACT | {"networks"},
@@ -43,7 +43,7 @@ LAYERS = {
     "algos": ROOT_CONTRACT | {"networks", "buffers", "learning", "rl_games"},
     "rl_games": ROOT_CONTRACT | {"learning", "registry", "config"},
     "sim": {"env", "runtime"},
-    "tasks": {"env", "checks", "sim"},
+    "tasks": {"env", "settings", "sim"},
     "adapters": ROOT_CONTRACT,
     "registry": {"algos", "tasks"},
     "config": {"registry", "algos", "tasks"},

@@ -20,7 +20,7 @@ from harl_isaac.env import Box, Discrete, MultiDiscrete
 from harl_isaac.rl_games.vec_env import Rows, TaskEnv, make, register
 from harl_isaac.tasks.games.sum import SumGame
 from harl_isaac.training import checkpoint
-from harl_isaac.training.evaluation import Player, evaluate
+from harl_isaac.training.evaluation import Player, evaluate_policy
 from harl_isaac.training.load_policy import load_policy
 from harl_isaac.training.trainer import Trainer
 
@@ -204,8 +204,8 @@ def test_the_learning_rate_falls_to_zero_with_a_linear_schedule(settings):
     rates = [trainer.iterate()["actor/learning_rate"] for _ in range(4)]
     assert rates == pytest.approx([5e-4, 3.75e-4, 2.5e-4, 1.25e-4])
     agent = trainer.learner.agent
-    for optimiser in (agent.optimizer, agent.central_value_net.optimizer):
-        assert optimiser.param_groups[0]["lr"] == pytest.approx(1.25e-4)
+    for optimizer in (agent.optimizer, agent.central_value_net.optimizer):
+        assert optimizer.param_groups[0]["lr"] == pytest.approx(1.25e-4)
 
 
 @pytest.mark.parametrize("words", [[], ["algo.policy=shared"]])
@@ -217,15 +217,15 @@ def test_a_run_of_two_hands_can_be_evaluated(settings, tmp_path, words):
     assert {file.name for file in tmp_path.iterdir()} >= {"metrics.csv", "eval.csv", "checkpoints"}
     (tmp_path / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.structured(RunCfg(**vars(cfg)))))
     env, actors, file = load_policy(str(tmp_path), 2, "cpu", "mujoco")
-    returns = evaluate(env, actors, 2, 0).values["return"]
+    returns = evaluate_policy(env, actors, 2, 0).values["return"]
     assert file.name == "best.pt" and returns.isfinite().all()
     again = trainer.learner.actors
     again.load_state_dict(checkpoint.load(file)["learner"]["actors"])
     env.reset(0)
-    assert torch.equal(evaluate(env, again, 2, 0).values["return"], returns)
+    assert torch.equal(evaluate_policy(env, again, 2, 0).values["return"], returns)
 
 
-def test_the_sum_game_is_learnt(settings, tmp_path):
+def test_the_sum_game_is_learned(settings, tmp_path):
     trainer = Trainer(
         settings(
             "SumGame",
@@ -240,7 +240,7 @@ def test_the_sum_game_is_learnt(settings, tmp_path):
         )
     )
     trainer.train(tmp_path)
-    assert evaluate(SumGame(64, CPU), trainer.learner.actors, 64, 7).means()["return"] > 4.3
+    assert evaluate_policy(SumGame(64, CPU), trainer.learner.actors, 64, 7).means()["return"] > 4.3
 
 
 def test_one_policy_for_all_solves_opposites_only_if_it_knows_its_place(settings, tmp_path):

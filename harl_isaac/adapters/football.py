@@ -13,8 +13,8 @@ import numpy as np
 
 from harl_isaac.adapters.workers.game import GameSpec, Outcome, View
 from harl_isaac.adapters.workers.settings import SimulatorCfg
-from harl_isaac.checks import check_choices
 from harl_isaac.env import Discrete, MissingSimulator
+from harl_isaac.settings import check_choices
 
 # scenario -> players moved by agents: all of the left team but the goalkeeper (of academy_corner also that)
 PLAYERS = {
@@ -31,7 +31,7 @@ OBS = 115
 ACTIVE = slice(97, 108)  # of simple115v2: which of the 11 players is the agent's; the rest is common to all agents
 NUM_CHECKPOINTS = 10
 CHECKPOINT_REWARD = 0.1
-# distances from the goal's centre, half the field is 1
+# distances from the goal's center, half the field is 1
 FIRST_CHECKPOINT = 0.99
 LAST_CHECKPOINT = 0.19
 

@@ -11,14 +11,14 @@ from typing import Any, Dict, NamedTuple, Optional, Tuple
 import torch
 from torch import Tensor
 
-from harl_isaac.checks import check_choices
 from harl_isaac.env import Discrete, EnvSpec, MissingSimulator, Step
+from harl_isaac.settings import TaskCfg, check_choices
 
 ATTACK_MODES = ("closest", "random")
 
 
 @dataclass
-class SmaxCfg:
+class SmaxCfg(TaskCfg):
     """A scenario of SMAX, the last part of the task's name, against its heuristic opponents."""
 
     name: str = "smax/3m"

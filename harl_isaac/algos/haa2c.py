@@ -29,7 +29,7 @@ def haa2c_loss(ratio: Tensor, advantage: Tensor) -> Tensor:
 
 
 def update_agent(
-    actor: Actor, optimiser: torch.optim.Optimizer, batch: AgentBatch, advantage: Tensor, cfg: Haa2cCfg
+    actor: Actor, optimizer: torch.optim.Optimizer, batch: AgentBatch, advantage: Tensor, cfg: Haa2cCfg
 ) -> Dict[str, Tensor]:
     """See `fit_policy`."""
-    return fit_policy(actor, optimiser, batch, advantage, cfg, haa2c_loss)
+    return fit_policy(actor, optimizer, batch, advantage, cfg, haa2c_loss)

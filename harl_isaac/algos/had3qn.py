@@ -2,7 +2,7 @@
 
 A central dueling critic has a value for every joint action; each agent's own dueling network learns what the critic says
 of its choices beside the newest choices of those before it and the greedy ones of those after it. The agents' targets choose
-what comes next, the critic's target values it (double Q-learning). All allowed choices of an agent are learnt from a transition;
+what comes next, the critic's target values it (double Q-learning). All allowed choices of an agent are learned from a transition;
 in the reference implementation it is one.
 """
 
@@ -15,12 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from harl_isaac.buffers.replay import Batch
-from harl_isaac.checks import check_ranges
 from harl_isaac.env import Box, EnvSpec
 from harl_isaac.learning.off_policy import OffPolicyCfg, OffPolicyLearner
-from harl_isaac.networks.dueling import DuelingMLP, JointTable
-from harl_isaac.networks.heads import Greedy
-from harl_isaac.networks.off_policy_nets import PlainActors
+from harl_isaac.networks.dueling import DuelingMLP, JointActionQ
+from harl_isaac.networks.heads import EpsilonGreedyHead
+from harl_isaac.networks.off_policy_nets import OffPolicyActors
+from harl_isaac.settings import check_ranges
 
 MOST = 2**20  # joint actions: their places are exact in float32 up to 2^24
 
@@ -36,12 +36,12 @@ class Had3qnCfg(OffPolicyCfg):
         super().check(spec)
         check_ranges(self, (("epsilon", 0, 1),))
 
-    def kinds(self, spec: EnvSpec) -> List[Greedy]:
+    def kinds(self, spec: EnvSpec) -> List[EpsilonGreedyHead]:
         """Raises ValueError for continuous actions, and where there are too many joint ones."""
         for agent, space in zip(spec.agents, spec.actions):
             if isinstance(space, Box):
                 raise ValueError(f"algo={self.name} needs choices (Discrete, MultiDiscrete); {agent} has {space}")
-        kinds = [Greedy(space, self.epsilon) for space in spec.actions]
+        kinds = [EpsilonGreedyHead(space, self.epsilon) for space in spec.actions]
         total = math.prod(kind.head_size for kind in kinds)
         if total > MOST:
             raise ValueError(
@@ -50,8 +50,8 @@ class Had3qnCfg(OffPolicyCfg):
             )
         return kinds
 
-    def actors(self, spec: EnvSpec) -> PlainActors:
-        return PlainActors(spec, self.hidden, self.activation, self.layer_norm, self.kinds(spec), DuelingMLP)
+    def actors(self, spec: EnvSpec) -> OffPolicyActors:
+        return OffPolicyActors(spec, self.hidden, self.activation, self.layer_norm, self.kinds(spec), DuelingMLP)
 
     def learner(self, spec: EnvSpec, seed: int) -> OffPolicyLearner:
         return DuelingLearner(spec, self, seed)
@@ -69,7 +69,7 @@ class DuelingLearner(OffPolicyLearner):
         spec = self.spec
         cfg = self.cfg
         sizes = [kind.head_size for kind in self.actors.kinds]
-        return JointTable(
+        return JointActionQ(
             spec.state_agents * spec.state_size, cfg.hidden, sizes, cfg.activation, cfg.layer_norm, spec.device
         )
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from harl_isaac.buffers.replay import Batch
 from harl_isaac.env import Box, EnvSpec
 from harl_isaac.learning.off_policy import OffPolicyCfg, OffPolicyLearner
-from harl_isaac.networks.heads import Deterministic
+from harl_isaac.networks.heads import DeterministicHead
 
 
 @dataclass
@@ -20,12 +20,12 @@ class HaddpgCfg(OffPolicyCfg):
     name: str = "haddpg"
     expl_noise: float = 0.1  # deviation of the noise on actions while collecting, in half-ranges
 
-    def kinds(self, spec: EnvSpec) -> List[Deterministic]:
+    def kinds(self, spec: EnvSpec) -> List[DeterministicHead]:
         """Raises ValueError for agents whose actions are choices."""
         for agent, space in zip(spec.agents, spec.actions):
             if not isinstance(space, Box):
                 raise ValueError(f"algo={self.name} needs continuous actions (Box); {agent} has {space}")
-        return [Deterministic(space, self.expl_noise) for space in spec.actions]
+        return [DeterministicHead(space, self.expl_noise) for space in spec.actions]
 
     def learner(self, spec: EnvSpec, seed: int) -> OffPolicyLearner:
         return DeterministicLearner(spec, self, seed)

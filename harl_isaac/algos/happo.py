@@ -1,4 +1,4 @@
-"""HAPPO: heterogeneous-agent proximal policy optimisation (Zhong et al., 2024, Section 3.2.2, Algorithm 4)."""
+"""HAPPO: heterogeneous-agent proximal policy optimization (Zhong et al., 2024, Section 3.2.2, Algorithm 4)."""
 
 from dataclasses import dataclass
 from typing import Dict
@@ -29,7 +29,7 @@ def happo_loss(ratio: Tensor, advantage: Tensor, clip: float) -> Tensor:
 
 
 def update_agent(
-    actor: Actor, optimiser: torch.optim.Optimizer, batch: AgentBatch, advantage: Tensor, cfg: HappoCfg
+    actor: Actor, optimizer: torch.optim.Optimizer, batch: AgentBatch, advantage: Tensor, cfg: HappoCfg
 ) -> Dict[str, Tensor]:
     """See `fit_policy`."""
-    return fit_policy(actor, optimiser, batch, advantage, cfg, lambda ratio, own: happo_loss(ratio, own, cfg.clip))
+    return fit_policy(actor, optimizer, batch, advantage, cfg, lambda ratio, own: happo_loss(ratio, own, cfg.clip))

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from harl_isaac.buffers.replay import Batch
-from harl_isaac.checks import INFINITY, check_ranges
 from harl_isaac.env import Box, EnvSpec
 from harl_isaac.learning.gradient import adam
 from harl_isaac.learning.off_policy import ADAM_EPS, OffPolicyCfg, OffPolicyLearner
-from harl_isaac.networks.heads import Choices, SquashedNormal
+from harl_isaac.networks.heads import CategoricalHead, SquashedNormalHead
+from harl_isaac.settings import INFINITY, check_ranges
 
 
 @dataclass
@@ -37,7 +37,7 @@ class HasacCfg(OffPolicyCfg):
 
     def kinds(self, spec: EnvSpec) -> List:
         return [
-            SquashedNormal(space) if isinstance(space, Box) else Choices(space, self.choice_entropy)
+            SquashedNormalHead(space) if isinstance(space, Box) else CategoricalHead(space, self.choice_entropy)
             for space in spec.actions
         ]
 
@@ -51,7 +51,7 @@ class SoftLearner(OffPolicyLearner):
     def __init__(self, spec: EnvSpec, cfg: HasacCfg, seed: int = 0, critics: int = 2):
         super().__init__(spec, cfg, seed, critics)
         self.log_alpha = torch.full((spec.num_agents,), math.log(cfg.alpha), device=spec.device)
-        self.alpha_optimisers = [
+        self.alpha_optimizers = [
             adam([nn.Parameter(self.log_alpha[i : i + 1])], cfg.alpha_lr, ADAM_EPS) for i in range(spec.num_agents)
         ]
 
@@ -105,11 +105,11 @@ class SoftLearner(OffPolicyLearner):
 
     def _fit_temperature(self, i: int, surplus: Tensor, batch: Batch) -> None:
         """A step down log alpha (entropy - target): less of it where there is more entropy than wanted."""
-        optimiser = self.alpha_optimisers[i]
-        parameter = optimiser.param_groups[0]["params"][0]
+        optimizer = self.alpha_optimizers[i]
+        parameter = optimizer.param_groups[0]["params"][0]
         parameter.grad = surplus.reshape(1)
-        with self.unless_absent(i, batch, optimiser):
-            optimiser.step()
+        with self.unless_absent(i, batch, optimizer):
+            optimizer.step()
 
-    def _all_optimisers(self) -> List[torch.optim.Optimizer]:
-        return [*super()._all_optimisers(), *self.alpha_optimisers]
+    def _all_optimizers(self) -> List[torch.optim.Optimizer]:
+        return [*super()._all_optimizers(), *self.alpha_optimizers]

@@ -7,9 +7,9 @@ from torch import Tensor
 
 from harl_isaac.algos.haddpg import DeterministicLearner, HaddpgCfg
 from harl_isaac.buffers.replay import Batch
-from harl_isaac.checks import INFINITY, check_ranges
 from harl_isaac.env import EnvSpec
 from harl_isaac.learning.off_policy import OffPolicyLearner
+from harl_isaac.settings import INFINITY, check_ranges
 
 
 @dataclass

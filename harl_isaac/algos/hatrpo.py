@@ -1,4 +1,4 @@
-"""HATRPO: heterogeneous-agent trust region policy optimisation (Zhong et al., 2024, Section 3.2.1, Algorithm 3)."""
+"""HATRPO: heterogeneous-agent trust region policy optimization (Zhong et al., 2024, Section 3.2.1, Algorithm 3)."""
 
 from dataclasses import dataclass
 from typing import Dict, List, Optional, Tuple
@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from harl_isaac.buffers.rollout import AgentBatch
-from harl_isaac.checks import INFINITY, check_ranges
 from harl_isaac.env import EnvSpec
 from harl_isaac.learning.gradient import chunks, over_threads, summed
 from harl_isaac.learning.natural_gradient import (
@@ -20,6 +19,7 @@ from harl_isaac.learning.natural_gradient import (
 )
 from harl_isaac.learning.on_policy import OnPolicyCfg, OnPolicyLearner
 from harl_isaac.networks.actors import Actor
+from harl_isaac.settings import INFINITY, check_ranges
 
 
 @dataclass
@@ -53,11 +53,11 @@ class HatrpoCfg(OnPolicyCfg):
 
 
 def update_agent(
-    actor: Actor, optimiser: torch.optim.Optimizer, batch: AgentBatch, advantage: Tensor, cfg: HatrpoCfg
+    actor: Actor, optimizer: torch.optim.Optimizer, batch: AgentBatch, advantage: Tensor, cfg: HatrpoCfg
 ) -> Dict[str, Tensor]:
-    """One step of one agent, if the line search finds a good one; advantage [B] is factor x normalised advantage.
+    """One step of one agent, if the line search finds a good one; advantage [B] is factor x normalized advantage.
 
-    Needs no optimiser. Rows where the agent was dead count neither in the surrogate nor in the KL; the reference
+    Needs no optimizer. Rows where the agent was dead count neither in the surrogate nor in the KL; the reference
     implementation counts them in the KL. All metrics are those of the policy that is kept.
     """
     rows = batch.obs.shape[0]
@@ -125,14 +125,14 @@ class Share:
         return [torch.stack((improvement, self._kl(*outputs), entropy))]
 
     def _outputs(self) -> List[Tensor]:
-        """What the distribution is made of: the head [B, H] and for a Box the learnt scale [W]."""
+        """What the distribution is made of: the head [B, H] and for a Box the learned scale [W]."""
         head = self.actor.head(self.batch.obs, self.batch.memory)
         log_std = self.actor.log_std
         return [head] if log_std is None else [head, log_std]
 
     def _judge(self, head: Tensor) -> Tuple[Tensor, Tensor]:
         """Ratio to the policy that acted [B] and mean entropy []."""
-        log_prob, entropy = self.actor.judge(head, self.batch.action, self.batch.mask)
+        log_prob, entropy = self.actor.log_prob_and_entropy(head, self.batch.action, self.batch.mask)
         return self.batch.ratio(log_prob), (self.weight * entropy).sum()
 
     def _kl(self, head: Tensor, log_std: Optional[Tensor] = None) -> Tensor:

@@ -6,7 +6,7 @@ from harl_isaac.algos.happo import HappoCfg, update_agent
 from harl_isaac.env import EnvSpec
 from harl_isaac.learning.on_policy import OnPolicyLearner
 from harl_isaac.learning.sequential import simultaneous_update
-from harl_isaac.learning.values import OwnCritics
+from harl_isaac.learning.values import PerAgentCritics
 
 
 @dataclass
@@ -16,4 +16,4 @@ class IppoCfg(HappoCfg):
     name: str = "ippo"
 
     def learner(self, spec: EnvSpec, seed: int) -> OnPolicyLearner:
-        return OnPolicyLearner(spec, self, update_agent, seed, simultaneous_update, OwnCritics)
+        return OnPolicyLearner(spec, self, update_agent, seed, simultaneous_update, PerAgentCritics)

@@ -1,4 +1,4 @@
-"""MAPPO: proximal policy optimisation with a central critic, all agents at once (Yu et al., 2022)."""
+"""MAPPO: proximal policy optimization with a central critic, all agents at once (Yu et al., 2022)."""
 
 from dataclasses import dataclass
 

@@ -7,15 +7,15 @@ rows of a shared one. The single-agent PPO of the paper's Figure 10 is the first
 from dataclasses import dataclass, field
 from typing import List
 
-from harl_isaac.checks import INFINITY, check_choices, check_divides, check_hidden, check_ranges
 from harl_isaac.env import EnvSpec
 from harl_isaac.networks.mlp import ACTIVATIONS
+from harl_isaac.settings import INFINITY, AlgoCfg, check_choices, check_divides, check_hidden, check_ranges
 
 SCHEDULES = ("adaptive", "linear", "constant")
 
 
 @dataclass
-class RlGamesPpoCfg:
+class RlGamesPpoCfg(AlgoCfg):
     """Defaults are those of Isaac Lab's Shadow-Hand-Over (its rl_games_ppo_cfg.yaml), but for rewards as they are."""
 
     name: str = "rl_games_ppo"

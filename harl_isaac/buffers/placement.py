@@ -17,11 +17,11 @@ def replay_place(needed: int, transitions: int, device: torch.device, place: str
         place == "auto" and device != host and needed > free_bytes(device) and needed <= free_bytes(host)
     ):
         device = host
-    refuse_if_too_large(needed, transitions, device)
+    check_fits(needed, transitions, device)
     return device
 
 
-def refuse_if_too_large(needed: int, transitions: int, device: torch.device) -> None:
+def check_fits(needed: int, transitions: int, device: torch.device) -> None:
     """Raises ValueError with the numbers where a replay does not fit the device's free memory."""
     free = free_bytes(device)
     if needed > free:
@@ -33,7 +33,7 @@ def refuse_if_too_large(needed: int, transitions: int, device: torch.device) -> 
 
 
 def free_bytes(device: torch.device) -> int:
-    """Memory that a device still has for new tensors; of a GPU's a tenth is left to everything else."""
+    """SequenceStart that a device still has for new tensors; of a GPU's a tenth is left to everything else."""
     if device.type == "cuda":
         return int(0.9 * torch.cuda.mem_get_info(device)[0])
     try:

@@ -6,10 +6,10 @@ from typing import Optional
 import torch
 from torch import Tensor
 
-from harl_isaac.acting import FEW_ROWS, to_env, write_side_by_side
+from harl_isaac.acting import FEW_ROWS, pack_agents, to_env
 from harl_isaac.env import EnvSpec, MultiAgentEnv, Step, action_width, mask_width
 from harl_isaac.networks.actors import StackedActors
-from harl_isaac.networks.gru import Memory
+from harl_isaac.networks.gru import SequenceStart
 from harl_isaac.runtime import one_thread
 
 
@@ -25,7 +25,7 @@ class AgentBatch:
     log_prob: Tensor  # [B] when it was chosen ([B, W_i] with action_aggregation=mean)
     alive: Tensor  # [B] float: 1 where the agent acted
     mask: Optional[Tensor] = None  # [B, N_i] bool
-    memory: Optional[Memory] = None  # of N sequences
+    memory: Optional[SequenceStart] = None  # of N sequences
 
     def ratio(self, log_prob: Tensor) -> Tensor:
         """Probability of the actions by `log_prob` over that when they were chosen, [B].
@@ -69,7 +69,7 @@ class Rollout:
         widest_obs = max(spec.obs_sizes)
         widest_action = max(action_width(space) for space in spec.actions)
         self.obs = (
-            zeros(agents, widest_obs) if actors is None else actors.blank_obs(length, spec.num_envs)
+            zeros(agents, widest_obs) if actors is None else actors.empty_obs(length, spec.num_envs)
         )  # [T, E, A, O]
         self.next_obs = zeros(agents, widest_obs) if with_next_obs else None  # [T, E, A, O] true successors
         self.state = zeros(spec.state_agents, spec.state_size)  # [T, E, K, S]
@@ -94,21 +94,23 @@ class Rollout:
         space = self.spec.actions[i]
         width = action_width(space)
         choices = mask_width(space)
-        mask = self.arranged(self.mask[:, :, i, :choices]) if self.mask is not None and choices else None
+        mask = self.as_batch(self.mask[:, :, i, :choices]) if self.mask is not None and choices else None
         log_prob = self.log_prob[:, :, i, :width] if self.per_dimension else self.log_prob[:, :, i]
         memory = (
-            Memory(self.start_hidden[:, :, i].flatten(0, 1), self.arranged(self.begin())) if self.recurrent else None
+            SequenceStart(self.start_hidden[:, :, i].flatten(0, 1), self.as_batch(self.begin()))
+            if self.recurrent
+            else None
         )
         return AgentBatch(
-            self.arranged(self.obs[:, :, i, : self.obs_sizes[i]]),
-            self.arranged(self.action[:, :, i, :width]),
-            self.arranged(log_prob),
-            self.arranged(self.alive[:, :, i]),
+            self.as_batch(self.obs[:, :, i, : self.obs_sizes[i]]),
+            self.as_batch(self.action[:, :, i, :width]),
+            self.as_batch(log_prob),
+            self.as_batch(self.alive[:, :, i]),
             mask,
             memory,
         )
 
-    def arranged(self, value: Tensor) -> Tensor:
+    def as_batch(self, value: Tensor) -> Tensor:
         """[T, E, ...] as the rows [B, ...] or, for a recurrent policy, the sequences [N, L, ...] of a batch."""
         if not self.recurrent:
             return value.flatten(0, 1)
@@ -122,12 +124,12 @@ class Rollout:
 
     def write_before(self, t: int, step: Step) -> None:
         """What the agents see at step t."""
-        write_side_by_side(self.obs[t], step.obs)
+        pack_agents(self.obs[t], step.obs)
         self.state[t] = step.state
         if step.alive is not None:
             self.alive[t] = step.alive
         if self.mask is not None:
-            write_side_by_side(self.mask[t], step.action_mask)
+            pack_agents(self.mask[t], step.action_mask)
         if self.recurrent and t % self.chunk_length == 0:
             self.start_hidden[t // self.chunk_length] = self.hidden
 
@@ -138,7 +140,7 @@ class Rollout:
         self.terminated[t, :, 0] = step.terminated
         self.truncated[t, :, 0] = step.truncated
         if self.next_obs is not None:
-            write_side_by_side(self.next_obs[t], step.next_obs)
+            pack_agents(self.next_obs[t], step.next_obs)
         if self.recurrent:
             self.hidden.masked_fill_(step.done[:, None, None], 0.0)
 
@@ -150,7 +152,7 @@ def collect(env: MultiAgentEnv, actors: StackedActors, rollout: Rollout, step: S
     `observer` is shown every new Step: the episode statistics.
     """
     hidden = rollout.hidden if rollout.recurrent else None
-    layers = actors.folded()
+    layers = actors.fused_layers()
     spec = env.spec
     with one_thread(spec.device, spec.num_envs * spec.num_agents <= FEW_ROWS):
         for t in range(rollout.length):

@@ -8,7 +8,7 @@ device=auto, sim=auto, json (a file for the results).
 import json
 
 from harl_isaac.cli.script import read_arguments
-from harl_isaac.training.evaluation import evaluate
+from harl_isaac.training.evaluation import evaluate_policy
 from harl_isaac.training.load_policy import load_policy
 
 DEFAULTS = {"run": None, "episodes": 320, "num_envs": 64, "seed": 0, "device": "auto", "sim": "auto", "json": None}
@@ -19,7 +19,7 @@ def main() -> None:
     env, actors, checkpoint = load_policy(
         args["run"], min(args["num_envs"], args["episodes"]), args["device"], args["sim"]
     )
-    result = evaluate(env, actors, args["episodes"], args["seed"])
+    result = evaluate_policy(env, actors, args["episodes"], args["seed"])
     intervals = result.intervals()
     count = len(result.values["return"])
     print(f"{checkpoint}: {count} episodes, deterministic policy, 95 % intervals")

@@ -5,7 +5,7 @@ from rich.console import Console
 from rich.table import Table
 
 from harl_isaac.env import Box, Discrete
-from harl_isaac.registry import TASKS, settings
+from harl_isaac.registry import TASKS, default_settings
 from harl_isaac.tasks import FAMILIES
 
 
@@ -38,7 +38,7 @@ def main() -> None:
     ]  # a process can make one of them at most
     for name in sorted(set(TASKS) - set(others)):
         try:
-            env = settings(TASKS, name).make(1, torch.device("cpu"), "auto")
+            env = default_settings(TASKS, name).make(1, torch.device("cpu"), "auto")
         except (ImportError, ValueError) as error:
             table.add_row(name, "not available here")
             missing.setdefault(name.split("/")[0], error)

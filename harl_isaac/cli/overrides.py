@@ -81,7 +81,7 @@ def first_point(override, several: bool) -> str:
 
 
 def explain(error: Exception, words: List[str]) -> str:
-    """Hydra's and OmegaConf's errors as one line, with the nearest name where one was misspelt."""
+    """Hydra's and OmegaConf's errors as one line, with the nearest name where one was misspelled."""
     causes = [str(error)]
     while error.__cause__ is not None:
         error = error.__cause__
@@ -135,7 +135,7 @@ def registry(group: str) -> List[str]:
 
 
 def known_keys(words: List[str], given: str) -> List[str]:
-    """The keys beside a misspelt one."""
+    """The keys beside a misspelled one."""
     parent = given.rpartition(".")[0]
     choices = [word for word in words if re.match(r"(task|algo|experiment)=[A-Za-z]", word)]
     with initialize_config_module(CONFIG, version_base="1.3"):

@@ -4,13 +4,13 @@ Keys: runs, out=curve.png, x=steps (steps, minutes or both), smooth=20 (iteratio
 separated by commas; default: the folders' names), metric (a column episode/... of metrics.csv, such as length; default: return
 and success, each in its panel), titles (one for each run, separated by commas, such as the tasks' names: a panel for the runs
 with the same title; default: one panel for all), cut=0 (this percentage of a panel's points, the lowest, lies below its
-picture: for runs that begin far down). Runs with the same label have the same colour.
+picture: for runs that begin far down). Runs with the same label have the same color.
 """
 
 import numpy as np
 
 from harl_isaac.cli.script import read_arguments
-from harl_isaac.training.curves import episode_metrics, labelled, minutes, smoothed, words_for
+from harl_isaac.training.curves import episode_metrics, labeled, minutes, smoothed, words_for
 
 DEFAULTS = {
     "runs": None,
@@ -26,7 +26,7 @@ AXES = {"steps": ("million steps", lambda columns: columns["steps"] / 1e6), "min
 COLUMNS = 3  # panels beside one another where each has its title
 
 
-def draw(panel, runs, name, colours, axis, smooth) -> None:
+def draw(panel, runs, name, colors, axis, smooth) -> None:
     """One curve for each (label, metrics), one entry in the legend for each label."""
     column = "episode/" + name
     factor = 100.0 if name == "success" else 1.0
@@ -36,7 +36,7 @@ def draw(panel, runs, name, colours, axis, smooth) -> None:
             panel.plot(
                 AXES[axis][1](columns),
                 factor * smoothed(columns[column], smooth),
-                color=colours[label],
+                color=colors[label],
                 label=None if label in named else label,
                 linewidth=1.2,
             )
@@ -87,15 +87,15 @@ def main() -> None:
     from matplotlib import pyplot
 
     args = read_arguments(__doc__, DEFAULTS)
-    runs = labelled(args)
+    runs = labeled(args)
     panels = panels_of(args, runs)
     across = min(len(panels), COLUMNS) if args["titles"] else len(panels)  # all of one title beside one another
     down = -(-len(panels) // across)
     size = 1 + 4 * across, 0.2 + 3.2 * down
     figure, axes = pyplot.subplots(down, across, figsize=size, constrained_layout=True, squeeze=False)
-    colours = {label: f"C{place % 10}" for place, label in enumerate(dict.fromkeys(label for label, _ in runs))}
+    colors = {label: f"C{place % 10}" for place, label in enumerate(dict.fromkeys(label for label, _ in runs))}
     for panel, (title, name, axis, group) in zip(axes.flat, panels):
-        draw(panel, group, name, colours, axis, args["smooth"])
+        draw(panel, group, name, colors, axis, args["smooth"])
         leave_out(panel, args["cut"])
         panel.set_title(title, fontsize=10)
     for panel in axes.flat[len(panels) :]:

@@ -9,7 +9,7 @@ label are one row: the mean over them, and their standard deviation behind +-.
 import numpy as np
 
 from harl_isaac.cli.script import read_arguments
-from harl_isaac.training.curves import episode_metrics, episodes_mean, labelled
+from harl_isaac.training.curves import episode_metrics, episodes_mean, labeled
 
 DEFAULTS = {"runs": None, "labels": None, "at": "1", "metric": "return", "window": 100_000}
 
@@ -36,7 +36,7 @@ def milestones(text: str):
 
 def main() -> None:
     args = read_arguments(__doc__, DEFAULTS)
-    runs = labelled(args)
+    runs = labeled(args)
     name = "episode/" + args["metric"]
     at = milestones(args["at"])
     for label, columns in runs:

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from harl_isaac.cli.script import read_arguments
-from harl_isaac.registry import TASKS, locate
+from harl_isaac.registry import TASKS, import_object
 from harl_isaac.theory.markov_games import (
     best_response,
-    evaluate,
     expected,
     iterate,
+    joint_policy_values,
     matrix_game,
     one_step_game,
     random_games,
@@ -40,12 +40,12 @@ def example_1(first: float):
     game = matrix_game(torch.tensor(EXAMPLE_1))
     old = [torch.tensor([[[first, 1.0 - first]]], dtype=torch.float64)] * 2
     after = [iterate(game, old, (0, 1), best_response, sequential) for sequential in (False, True)]
-    return tuple(float(evaluate(game, policy).mean_return) for policy in (old, *after))
+    return tuple(float(joint_policy_values(game, policy).mean_return) for policy in (old, *after))
 
 
 def example_2(players: int, points: int = 1001):
     """The best return of `points` shared policies, that policy's P(action 0), and the best return of all."""
-    game = one_step_game(locate(TASKS["OppositesGame"])(players=players))
+    game = one_step_game(import_object(TASKS["OppositesGame"])(players=players))
     first = torch.linspace(0.0, 1.0, points, dtype=torch.float64)
     shared = torch.stack((first, 1.0 - first), 1)[:, None]  # as many games as policies
     rewards = game.reward.expand(points, *game.reward.shape[1:])
@@ -64,10 +64,10 @@ def theorem_7(games: int, iterations: int, seed: int) -> Dict[str, Tensor]:
         orders = [torch.randperm(len(actions), generator=draw).tolist() for _ in range(iterations)]
         for name, (respond, sequential) in RULES.items():
             policy = start
-            returns = [evaluate(game, start).mean_return]
+            returns = [joint_policy_values(game, start).mean_return]
             for order in orders:
                 policy = iterate(game, policy, order, respond, sequential)
-                returns.append(evaluate(game, policy).mean_return)
+                returns.append(joint_policy_values(game, policy).mean_return)
             changes[name].append(torch.stack(returns).diff(dim=0))
     return {name: torch.cat(parts, 1) for name, parts in changes.items()}
 
@@ -109,15 +109,15 @@ def draw_game(axis, rate: float) -> None:
     line = torch.linspace(-reach, reach, 201)
     level = (line[None] * line[:, None] / reach**2).numpy()
     axis.contourf(line, line, level, levels=15, cmap="PiYG", alpha=0.5)
-    axis.contour(line, line, level, levels=[0.0], colors="grey")
-    for end, colour, name in zip(ends, ("tab:red", "tab:blue"), ("simultaneous", "sequential")):
+    axis.contour(line, line, level, levels=[0.0], colors="gray")
+    for end, color, name in zip(ends, ("tab:red", "tab:blue"), ("simultaneous", "sequential")):
         corner = (float(end[0]), START[1])
         label = f"{name}: {start.prod():.2f} to {end.prod():.2f}"
-        arrow = {"arrowstyle": "-|>", "color": colour, "linewidth": 2}
+        arrow = {"arrowstyle": "-|>", "color": color, "linewidth": 2}
         if name == "sequential":  # agent 1's step, then agent 2's
             axis.annotate("", corner, START, arrowprops=arrow)
         axis.annotate("", end.tolist(), corner if name == "sequential" else START, arrowprops=arrow)
-        axis.plot([], [], color=colour, label=label)
+        axis.plot([], [], color=color, label=label)
     axis.plot(*START, "o", color="black")
     axis.set(xlabel="agent 1's action", ylabel="agent 2's action", title="return $a^1 a^2$: a gradient step")
     axis.legend(loc="upper right", fontsize=8)
@@ -125,8 +125,8 @@ def draw_game(axis, rate: float) -> None:
 
 def draw_changes(axis, changes: Dict[str, Tensor]) -> None:
     """The first iteration's change of the return in every game, sorted."""
-    for name, colour in zip(RULES, ("tab:red", "tab:blue")):
-        axis.plot(changes[name][0].sort()[0], color=colour, label=name)
+    for name, color in zip(RULES, ("tab:red", "tab:blue")):
+        axis.plot(changes[name][0].sort()[0], color=color, label=name)
     axis.axhline(0.0, color="black", linewidth=0.8)
     axis.set(xlabel="random games, sorted", ylabel="change of return", title="random Markov games: one iteration")
     axis.legend(fontsize=8)

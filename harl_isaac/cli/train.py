@@ -16,7 +16,7 @@ from harl_isaac.cli.help import help_text
 from harl_isaac.cli.overrides import CONFIG, check_command_line, overrides_in, with_free_keys
 from harl_isaac.config import differences, register, to_run
 from harl_isaac.env import SimulatorError
-from harl_isaac.registry import ALGOS, TASKS, admit, with_defaults
+from harl_isaac.registry import ALGOS, TASKS, register_external_tasks, with_new_defaults
 from harl_isaac.runtime import keep_freed_memory
 from harl_isaac.training import checkpoint
 from harl_isaac.training.run_folder import new_run, read_overrides, saved_config
@@ -30,7 +30,9 @@ def main() -> None:
     keep_freed_memory()
     try:
         sys.argv[1:] = with_free_keys(with_saved_overrides(sys.argv[1:]))
-        admit(name for word in sys.argv[1:] if word.startswith("task=") for name in word[len("task=") :].split(","))
+        register_external_tasks(
+            name for word in sys.argv[1:] if word.startswith("task=") for name in word[len("task=") :].split(",")
+        )
         register()
         if {"-h", "--help"} & set(sys.argv):
             print(help_text())
@@ -60,7 +62,7 @@ def train(cfg: DictConfig) -> None:
     file = None
     if run.resume:
         file = checkpoint.find(run.resume)
-        refuse_changes(cfg, checkpoint.run_folder(file))
+        check_unchanged(cfg, checkpoint.run_folder(file))
         saved = checkpoint.load(file)
     trainer = Trainer(run, saved)
     trainer.train(checkpoint.run_folder(file) if file else new_run(cfg, run))
@@ -77,11 +79,11 @@ def with_saved_overrides(words: List[str]) -> List[str]:
     return old + words
 
 
-def refuse_changes(cfg: DictConfig, folder: Path) -> None:
+def check_unchanged(cfg: DictConfig, folder: Path) -> None:
     """A resumed run keeps its settings. Raises ValueError that names what would differ."""
     saved = saved_config(folder)
-    admit([saved["task"]["name"]])
-    saved.update(task=with_defaults(TASKS, saved["task"]), algo=with_defaults(ALGOS, saved["algo"]))
+    register_external_tasks([saved["task"]["name"]])
+    saved.update(task=with_new_defaults(TASKS, saved["task"]), algo=with_new_defaults(ALGOS, saved["algo"]))
     changed = differences(saved, OmegaConf.to_container(cfg, resolve=True))
     changed.sort(key=lambda text: ".name:" not in text)  # another task or algorithm says it all
     if changed:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from harl_isaac.learning.gradient import chunks, gradient_step, minibatches
 from harl_isaac.networks.critic import Critic
-from harl_isaac.networks.gru import Memory
+from harl_isaac.networks.gru import SequenceStart
 
 
 def huber(error: Tensor, delta: float) -> Tensor:
@@ -17,29 +17,29 @@ def huber(error: Tensor, delta: float) -> Tensor:
 
 
 def value_loss(value: Tensor, old_value: Tensor, target: Tensor, clip: float, delta: float) -> Tensor:
-    """Clipped Huber loss of each row, [B] x 3 -> [B], in the normaliser's units."""
+    """Clipped Huber loss of each row, [B] x 3 -> [B], in the normalizer's units."""
     clipped = old_value + (value - old_value).clamp(-clip, clip)
     return torch.maximum(huber(target - value, delta), huber(target - clipped, delta))
 
 
 def fit_critic(
     critic: Critic,
-    optimiser: torch.optim.Optimizer,
+    optimizer: torch.optim.Optimizer,
     state: Tensor,
     old_value: Tensor,
     target: Tensor,
     cfg,
-    memory: Optional[Memory] = None,
+    memory: Optional[SequenceStart] = None,
 ) -> Dict[str, Tensor]:
-    """`cfg.critic_epochs` passes over states [B, S] with old normalised values and targets [B, V] (Algorithm 4, last line).
+    """`cfg.critic_epochs` passes over states [B, S] with old normalized values and targets [B, V] (Algorithm 4, last line).
 
-    With a memory all three are sequences [N, L, .]. The normaliser takes in the targets once a minibatch, before they are
-    normalised, as the reference does.
+    With a memory all three are sequences [N, L, .]. The normalizer takes in the targets once a minibatch, before they are
+    normalized, as the reference does.
     """
     rows = state.shape[0]
     device = state.device
     size = rows // cfg.critic_minibatches
-    state = critic.net.standardised(state)
+    state = critic.net.standardized(state)
     for _ in range(cfg.critic_epochs):
         total = torch.zeros((), device=device)
         for index in minibatches(rows, cfg.critic_minibatches, device):
@@ -49,11 +49,11 @@ def fit_critic(
 
             def loss_of(part):
                 own = None if memory is None else memory.rows(part)
-                value = critic.net.run(state[part], own, standardised=True)[0]
+                value = critic.net.run(state[part], own, standardized=True)[0]
                 loss = value_loss(value, old_value[part], goal[part], cfg.clip, cfg.huber_delta).sum()
                 return loss * weight, loss.detach()
 
             parts = chunks(index, size, device, state[0].numel() // state.shape[-1])
-            loss, norm = gradient_step(optimiser, loss_of, parts, cfg.max_grad_norm)
+            loss, norm = gradient_step(optimizer, loss_of, parts, cfg.max_grad_norm)
             total += loss
     return {"loss": total / target.numel(), "grad_norm": norm}

@@ -9,7 +9,7 @@ from torch import Tensor
 def gae(
     reward: Tensor, value: Tensor, next_value: Tensor, terminated: Tensor, truncated: Tensor, gamma: float, lam: float
 ) -> Tuple[Tensor, Tensor]:
-    """Generalised advantage estimates and value targets, each [T, E, K] (Schulman et al., 2016).
+    """Generalized advantage estimates and value targets, each [T, E, K] (Schulman et al., 2016).
 
     `next_value` is the value of each step's true successor: an episode cut off by its time limit bootstraps from where
     it really was, a terminated one does not bootstrap; either end cuts the sum over later steps. All arguments are

@@ -23,19 +23,19 @@ def adam(parameters, lr: float, eps: float) -> torch.optim.Adam:
 
 
 @contextmanager
-def only_if(wanted: Tensor, optimiser: torch.optim.Optimizer) -> Iterator[None]:
-    """What is done inside to the parameters and to the optimiser's memory stays only if `wanted` [] is true."""
-    before = {id(tensor): tensor.clone() for tensor in _tensors(optimiser)}
+def rollback_unless(wanted: Tensor, optimizer: torch.optim.Optimizer) -> Iterator[None]:
+    """What is done inside to the parameters and to the optimizer's memory stays only if `wanted` [] is true."""
+    before = {id(tensor): tensor.clone() for tensor in _tensors(optimizer)}
     yield
     with torch.no_grad():
-        for tensor in _tensors(optimiser):
+        for tensor in _tensors(optimizer):
             old = before.get(id(tensor))  # None: made inside, from zeros
             tensor.copy_(torch.where(wanted, tensor, torch.zeros_like(tensor) if old is None else old))
 
 
-def _tensors(optimiser: torch.optim.Optimizer) -> List[Tensor]:
-    parameters = [p for group in optimiser.param_groups for p in group["params"]]
-    states = [value for p in parameters for value in optimiser.state.get(p, {}).values()]
+def _tensors(optimizer: torch.optim.Optimizer) -> List[Tensor]:
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    states = [value for p in parameters for value in optimizer.state.get(p, {}).values()]
     return parameters + [value for value in states if isinstance(value, Tensor)]
 
 
@@ -62,17 +62,17 @@ def chunks(index, rows: int, device: torch.device, length: int = 1) -> List:
 
 
 def gradient_step(
-    optimiser: torch.optim.Optimizer, loss_of: LossOf, parts: List, max_norm: float
+    optimizer: torch.optim.Optimizer, loss_of: LossOf, parts: List, max_norm: float
 ) -> Tuple[Tensor, Tensor]:
     """One step on the sum of the parts' losses; returns the parts' summed reports [M] and the gradient's norm []."""
-    parameters = [p for group in optimiser.param_groups for p in group["params"]]
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
     gradients, sums = summed_gradients(parameters, loss_of, parts)
     for parameter, gradient in zip(parameters, gradients):
         if parameter.grad is None:
             parameter.grad = torch.empty_like(parameter)
         parameter.grad.copy_(gradient)
     norm = torch.nn.utils.clip_grad_norm_(parameters, max_norm)
-    optimiser.step()
+    optimizer.step()
     return sums, norm
 
 

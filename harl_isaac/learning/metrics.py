@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 
-def turns(order: random.Random, agents: int, fixed: bool) -> List[int]:
+def agent_order(order: random.Random, agents: int, fixed: bool) -> List[int]:
     """The agents 0, 1, ... in the order of one update."""
     return list(range(agents)) if fixed else order.sample(range(agents), agents)
 
@@ -17,7 +17,7 @@ def explained_variance(value: Tensor, target: Tensor) -> Tensor:
     return 1.0 - (target - value).var() / target.var().clamp(min=1e-8)
 
 
-def by_name(by_agent: Dict[int, Dict[str, Tensor]], agents) -> Dict[str, Tensor]:
+def per_agent_metrics(by_agent: Dict[int, Dict[str, Tensor]], agents) -> Dict[str, Tensor]:
     """Metrics by agent's name (never by its place in the order), and their mean."""
     names = by_agent[0].keys()
     metrics = {"actor/" + name: torch.stack([by_agent[i][name] for i in by_agent]).mean() for name in names}

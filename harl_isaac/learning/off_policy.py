@@ -1,4 +1,4 @@
-"""What the off-policy algorithms share: settings, networks and optimisers, and the order of one update.
+"""What the off-policy algorithms share: settings, networks and optimizers, and the order of one update.
 
 The sequential scheme (Zhong et al., 2024, Algorithms 6 and 7): the critic, then the actors one by one in random order,
 each against the newest actions of those before it and the old ones of those after it.
@@ -13,24 +13,24 @@ from typing import Any, Callable, Dict, List, Tuple
 import torch
 from torch import Tensor, nn
 
-from harl_isaac.acting import Sight
+from harl_isaac.acting import ObservationPacker
 from harl_isaac.buffers.placement import PLACES
 from harl_isaac.buffers.replay import DTYPES, Batch, Replay, explore
-from harl_isaac.checks import INFINITY, check_choices, check_hidden, check_ranges
 from harl_isaac.env import EnvSpec, MultiAgentEnv, Step
-from harl_isaac.learning.gradient import adam, chunks, gradient_step, only_if
-from harl_isaac.learning.metrics import by_name, turns
+from harl_isaac.learning.gradient import adam, chunks, gradient_step, rollback_unless
+from harl_isaac.learning.metrics import agent_order, per_agent_metrics
 from harl_isaac.networks.mlp import ACTIVATIONS
-from harl_isaac.networks.off_policy_nets import JointCritics, PlainActors
+from harl_isaac.networks.off_policy_nets import JointCritics, OffPolicyActors
+from harl_isaac.settings import INFINITY, AlgoCfg, check_choices, check_hidden, check_ranges
 
 ADAM_EPS = 1e-8
 
 
 @dataclass
-class OffPolicyCfg:
+class OffPolicyCfg(AlgoCfg):
     """Settings of every off-policy algorithm; defaults are the paper's Tables 5, 7, 13 and 15.
 
-    An algorithm's own `kinds(spec)` says how each agent acts (networks/behaviours.py), or refuses its actions by name.
+    An algorithm's own `kinds(spec)` says how each agent acts (networks/behaviors.py), or refuses its actions by name.
     """
 
     buffer_size: int = 1_000_000  # transitions in the replay
@@ -92,13 +92,13 @@ class OffPolicyCfg:
         """In one iteration."""
         return int(self.update_per_train * self.train_interval)
 
-    def actors(self, spec: EnvSpec) -> PlainActors:
+    def actors(self, spec: EnvSpec) -> OffPolicyActors:
         """New policies for an environment."""
-        return PlainActors(spec, self.hidden, self.activation, self.layer_norm, self.kinds(spec))
+        return OffPolicyActors(spec, self.hidden, self.activation, self.layer_norm, self.kinds(spec))
 
 
 class OffPolicyLearner:
-    """Networks, optimisers, replay and the update. An algorithm says what comes after a transition (`next_value`), what an
+    """Networks, optimizers, replay and the update. An algorithm says what comes after a transition (`next_value`), what an
     actor descends (`fit_actor`) and what it would do now (`action`).
 
     With `sequential` false all actors learn at once, each against the others' actions in the replay.
@@ -113,11 +113,11 @@ class OffPolicyLearner:
         self.critic = self.new_critic(critics)
         self.target_critic = copy.deepcopy(self.critic)
         self.followers = [(self.target_critic, self.critic)]  # (network, whom it follows slowly)
-        self.optimisers = [adam(actor.parameters(), cfg.lr, ADAM_EPS) for actor in self.actors.agents]
-        self.critic_optimiser = adam(self.critic.parameters(), cfg.critic_lr, ADAM_EPS)
+        self.optimizers = [adam(actor.parameters(), cfg.lr, ADAM_EPS) for actor in self.actors.agents]
+        self.critic_optimizer = adam(self.critic.parameters(), cfg.critic_lr, ADAM_EPS)
         self.order = random.Random(seed)  # of the agents; on the host, so that drawing it reads no tensor
         self.replay = Replay(spec, cfg.buffer_size, cfg.replay_dtype, cfg.replay_device)
-        self.sight = Sight(spec, self.actors)
+        self.sight = ObservationPacker(spec, self.actors)
         # updates so far; what the last one of the actors reported, by agent
         self.count = 0
         self.latest = {}
@@ -134,7 +134,7 @@ class OffPolicyLearner:
 
         A replay that was not saved is filled anew, by the policies.
         """
-        layers = self.actors.folded()
+        layers = self.actors.fused_layers()
         warmup = min(-(-self.cfg.warmup_steps // self.spec.num_envs), self.replay.capacity)
         missing = max(warmup - self.replay.filled, 0)
 
@@ -160,7 +160,7 @@ class OffPolicyLearner:
                 self._move_targets()
             self.count += 1
         metrics = {"critic/" + name: torch.stack([each[name] for each in fitted]).mean() for name in fitted[0]}
-        metrics.update(by_name(self.latest, self.spec.agents))
+        metrics.update(per_agent_metrics(self.latest, self.spec.agents))
         return metrics
 
     def fit_critic(self, batch: Batch) -> Dict[str, Tensor]:
@@ -177,7 +177,7 @@ class OffPolicyLearner:
             means = torch.stack((seen.sum(), error.detach().abs().sum())) * (weight / len(value))
             return loss, torch.cat((loss.detach()[None], means))
 
-        means, norm = gradient_step(self.critic_optimiser, loss_of, self._parts(batch), self._max_norm())
+        means, norm = gradient_step(self.critic_optimizer, loss_of, self._parts(batch), self._max_norm())
         return {"loss": means[0], "q": means[1], "td_error": means[2], "grad_norm": norm}
 
     @torch.no_grad()
@@ -215,12 +215,12 @@ class OffPolicyLearner:
             means = (rows_of(part) * alive[part]).sum(0) / living
             return means[0], means.detach()
 
-        with self.unless_absent(i, batch, self.optimisers[i]):
-            return gradient_step(self.optimisers[i], loss_of, self._parts(batch), self._max_norm())
+        with self.unless_absent(i, batch, self.optimizers[i]):
+            return gradient_step(self.optimizers[i], loss_of, self._parts(batch), self._max_norm())
 
-    def unless_absent(self, i: int, batch: Batch, optimiser: torch.optim.Optimizer):
-        """A context in which the optimiser moves nothing if agent i was absent from the whole batch."""
-        return only_if(batch.alive[:, i].any(), optimiser) if self.spec.has_alive else nullcontext()
+    def unless_absent(self, i: int, batch: Batch, optimizer: torch.optim.Optimizer):
+        """A context in which the optimizer moves nothing if agent i was absent from the whole batch."""
+        return rollback_unless(batch.alive[:, i].any(), optimizer) if self.spec.has_alive else nullcontext()
 
     def joint(self, state: Tensor, actions: List[Tensor]) -> Tensor:
         """The critics' input from states [B, S] and all agents' encoded actions."""
@@ -239,7 +239,7 @@ class OffPolicyLearner:
             "actors": self.actors.state_dict(),
             "critic": self.critic.state_dict(),
             "followers": [network.state_dict() for network, _ in self.followers],
-            "optimisers": [optimiser.state_dict() for optimiser in self._all_optimisers()],
+            "optimizers": [optimizer.state_dict() for optimizer in self._all_optimizers()],
             "order": self.order.getstate(),
             "count": self.count,
             "latest": self.latest,
@@ -250,19 +250,19 @@ class OffPolicyLearner:
         self.critic.load_state_dict(state["critic"])
         for (network, _), saved in zip(self.followers, state["followers"]):
             network.load_state_dict(saved)
-        for optimiser, saved in zip(self._all_optimisers(), state["optimisers"]):
-            optimiser.load_state_dict(saved)
+        for optimizer, saved in zip(self._all_optimizers(), state["optimizers"]):
+            optimizer.load_state_dict(saved)
         self.order.setstate(state["order"])
         self.count = state["count"]
         self.latest = {
             i: {name: value.to(self.spec.device) for name, value in each.items()} for i, each in state["latest"].items()
         }
 
-    def _all_optimisers(self) -> List[torch.optim.Optimizer]:
-        return [*self.optimisers, self.critic_optimiser]
+    def _all_optimizers(self) -> List[torch.optim.Optimizer]:
+        return [*self.optimizers, self.critic_optimizer]
 
     def _turns(self) -> List[int]:
-        return turns(self.order, self.spec.num_agents, self.cfg.fixed_order)
+        return agent_order(self.order, self.spec.num_agents, self.cfg.fixed_order)
 
     @torch.no_grad()
     def _move_targets(self) -> None:
@@ -271,8 +271,8 @@ class OffPolicyLearner:
 
     def _set_learning_rates(self, progress: float) -> None:
         share = 1.0 - progress if self.cfg.lr_decay else 1.0
-        for optimiser in self._all_optimisers():
-            optimiser.param_groups[0]["lr"] = optimiser.defaults["lr"] * share
+        for optimizer in self._all_optimizers():
+            optimizer.param_groups[0]["lr"] = optimizer.defaults["lr"] * share
 
     def _parts(self, batch: Batch) -> List[slice]:
         rows = len(batch.state)

@@ -1,4 +1,4 @@
-"""What the on-policy algorithms share: settings, networks and optimisers, and the order of one update."""
+"""What the on-policy algorithms share: settings, networks and optimizers, and the order of one update."""
 
 import random
 from dataclasses import dataclass, field
@@ -8,21 +8,21 @@ import torch
 from torch import Tensor
 
 from harl_isaac.buffers.rollout import Rollout, collect
-from harl_isaac.checks import INFINITY, check_choices, check_hidden, check_ranges, check_split
 from harl_isaac.env import EnvSpec, MultiAgentEnv, Step
 from harl_isaac.learning.gae import gae
-from harl_isaac.learning.metrics import by_name, explained_variance, turns
+from harl_isaac.learning.metrics import agent_order, explained_variance, per_agent_metrics
 from harl_isaac.learning.sequential import sequential_update
 from harl_isaac.learning.values import CentralCritic
 from harl_isaac.networks.actors import StackedActors
 from harl_isaac.networks.mlp import ACTIVATIONS
+from harl_isaac.settings import INFINITY, AlgoCfg, check_choices, check_hidden, check_minibatches, check_ranges
 
 AGGREGATIONS = ("prod", "mean")
 INPUT_NORMS = ("layer", "running")
 
 
 @dataclass
-class OnPolicyCfg:
+class OnPolicyCfg(AlgoCfg):
     """Settings of every on-policy algorithm; defaults are the paper's Table 25 (Bi-DexterousHands) but for four.
 
     Shorter rollouts, a lower learning rate that decays, and no entropy bonus: they learn the hand-over in fewer steps
@@ -49,7 +49,7 @@ class OnPolicyCfg:
     gae_lambda: float = 0.95
     critic_epochs: int = 5
     critic_minibatches: int = 1
-    clip: float = 0.2  # of the policies' ratio and of the value's change (in normalised units)
+    clip: float = 0.2  # of the policies' ratio and of the value's change (in normalized units)
     value_coef: float = 1.0
     huber_delta: float = 10.0
     max_grad_norm: float = 10.0
@@ -75,7 +75,7 @@ class OnPolicyCfg:
             raise ValueError(
                 f"algo.chunk_length={self.chunk_length} does not divide algo.rollout_length={self.rollout_length}"
             )
-        check_split(self, spec, "critic_minibatches")
+        check_minibatches(self, spec, "critic_minibatches")
         check_choices(
             "algo",
             self,
@@ -98,13 +98,13 @@ class OnPolicyCfg:
             self.input_norm == "running",
         )
 
-    def optimisers(self, actors: StackedActors) -> List[torch.optim.Optimizer]:
+    def optimizers(self, actors: StackedActors) -> List[torch.optim.Optimizer]:
         """One for each network among the actors, where the algorithm needs them."""
         return []
 
 
 class OnPolicyLearner:
-    """Networks, optimisers and the update. `update_agent(actor, optimiser, batch, advantage, cfg)` is the algorithm,
+    """Networks, optimizers and the update. `update_agent(actor, optimizer, batch, advantage, cfg)` is the algorithm,
     `scheme` the way in which agents take turns, `critics` what estimates values."""
 
     replay = None  # what was lived through before the last rollout is not kept
@@ -125,9 +125,9 @@ class OnPolicyLearner:
         self._scheme = scheme
         self.actors = cfg.actors(spec)
         self.critic = critics(spec, cfg)
-        self.optimisers = cfg.optimisers(self.actors)
+        self.optimizers = cfg.optimizers(self.actors)
         self.order = random.Random(seed)  # of the agents; on the host, so that drawing it reads no tensor
-        self.rollout = Rollout(spec, cfg.rollout_length, self.actors, cfg.chunk_length, critics.sees_obs)
+        self.rollout = Rollout(spec, cfg.rollout_length, self.actors, cfg.chunk_length, critics.uses_observations)
 
     def collect(self, env: MultiAgentEnv, step: Step, observer=None) -> Tuple[Step, int]:
         """Fill the rollout; the last Step and the number of steps of each environment."""
@@ -150,7 +150,7 @@ class OnPolicyLearner:
         fitted = self.critic.fit(rollout, normalized, target)
         self._take_in()
         metrics = {"critic/" + name: number for name, number in fitted.items()}
-        metrics.update(by_name(by_agent, self.spec.agents))
+        metrics.update(per_agent_metrics(by_agent, self.spec.agents))
         metrics.update(
             {
                 f"agent/{self.spec.agents[i]}/turn": torch.full((), float(place), device=self.spec.device)
@@ -178,7 +178,7 @@ class OnPolicyLearner:
         return {
             "actors": self.actors.state_dict(),
             "critics": [each.state_dict() for each in self.critic.functions],
-            "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "order": self.order.getstate(),
             "hidden": self.rollout.hidden if self.rollout.recurrent else None,
         }
@@ -187,8 +187,8 @@ class OnPolicyLearner:
         self.actors.load_state_dict(state["actors"])
         for function, saved in zip(self.critic.functions, state["critics"]):
             function.load_state_dict(saved)
-        for optimiser, saved in zip(self.optimisers, state["optimisers"]):
-            optimiser.load_state_dict(saved)
+        for optimizer, saved in zip(self.optimizers, state["optimizers"]):
+            optimizer.load_state_dict(saved)
         self.order.setstate(state["order"])
         if self.rollout.recurrent:
             self.rollout.hidden.copy_(state["hidden"])
@@ -199,16 +199,16 @@ class OnPolicyLearner:
         self.critic.take_in(self.rollout)
 
     def _turns(self) -> List[int]:
-        return turns(self.order, self.spec.num_agents, self.cfg.fixed_order)
+        return agent_order(self.order, self.spec.num_agents, self.cfg.fixed_order)
 
     def _step_agent(self, i: int, batch, advantage: Tensor) -> Dict[str, Tensor]:
         place = 0 if self.actors.shared else i
-        optimiser = self.optimisers[place] if self.optimisers else None
-        return self._update_agent(self.actors.agent(i), optimiser, batch, advantage, self.cfg)
+        optimizer = self.optimizers[place] if self.optimizers else None
+        return self._update_agent(self.actors.agent(i), optimizer, batch, advantage, self.cfg)
 
     def _set_learning_rates(self, progress: float) -> None:
         share = 1.0 - progress if self.cfg.lr_decay else 1.0
-        for optimiser in self.optimisers:
-            optimiser.param_groups[0]["lr"] = optimiser.defaults["lr"] * share
+        for optimizer in self.optimizers:
+            optimizer.param_groups[0]["lr"] = optimizer.defaults["lr"] * share
         for function in self.critic.functions:
             function.set_learning_rate(self.cfg.critic_lr * share)

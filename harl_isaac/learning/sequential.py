@@ -13,7 +13,7 @@ from harl_isaac.buffers.rollout import AgentBatch, Rollout
 from harl_isaac.learning.gae import normalize
 from harl_isaac.learning.metrics import alive_mean
 from harl_isaac.networks.actors import Actor, StackedActors
-from harl_isaac.networks.gru import Memory
+from harl_isaac.networks.gru import SequenceStart
 
 # (actor's place i, its batch, factor x advantage [B]) -> metrics of the update
 UpdateAgent = Callable[[int, AgentBatch, Tensor], Dict[str, Tensor]]
@@ -25,7 +25,7 @@ def sequential_update(
 ) -> Tuple[ByAgent, Tensor]:
     """Update the agents named by `order`; advantage [T, E, K]. Returns metrics by agent and the final factor [B].
 
-    The advantage is normalised, then multiplied by the factor: the product of the probability ratios new / old of the
+    The advantage is normalized, then multiplied by the factor: the product of the probability ratios new / old of the
     agents before, which starts at one and carries no gradient. All ratios are to the policies that acted, also where
     agents share one network and so move with every turn.
     """
@@ -59,9 +59,9 @@ def simultaneous_update(
 
 
 def agent_advantages(rollout: Rollout, advantage: Tensor, jointly: bool = False) -> List[Tensor]:
-    """Each agent's normalised advantage [B] from advantages [T, E, K], over the rows where it was alive.
+    """Each agent's normalized advantage [B] from advantages [T, E, K], over the rows where it was alive.
 
-    Advantages of its own for each agent (K = A) are normalised jointly, so that they stay comparable, as are those of
+    Advantages of its own for each agent (K = A) are normalized jointly, so that they stay comparable, as are those of
     agents who share a network.
     """
     alive = rollout.alive
@@ -69,13 +69,13 @@ def agent_advantages(rollout: Rollout, advantage: Tensor, jointly: bool = False)
         each = normalize(advantage.expand_as(alive), alive).unbind(-1)
     else:
         each = [normalize(advantage[..., 0], alive[..., i]) for i in range(alive.shape[-1])]
-    return [rollout.arranged(value) for value in each]
+    return [rollout.as_batch(value) for value in each]
 
 
 @torch.no_grad()
 def ratio_now(actor: Actor, batch: AgentBatch) -> Tensor:
     """pi_now(a|o) / pi_then(a|o), [B]."""
-    return batch.ratio(actor.evaluate(batch.obs, batch.action, batch.mask, batch.memory)[0])
+    return batch.ratio(actor.evaluate_actions(batch.obs, batch.action, batch.mask, batch.memory)[0])
 
 
 def joined(batches: Sequence[AgentBatch]) -> AgentBatch:
@@ -86,7 +86,7 @@ def joined(batches: Sequence[AgentBatch]) -> AgentBatch:
 
     fields = [[getattr(batch, name) for batch in batches] for name in ("obs", "action", "log_prob", "alive", "mask")]
     memories = [batch.memory for batch in batches]
-    memory = None if memories[0] is None else Memory(*[torch.cat(parts) for parts in zip(*memories)])
+    memory = None if memories[0] is None else SequenceStart(*[torch.cat(parts) for parts in zip(*memories)])
     return AgentBatch(*[cat(parts) for parts in fields], memory)
 
 

@@ -10,7 +10,7 @@ from harl_isaac.env import EnvSpec
 from harl_isaac.learning.critic_fit import fit_critic
 from harl_isaac.learning.gradient import adam
 from harl_isaac.networks.critic import Critic
-from harl_isaac.networks.gru import Memory
+from harl_isaac.networks.gru import SequenceStart
 
 
 class Estimate(NamedTuple):
@@ -22,7 +22,7 @@ class Estimate(NamedTuple):
 
 
 class ValueFunction:
-    """A critic, its optimiser and, if it is recurrent, its state, for states [T, E, K, S].
+    """A critic, its optimizer and, if it is recurrent, its state, for states [T, E, K, S].
 
     It has `values` outputs for each state: V = K x values columns in all.
     """
@@ -40,7 +40,7 @@ class ValueFunction:
             cfg.recurrent,
             running_norm=cfg.input_norm == "running",
         )
-        self.optimiser = adam(self.critic.parameters(), cfg.critic_lr, cfg.adam_eps)
+        self.optimizer = adam(self.critic.parameters(), cfg.critic_lr, cfg.adam_eps)
         shape = (spec.num_envs * agents, cfg.hidden[-1])
         self.hidden = (
             torch.zeros(shape, device=spec.device) if cfg.recurrent else None
@@ -58,12 +58,12 @@ class ValueFunction:
         return Estimate(normalized, denormalize(normalized), denormalize(next_normalized))
 
     def fit(self, rollout: Rollout, state: Tensor, old: Tensor, target: Tensor) -> Dict[str, Tensor]:
-        """Fit to targets [T, E, V], given the old normalised values."""
+        """Fit to targets [T, E, V], given the old normalized values."""
         rows = [
-            self._arranged(rollout, value.unflatten(2, (self.agents, -1)) if value.dim() == 3 else value)
+            self._as_batch(rollout, value.unflatten(2, (self.agents, -1)) if value.dim() == 3 else value)
             for value in (state, old, target)
         ]
-        return fit_critic(self.critic, self.optimiser, *rows, self.cfg, self.memory)
+        return fit_critic(self.critic, self.optimizer, *rows, self.cfg, self.memory)
 
     def take_in(self, state: Tensor) -> None:
         """Let the running moments, if there are any, learn states [T, E, K, S]."""
@@ -71,34 +71,36 @@ class ValueFunction:
             self.critic.net.input_norm.take_in(state.flatten(0, 2))
 
     def set_learning_rate(self, lr: float) -> None:
-        self.optimiser.param_groups[0]["lr"] = lr
+        self.optimizer.param_groups[0]["lr"] = lr
 
     def state_dict(self) -> Dict[str, Any]:
-        return {"critic": self.critic.state_dict(), "optimiser": self.optimiser.state_dict(), "hidden": self.hidden}
+        return {"critic": self.critic.state_dict(), "optimizer": self.optimizer.state_dict(), "hidden": self.hidden}
 
     def load_state_dict(self, state: Dict[str, Any]) -> None:
         self.critic.load_state_dict(state["critic"])
-        self.optimiser.load_state_dict(state["optimiser"])
+        self.optimizer.load_state_dict(state["optimizer"])
         if self.hidden is not None:
             self.hidden.copy_(state["hidden"])
 
     @staticmethod
-    def _arranged(rollout: Rollout, value: Tensor) -> Tensor:
+    def _as_batch(rollout: Rollout, value: Tensor) -> Tensor:
         """[T, E, K, S] as rows [B K, S] or sequences [N K, L, S]."""
-        return rollout.arranged(value).movedim(-2, 1).flatten(0, 1)
+        return rollout.as_batch(value).movedim(-2, 1).flatten(0, 1)
 
     def _unrolled(self, rollout: Rollout, state: Tensor, next_state: Tensor):
         """Along the rollout from the state that the last one ended with; a successor is one step on from its state."""
         length, envs = state.shape[:2]
         begin = rollout.begin().t()[:, None].expand(-1, self.agents, -1).flatten(0, 1)  # [E K, T]
         x, next_x = [value.permute(1, 2, 0, 3).flatten(0, 1) for value in (state, next_state)]  # [E K, T, S]
-        out, after = self.critic.net.run(x, Memory(self.hidden, begin))
+        out, after = self.critic.net.run(x, SequenceStart(self.hidden, begin))
         lone = torch.zeros_like(begin).flatten()[:, None]
-        next_out = self.critic.net(next_x.flatten(0, 1)[:, None], Memory(after.flatten(0, 1), lone)).reshape(out.shape)
+        next_out = self.critic.net(next_x.flatten(0, 1)[:, None], SequenceStart(after.flatten(0, 1), lone)).reshape(
+            out.shape
+        )
         before = torch.cat((self.hidden[:, None], after[:, :-1]), 1).masked_fill(begin[..., None], 0.0)
         starts = before[:, :: self.cfg.chunk_length].transpose(0, 1)  # [T/L, E K, H]
-        starts_begin = self._arranged(rollout, rollout.begin()[..., None, None].expand(-1, -1, self.agents, -1))[..., 0]
-        self.memory = Memory(starts.flatten(0, 1), starts_begin)
+        starts_begin = self._as_batch(rollout, rollout.begin()[..., None, None].expand(-1, -1, self.agents, -1))[..., 0]
+        self.memory = SequenceStart(starts.flatten(0, 1), starts_begin)
         done = (rollout.terminated | rollout.truncated)[-1].expand(-1, self.agents).flatten()
         self.hidden.copy_(after[:, -1].masked_fill(done[:, None], 0.0))
         return [value.view(envs, self.agents, length, -1).permute(2, 0, 1, 3).flatten(2) for value in (out, next_out)]
@@ -107,7 +109,7 @@ class ValueFunction:
 class CentralCritic:
     """V(s): one network for the environment's state, or for each agent's state (K = A) with shared weights."""
 
-    sees_obs = False
+    uses_observations = False
 
     def __init__(self, spec: EnvSpec, cfg):
         values = spec.reward_agents if spec.state_agents == 1 else 1  # one state, a reward for each agent: A outputs
@@ -130,10 +132,10 @@ class CentralCritic:
         self.function.take_in(rollout.state)
 
 
-class OwnCritics:
+class PerAgentCritics:
     """V_i(o_i): a network for each agent, which sees what the agent sees (IPPO)."""
 
-    sees_obs = True
+    uses_observations = True
 
     def __init__(self, spec: EnvSpec, cfg):
         self.sizes = spec.obs_sizes

@@ -1,6 +1,6 @@
 """All agents' policies in one block of memory: acting is one batched product a layer, updating is an agent at a time.
 
-Agent i is an ordinary module whose parameters are views of row i of the stack, so that its own optimiser moves its rows
+Agent i is an ordinary module whose parameters are views of row i of the stack, so that its own optimizer moves its rows
 and nobody else's, and the stack sees every update at once. The first layer is stored [A, in, out] and the others
 [A, out, in]: agents with fewer inputs or outputs than the widest then still own one contiguous piece. With parameter
 sharing the stack has one row, which is every agent's, and an agent's place may be appended to what it sees.
@@ -12,11 +12,11 @@ from typing import Optional, Sequence, Tuple
 import torch
 from torch import Tensor, nn
 
-from harl_isaac.acting import Layers, alike
+from harl_isaac.acting import Layers, group_by_action_space
 from harl_isaac.env import Box, EnvSpec, mask_width
 from harl_isaac.networks.distributions import MAX_STD, STD_X, distribution_for
-from harl_isaac.networks.gru import Memory, gru_step
-from harl_isaac.networks.mlp import ACTIVATIONS, EPS, MLP, initialise, layer_norm, layer_sizes
+from harl_isaac.networks.gru import SequenceStart, gru_step
+from harl_isaac.networks.mlp import ACTIVATIONS, EPS, MLP, initialize, layer_norm, layer_sizes
 from harl_isaac.networks.running_norm import RunningNorm, new_running_norm
 
 
@@ -43,20 +43,20 @@ class Actor(nn.Module):
         self.log_std = nn.Parameter(stack.log_std[i, : space.size]) if isinstance(space, Box) else None
         self.log_prob = self.distribution.log_probs if stack.per_dimension else self.distribution.log_prob
 
-    def head(self, obs: Tensor, memory: Optional[Memory] = None) -> Tensor:
+    def head(self, obs: Tensor, memory: Optional[SequenceStart] = None) -> Tensor:
         """What the distribution is made of, [B, H] at observations [B, O_i]; [N, L, H] of sequences with a memory."""
         return self.net(obs, memory)
 
-    def evaluate(
-        self, obs: Tensor, action: Tensor, mask: Optional[Tensor] = None, memory: Optional[Memory] = None
+    def evaluate_actions(
+        self, obs: Tensor, action: Tensor, mask: Optional[Tensor] = None, memory: Optional[SequenceStart] = None
     ) -> Tuple[Tensor, Tensor]:
         """Log-probability and entropy [B] of actions [B, W_i] at observations [B, O_i]; with a memory [N, L, ...].
 
         With action_aggregation=mean the log-probability is of each dimension, [..., W_i].
         """
-        return self.judge(self.head(obs, memory), action, mask)
+        return self.log_prob_and_entropy(self.head(obs, memory), action, mask)
 
-    def judge(self, head: Tensor, action: Tensor, mask: Optional[Tensor]) -> Tuple[Tensor, Tensor]:
+    def log_prob_and_entropy(self, head: Tensor, action: Tensor, mask: Optional[Tensor]) -> Tuple[Tensor, Tensor]:
         """`evaluate` from the head."""
         log_prob = self.log_prob(head, self.log_std, mask, action)
         return log_prob, self.distribution.entropy(head, self.log_std, mask)
@@ -95,8 +95,8 @@ class StackedActors(nn.Module):
         self.input_norm = new_running_norm((self.rows, self.obs_size), spec.device) if running_norm else None
         self.agents = nn.ModuleList([Actor(self, i, activation) for i in range(self.rows)])
         for actor in self.agents:
-            initialise(actor.net, activation, head_gain)
-        self.groups = alike(spec)
+            initialize(actor.net, activation, head_gain)
+        self.groups = group_by_action_space(spec)
 
     def agent(self, i: int) -> Actor:
         """Agent i's policy: everybody's if it is shared."""
@@ -107,7 +107,7 @@ class StackedActors(nn.Module):
         if self.input_norm is not None:
             self.input_norm.take_in(obs.reshape(-1, self.rows, self.obs_size), alive.reshape(-1, self.rows))
 
-    def blank_obs(self, *lead: int) -> Tensor:
+    def empty_obs(self, *lead: int) -> Tensor:
         """Room for padded observations [*lead, A, O]: zeros, and the agents' places where a shared policy sees them."""
         agents = self.spec.num_agents
         obs = torch.zeros(lead + (agents, self.obs_size), device=self.spec.device)
@@ -115,7 +115,7 @@ class StackedActors(nn.Module):
             obs[..., -agents:] = self.ids
         return obs
 
-    def folded(self) -> Layers:
+    def fused_layers(self) -> Layers:
         """(weight [A, in, out], bias [A, 1, out]) of each layer with the LayerNorm in front of it folded in.
 
         For acting many times with the same parameters.
@@ -136,7 +136,7 @@ class StackedActors(nn.Module):
     ) -> Tuple[Tensor, Tensor]:
         """Actions [E, A, W] (zero beyond an agent's width) and log-probabilities [E, A] at padded obs [E, A, O].
 
-        A recurrent policy's state `hidden` [E, A, H] is replaced in place by the next one; `layers` are those of `folded`.
+        A recurrent policy's state `hidden` [E, A, H] is replaced in place by the next one; `layers` are those of `fused_layers`.
         """
         heads = self.heads(obs, hidden, layers)
         if not self.per_dimension:
@@ -168,8 +168,8 @@ class StackedActors(nn.Module):
         last = len(self.weights) - 1
         shape = (self.spec.num_agents, obs.shape[0], -1)
         x = obs.transpose(0, 1).reshape(self.rows, -1, self.obs_size)  # [A, E, .] or, with one row for all, [1, A E, .]
-        for layer, (weight, bias) in enumerate(layers or self.folded()):
-            x = torch.baddbmm(bias, self._normalise(x, layer), weight)
+        for layer, (weight, bias) in enumerate(layers or self.fused_layers()):
+            x = torch.baddbmm(bias, self._normalize(x, layer), weight)
             if hidden is not None and layer == last - 1:
                 x = self._remember(x, hidden)
             elif layer < last:
@@ -202,7 +202,7 @@ class StackedActors(nn.Module):
                 log_prob[:, places] = chosen_log_prob
         return action, log_prob
 
-    def _normalise(self, x: Tensor, layer: int) -> Tensor:
+    def _normalize(self, x: Tensor, layer: int) -> Tensor:
         """Mean 0 and deviation 1 of each agent's row over its true width: x [A, E, F]."""
         if layer == 0 and self.input_norm is not None:
             known = RunningNorm.apply_to(x, self.input_norm.mean[:, None], self.input_norm.variance[:, None])
@@ -211,9 +211,9 @@ class StackedActors(nn.Module):
             return layer_norm(x)
         true = self._true_input
         width = self._true_width
-        centred = (x - (x * true).sum(-1, keepdim=True) / width) * true
-        variance = centred.square().sum(-1, keepdim=True) / width
-        return centred * (variance + EPS).rsqrt()
+        centered = (x - (x * true).sum(-1, keepdim=True) / width) * true
+        variance = centered.square().sum(-1, keepdim=True) / width
+        return centered * (variance + EPS).rsqrt()
 
     def _allocate(self, hidden: Sequence[int], rows: int) -> None:
         spec = self.spec

@@ -1,11 +1,11 @@
-"""The critic V(s), and the normaliser of its targets, which nobody outside sees."""
+"""The critic V(s), and the normalizer of its targets, which nobody outside sees."""
 
 from typing import Optional, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from harl_isaac.networks.gru import Memory
+from harl_isaac.networks.gru import SequenceStart
 from harl_isaac.networks.mlp import new_mlp
 from harl_isaac.networks.value_norm import ValueNormalizer
 
@@ -37,9 +37,9 @@ class Critic(nn.Module):
         )
         self.normalizer = ValueNormalizer(beta, device)
 
-    def forward(self, state: Tensor, memory: Optional[Memory] = None) -> Tensor:
+    def forward(self, state: Tensor, memory: Optional[SequenceStart] = None) -> Tensor:
         return self.normalizer.denormalize(self.normalized(state, memory))
 
-    def normalized(self, state: Tensor, memory: Optional[Memory] = None) -> Tensor:
-        """V(s) in the normaliser's units, in which the critic is fitted."""
+    def normalized(self, state: Tensor, memory: Optional[SequenceStart] = None) -> Tensor:
+        """V(s) in the normalizer's units, in which the critic is fitted."""
         return self.net(state, memory)

@@ -1,6 +1,6 @@
 """Action distributions as functions of a network's head, one class for each kind of action space.
 
-`head` [..., H] is the network's output for one agent, `log_std` [..., W] its learnt scale (Box only), `mask` [..., N]
+`head` [..., H] is the network's output for one agent, `log_std` [..., W] its learned scale (Box only), `mask` [..., N]
 allows choices (discrete only). Actions are float [..., W] throughout; discrete choices are whole numbers in it.
 """
 

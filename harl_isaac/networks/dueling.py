@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from harl_isaac.networks.off_policy_nets import PlainMLP
+from harl_isaac.networks.off_policy_nets import FeedForward
 
 
 class DuelingMLP(nn.Module):
@@ -16,7 +16,7 @@ class DuelingMLP(nn.Module):
         self, inputs: int, hidden: Sequence[int], outputs: int, activation: str, layer_norm: bool, device: torch.device
     ):
         super().__init__()
-        self.base = PlainMLP(inputs, hidden[:-1], hidden[-1], activation, layer_norm, device)
+        self.base = FeedForward(inputs, hidden[:-1], hidden[-1], activation, layer_norm, device)
         self.activation = self.base.activation
         self.value, self.advantage = [
             nn.ModuleList([nn.Linear(hidden[-1], hidden[-1], device=device), nn.Linear(hidden[-1], out, device=device)])
@@ -29,7 +29,7 @@ class DuelingMLP(nn.Module):
         return value + advantage - advantage.mean(-1, keepdim=True)
 
 
-class JointTable(nn.Module):
+class JointActionQ(nn.Module):
     """Q(s, a) of every joint action: an output for each member of the product of the agents' choices `sizes`."""
 
     def __init__(
@@ -62,7 +62,7 @@ class JointTable(nn.Module):
 
 
 def strides(sizes: Sequence[int]) -> List[int]:
-    """How far apart neighbours of each axis lie in a flat table of these sizes; the last axis runs fastest."""
+    """How far apart neighbors of each axis lie in a flat table of these sizes; the last axis runs fastest."""
     result = [1]
     for size in list(sizes)[:0:-1]:
         result.insert(0, result[0] * size)

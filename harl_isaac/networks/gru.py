@@ -10,15 +10,15 @@ import torch
 from torch import Tensor
 
 
-class Memory(NamedTuple):
+class SequenceStart(NamedTuple):
     """Where N sequences of L steps start from."""
 
     hidden: Tensor  # [N, H] before the first step
     begin: Tensor  # [N, L] bool: an episode begins with this step, so the state is zero before it
 
-    def rows(self, index) -> "Memory":
+    def rows(self, index) -> "SequenceStart":
         """The sequences that a slice or an index tensor names."""
-        return Memory(self.hidden[index], self.begin[index])
+        return SequenceStart(self.hidden[index], self.begin[index])
 
 
 def gru_step(inputs: Tensor, recurrent: Tensor, hidden: Tensor) -> Tensor:
@@ -29,7 +29,7 @@ def gru_step(inputs: Tensor, recurrent: Tensor, hidden: Tensor) -> Tensor:
     return torch.lerp(candidate, hidden, gates[..., size:])
 
 
-def unroll(inputs: Tensor, weight: Tensor, bias: Tensor, memory: Memory) -> Tensor:
+def unroll(inputs: Tensor, weight: Tensor, bias: Tensor, memory: SequenceStart) -> Tensor:
     """States [N, L, H] after each step; inputs [N, L, 3H], weight U [3H, H], bias c [3H]."""
     hidden = memory.hidden
     states = []

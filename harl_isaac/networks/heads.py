@@ -17,7 +17,7 @@ from harl_isaac.networks.distributions import HALF_LOG_2PI, Categoricals
 LOG_STD = (-20.0, 2.0)  # bounds of a squashed normal's (HARL's reference implementation)
 
 
-class Deterministic:
+class DeterministicHead:
     """tanh for a Box; explores with normal noise of deviation `noise` in half-ranges."""
 
     def __init__(self, space: Box, noise: float):
@@ -41,7 +41,7 @@ class Deterministic:
         return action
 
 
-class SquashedNormal:
+class SquashedNormalHead:
     """tanh of a normal for a Box; the head is mean and log sigma. Densities are in units of [-1, 1]."""
 
     def __init__(self, space: Box):
@@ -86,7 +86,7 @@ class SquashedNormal:
         return mean, log_std.clamp(*LOG_STD)
 
 
-class Choices:
+class CategoricalHead:
     """Categorical choices of a Discrete or MultiDiscrete, which critics see one-hot; a mask forbids some."""
 
     def __init__(self, space: Space, entropy_share: float):
@@ -136,7 +136,7 @@ class Choices:
         return self.entropy_share * sum(part.sum(-1).log() for part in allowed.split(self.nvec, -1))
 
 
-class Greedy:
+class EpsilonGreedyHead:
     """The choice of the highest value; the head has a value for each, of a MultiDiscrete for each combination.
 
     Explores by choosing at random with probability `epsilon`, in each environment on its own. Critics see a choice's place.

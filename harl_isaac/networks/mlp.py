@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from harl_isaac.networks.gru import Memory, unroll
+from harl_isaac.networks.gru import SequenceStart, unroll
 from harl_isaac.networks.running_norm import RunningNorm, new_running_norm
 
 EPS = 1e-5  # LayerNorm's
@@ -21,7 +21,7 @@ class MLP(nn.Module):
     The first weight is [in, out], the others are [out, in]; `norm_*` are the LayerNorm in front of each Linear. A
     LayerNorm's scale and shift are folded into the Linear behind it: the same function, but their gradients then come
     from the weight's, and no gradient is computed for the observations. With `gru`, its (weight [3H, H], bias [3H]), the
-    last Linear but one gives the GRU's inputs [3H], and x is [N, L, in] with a `Memory`. With `input_norm`, it stands in for
+    last Linear but one gives the GRU's inputs [3H], and x is [N, L, in] with a `SequenceStart`. With `input_norm`, it stands in for
     the LayerNorm on the input, whose scale and shift remain.
     """
 
@@ -44,17 +44,17 @@ class MLP(nn.Module):
         self.activation = ACTIVATIONS[activation]
         self.input_norm = input_norm
 
-    def forward(self, x: Tensor, memory: Optional[Memory] = None) -> Tensor:
+    def forward(self, x: Tensor, memory: Optional[SequenceStart] = None) -> Tensor:
         return self.run(x, memory)[0]
 
-    def standardised(self, x: Tensor) -> Tensor:
+    def standardized(self, x: Tensor) -> Tensor:
         """Inputs [..., in] with mean 0 and deviation 1: the same in every pass over a batch."""
         return layer_norm(x) if self.input_norm is None else self.input_norm(x)
 
     def run(
-        self, x: Tensor, memory: Optional[Memory] = None, standardised: bool = False
+        self, x: Tensor, memory: Optional[SequenceStart] = None, standardized: bool = False
     ) -> Tuple[Tensor, Optional[Tensor]]:
-        """The output, and of a recurrent network its states [N, L, H] after each step; x may be standardised already."""
+        """The output, and of a recurrent network its states [N, L, H] after each step; x may be standardized already."""
         last = len(self.weights) - 1
         states = None
         for layer, matrix in enumerate(self.matrices()):
@@ -62,8 +62,8 @@ class MLP(nn.Module):
             shift = self.norm_biases[layer]
             weight = matrix * scale
             bias = torch.addmv(self.biases[layer], matrix, shift)
-            if layer > 0 or not standardised:
-                x = layer_norm(x) if layer > 0 else self.standardised(x)
+            if layer > 0 or not standardized:
+                x = layer_norm(x) if layer > 0 else self.standardized(x)
             x = F.linear(x, weight, bias)
             if memory is not None and layer == last - 1:
                 x = states = unroll(x, self.gru[0], self.gru[1], memory)
@@ -101,7 +101,7 @@ def new_mlp(
     recurrent: bool = False,
     running_norm: bool = False,
 ) -> MLP:
-    """An initialised MLP with memory of its own."""
+    """An initialized MLP with memory of its own."""
     ins, outs = layer_sizes(input_size, hidden, output_size, recurrent)
     weights = [torch.zeros(ins[0], outs[0], device=device)]
     weights += [torch.zeros(out, width, device=device) for width, out in zip(ins[1:], outs[1:])]
@@ -116,12 +116,12 @@ def new_mlp(
         gru,
         new_running_norm((input_size,), device) if running_norm else None,
     )
-    initialise(mlp, activation, head_gain)
+    initialize(mlp, activation, head_gain)
     return mlp
 
 
 @torch.no_grad()
-def initialise(mlp: MLP, activation: str, head_gain: float) -> None:
+def initialize(mlp: MLP, activation: str, head_gain: float) -> None:
     """Orthogonal weights: the activation's gain on hidden layers, 1 in a GRU, `head_gain` on the last."""
     hidden_gain = nn.init.calculate_gain("relu" if activation == "elu" else activation)
     matrices = mlp.matrices()

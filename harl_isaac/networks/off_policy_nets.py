@@ -1,4 +1,4 @@
-"""The networks of the off-policy algorithms: Linear and activation, as PyTorch initialises them, with a LayerNorm in front of
+"""The networks of the off-policy algorithms: Linear and activation, as PyTorch initializes them, with a LayerNorm in front of
 each Linear or without (HARL's reference implementation); all agents' policies at play, and critics of joint actions."""
 
 from typing import Optional, Sequence
@@ -7,12 +7,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from harl_isaac.acting import Layers, alike
+from harl_isaac.acting import Layers, group_by_action_space
 from harl_isaac.env import EnvSpec, mask_width
 from harl_isaac.networks.mlp import ACTIVATIONS
 
 
-class PlainMLP(nn.Module):
+class FeedForward(nn.Module):
     """Maps [..., in] to [..., out]."""
 
     def __init__(
@@ -32,19 +32,25 @@ class PlainMLP(nn.Module):
         return self.layers[-1](self.norms[-1](x))
 
 
-class PlainActors(nn.Module):
-    """The joint policy: a network for each agent, and in `kinds` what its output means (networks/behaviours.py)."""
+class OffPolicyActors(nn.Module):
+    """The joint policy: a network for each agent, and in `kinds` what its output means (networks/behaviors.py)."""
 
     hidden_size = 0
 
     def __init__(
-        self, spec: EnvSpec, hidden: Sequence[int], activation: str, layer_norm: bool, kinds: Sequence, network=PlainMLP
+        self,
+        spec: EnvSpec,
+        hidden: Sequence[int],
+        activation: str,
+        layer_norm: bool,
+        kinds: Sequence,
+        network=FeedForward,
     ):
         super().__init__()
         self.spec = spec
         self.kinds = list(kinds)
         self.activation = ACTIVATIONS[activation]
-        self.folds = network is PlainMLP and not layer_norm  # all agents' layers into one product each
+        self.folds = network is FeedForward and not layer_norm  # all agents' layers into one product each
         self.obs_size = max(spec.obs_sizes)
         self.action_width = max(kind.width for kind in kinds)
         self.agents = nn.ModuleList(
@@ -53,18 +59,18 @@ class PlainActors(nn.Module):
                 for size, kind in zip(spec.obs_sizes, kinds)
             ]
         )
-        self.groups = alike(spec)
+        self.groups = group_by_action_space(spec)
 
     def agent(self, i: int) -> nn.Module:
         """Agent i's network."""
         return self.agents[i]
 
-    def blank_obs(self, *lead: int) -> Tensor:
+    def empty_obs(self, *lead: int) -> Tensor:
         """Room for padded observations [*lead, A, O]."""
         return torch.zeros(lead + (self.spec.num_agents, self.obs_size), device=self.spec.device)
 
     @torch.no_grad()
-    def folded(self) -> Layers:
+    def fused_layers(self) -> Layers:
         """(weight [A, in, out], bias [A, 1, out]) of each layer, filled up with zeros: one batched product acts for all.
 
         For acting many times with the same parameters. Empty where other networks act one after the other.
@@ -82,8 +88,8 @@ class PlainActors(nn.Module):
         return result
 
     def heads(self, obs: Tensor, layers: Optional[Layers] = None) -> Tensor:
-        """Every agent's output, padded: [E, A, O] -> [E, A, H]; `layers` are those of `folded`."""
-        layers = layers or self.folded()
+        """Every agent's output, padded: [E, A, O] -> [E, A, H]; `layers` are those of `fused_layers`."""
+        layers = layers or self.fused_layers()
         if not layers:
             return self._heads_in_turn(obs)
         x = obs.transpose(0, 1)
@@ -147,7 +153,7 @@ class JointCritics(nn.Module):
     ):
         super().__init__()
         self.nets = nn.ModuleList(
-            [PlainMLP(inputs, hidden, values, activation, layer_norm, device) for _ in range(count)]
+            [FeedForward(inputs, hidden, values, activation, layer_norm, device) for _ in range(count)]
         )
 
     def forward(self, joint: Tensor) -> Tensor:

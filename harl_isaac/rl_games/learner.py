@@ -13,7 +13,7 @@ from rl_games.common.algo_observer import AlgoObserver
 from rl_games.torch_runner import Runner
 from torch import Tensor, nn
 
-from harl_isaac.acting import FEW_ROWS, write_side_by_side
+from harl_isaac.acting import FEW_ROWS, pack_agents
 from harl_isaac.env import EnvSpec, MultiAgentEnv, Step, action_width, mask_width
 from harl_isaac.learning.metrics import explained_variance
 from harl_isaac.rl_games.vec_env import Rows, TaskEnv  # first: it says what to install where rl_games is missing
@@ -164,11 +164,11 @@ class RlGamesPolicy(nn.Module):
                 .to(self.spec.device)
             )
 
-    def blank_obs(self, *lead: int) -> Tensor:
+    def empty_obs(self, *lead: int) -> Tensor:
         """Room for padded observations [*lead, A, O]."""
         return torch.zeros(lead + (self.spec.num_agents, max(self.spec.obs_sizes)), device=self.spec.device)
 
-    def folded(self) -> List:
+    def fused_layers(self) -> List:
         """Nothing to prepare, but that observations no longer count in the running mean."""
         self.model.eval()
         return []
@@ -182,7 +182,7 @@ class RlGamesPolicy(nn.Module):
             head = self._likeliest(head if isinstance(head, list) else [head], mask)
         width = max(action_width(space) for space in self.spec.actions)
         action = torch.zeros((obs.shape[0], self.spec.num_agents, width), device=self.spec.device)
-        write_side_by_side(action, self.rows.apart(head))
+        pack_agents(action, self.rows.apart(head))
         return action
 
     def _likeliest(self, logits: List[Tensor], mask: Optional[Tensor]) -> Tensor:

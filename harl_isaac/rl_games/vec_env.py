@@ -10,7 +10,7 @@ from torch import Tensor
 
 from harl_isaac.devices import choose_device
 from harl_isaac.env import Box, EnvSpec, MissingSimulator, MultiAgentEnv, Space, Step, action_width
-from harl_isaac.registry import TASKS, filled
+from harl_isaac.registry import TASKS, build_settings
 
 try:
     from rl_games.common import env_configurations, vecenv
@@ -128,7 +128,7 @@ def refuse(spec: EnvSpec, policy: str) -> None:
 
 
 class TaskEnv(IVecEnv):
-    """A task as rl_games' vectorised environment.
+    """A task as rl_games' vectorized environment.
 
     `infos` holds time_outs (rl_games then adds gamma V(s) of the last state that was acted on), and under "episode" the
     task's metrics of the episodes that ended, which rl_games' IsaacAlgoObserver logs.
@@ -203,5 +203,5 @@ def make(
 ) -> TaskEnv:
     """A task by its name in rl_games; `task` holds settings that differ from its defaults. Raises ValueError."""
     values = {**(task or {}), "name": name[len(PREFIX) :]}
-    env = filled(TASKS, values).make(num_envs, choose_device(device), sim)
+    env = build_settings(TASKS, values).make(num_envs, choose_device(device), sim)
     return TaskEnv(Rows(env.spec, policy, agent_id), env, seed)

@@ -84,12 +84,12 @@ class MujocoPhysics:
             mine = getattr(self, name)
             mine.index_copy_(0, rows.to(device), self._rows[name].index_select(0, rows).to(mine))
 
-    def some(self, mask: torch.Tensor) -> bool:
+    def any_without_sync(self, mask: torch.Tensor) -> bool:
         if self._host_motion is None:
             mask = self._masked.copy_(mask)
         return bool(mask.numpy().any())
 
-    def calm(self, limit: float) -> bool:
+    def bounded_without_sync(self, limit: float) -> bool:
         motion = self._host_motion
         return motion is not None and bool(np.dot(motion, motion) < limit**2)  # all in all, and so each
 

@@ -115,10 +115,10 @@ class WarpPhysics:
             value = self._state[name]
             torch.where(mask.view((-1,) + (1,) * (value.dim() - 1)), value, kept, out=value)
 
-    def some(self, mask: torch.Tensor) -> bool:
+    def any_without_sync(self, mask: torch.Tensor) -> bool:
         return self._warp.is_cuda or bool(mask.numpy().any())
 
-    def calm(self, limit: float) -> bool:
+    def bounded_without_sync(self, limit: float) -> bool:
         return False
 
     def param(self, name: str) -> torch.Tensor:
@@ -234,7 +234,7 @@ def warp_device(device: torch.device) -> "wp.Device":
 def portable(model: "mujoco.MjModel") -> "mujoco.MjModel":
     """A copy with flags that make this engine agree with the other one.
 
-    Without native convex collision two boxes meet by the same closed form as in C; with it they differ by centimetres.
+    Without native convex collision two boxes meet by the same closed form as in C; with it they differ by centimeters.
     Resetting diverged rows is the task's business, and the flag for it is unknown here. Neither is the PGS solver known:
     Newton's finds the same optimum.
     """

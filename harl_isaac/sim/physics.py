@@ -39,10 +39,10 @@ class Physics(Protocol):
     def forward(self, mask: torch.Tensor) -> None:
         """Make derived values current where mask [E] is true; other rows keep theirs."""
 
-    def some(self, mask: torch.Tensor) -> bool:
+    def any_without_sync(self, mask: torch.Tensor) -> bool:
         """False where it is known without waiting for a device that mask [E] holds nowhere; True costs work only."""
 
-    def calm(self, limit: float) -> bool:
+    def bounded_without_sync(self, limit: float) -> bool:
         """True only where it is known without waiting that each environment's |(qpos, qvel)| is below `limit`."""
 
     def param(self, name: str) -> torch.Tensor:

@@ -16,7 +16,7 @@ ENGINE_METRICS = ("diverged", "overflow")  # the last: contacts were left out be
 METRICS = ("success",) + ENGINE_METRICS  # of a SuccessTask
 
 
-class MujocoTask:
+class PhysicsTask:
     """Base of the tasks that run on a `Physics`. Implements `harl_isaac.env.MultiAgentEnv`."""
 
     spec: EnvSpec
@@ -56,7 +56,7 @@ class MujocoTask:
             terminated = terminated | diverged
         done = terminated | (self.progress >= self.spec.max_episode_steps)
         metrics = self._metrics(diverged)
-        if self.physics.some(done):
+        if self.physics.any_without_sync(done):
             self._start_episodes(done)
             obs, state = self._observe_where(done, next_obs, next_state)
         return Step(obs, state, reward[:, None], terminated, done ^ terminated, next_obs, next_state, metrics)
@@ -95,12 +95,12 @@ class MujocoTask:
 
     def _diverged(self) -> Tensor:
         """[E] bool, `_none` itself where that is known. Values of diverged rows are made finite so that nothing of them
-        reaches a neighbour through the batch."""
+        reaches a neighbor through the batch."""
         physics = self.physics
-        if physics.calm(DIVERGED):
+        if physics.bounded_without_sync(DIVERGED):
             return self._none
         diverged = ~(torch.linalg.vector_norm(physics.motion, dim=1) < DIVERGED)  # true for NaN as well
-        if physics.some(diverged):
+        if physics.any_without_sync(diverged):
             self.diverged_count += diverged.sum()
             for name in ("qpos", "qvel", "sensors") + physics.fields:
                 value = getattr(physics, name)
@@ -152,7 +152,7 @@ class MujocoTask:
         """New episodes began where mask [E] is true, and derived values are current there."""
 
 
-class SuccessTask(MujocoTask):
+class SuccessTask(PhysicsTask):
     """A task with a success test. Its metric is whether the test held at any step of the episode so far."""
 
     def __init__(self, physics: Physics, spec: EnvSpec):

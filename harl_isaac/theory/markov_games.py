@@ -39,7 +39,7 @@ class Values:
     value: Tensor  # [G, S] V
     action_value: Tensor  # [G, S, N_1, ..., N_n] Q
     advantage: Tensor  # [G, S, N_1, ..., N_n] Q - V
-    visits: Tensor  # [G, S] discounted, not normalised: sum_t gamma^t P(s_t = s)
+    visits: Tensor  # [G, S] discounted, not normalized: sum_t gamma^t P(s_t = s)
 
 
 def random_games(count: int, states: int, actions: Sequence[int], draw: torch.Generator) -> FiniteGame:
@@ -81,7 +81,7 @@ def one_step_game(task) -> FiniteGame:
     return matrix_game(env.step(actions.split(1, 1)).reward[:, 0].reshape(sizes))
 
 
-def evaluate(game: FiniteGame, policy: Policy) -> Values:
+def joint_policy_values(game: FiniteGame, policy: Policy) -> Values:
     """By solving Bellman's equations."""
     joint = torch.ones_like(game.reward)
     for i, own in enumerate(policy):
@@ -129,7 +129,7 @@ def iterate(
 
     With `trust_region` and sequential this is one iteration of Algorithm 1.
     """
-    values = evaluate(game, policy)
+    values = joint_policy_values(game, policy)
     new = list(policy)
     penalty = 4.0 * game.gamma * values.advantage.abs().flatten(1).amax(1) / (1.0 - game.gamma).square()
     for place, i in enumerate(order):
@@ -144,7 +144,7 @@ def best_response(old: Tensor, gain: Tensor, penalty: Tensor) -> Tensor:
 
 
 def trust_region(old: Tensor, gain: Tensor, penalty: Tensor) -> Tensor:
-    """The policy that maximises `objective`, to the accuracy of a search over one number: the largest divergence.
+    """The policy that maximizes `objective`, to the accuracy of a search over one number: the largest divergence.
 
     Given that number, each state has its own exact solution. The old policy is among the candidates, so that the
     objective of what is returned is never negative.
@@ -176,7 +176,7 @@ def objective(old: Tensor, new: Tensor, gain: Tensor, penalty: Tensor) -> Tensor
 def _within(old: Tensor, gain: Tensor, budget: Tensor) -> Tensor:
     """In each state the policy of the largest gain with KL(old, new) <= budget: [B, G] -> [B, G, S, N].
 
-    It is old / (slack + best gain - gain), normalised, for some slack > 0 (from the Lagrangian); the divergence falls with
+    It is old / (slack + best gain - gain), normalized, for some slack > 0 (from the Lagrangian); the divergence falls with
     the slack, which is found by halving.
     """
     gap = gain.amax(-1, keepdim=True) - gain

@@ -13,7 +13,7 @@ FOLDER = "checkpoints"
 
 
 def write_atomically(path: Path, write) -> None:
-    """Let `write(file)` fill a neighbour of `path`, then put it in `path`'s place; on any failure `path` is untouched."""
+    """Let `write(file)` fill a neighbor of `path`, then put it in `path`'s place; on any failure `path` is untouched."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     try:

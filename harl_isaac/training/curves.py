@@ -16,7 +16,7 @@ def load(folder: Path) -> Dict[str, np.ndarray]:
     return {name: np.array([float(row[name]) for row in rows]) for name in rows[0]}
 
 
-def labelled(args: Dict[str, Any]) -> List[Tuple[str, Dict[str, np.ndarray]]]:
+def labeled(args: Dict[str, Any]) -> List[Tuple[str, Dict[str, np.ndarray]]]:
     """(label, metrics) of the runs in the arguments `runs` and `labels`. Raises ValueError."""
     if not args["runs"]:
         raise ValueError("give runs=<run folder>, several separated by commas")

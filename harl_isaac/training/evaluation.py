@@ -7,7 +7,7 @@ from typing import Dict, Tuple
 import torch
 from torch import Tensor
 
-from harl_isaac.acting import FEW_ROWS, JointPolicy, Sight, to_env
+from harl_isaac.acting import FEW_ROWS, JointPolicy, ObservationPacker, to_env
 from harl_isaac.env import EnvSpec, MultiAgentEnv, Step
 from harl_isaac.runtime import one_thread
 
@@ -38,8 +38,8 @@ class Player:
     def __init__(self, spec: EnvSpec, actors: JointPolicy):
         self.spec = spec
         self.actors = actors
-        self.layers = actors.folded()
-        self.sight = Sight(spec, actors)
+        self.layers = actors.fused_layers()
+        self.sight = ObservationPacker(spec, actors)
         shape = (spec.num_envs, spec.num_agents, actors.hidden_size)
         self.hidden = torch.zeros(shape, device=spec.device) if actors.hidden_size else None
 
@@ -52,7 +52,7 @@ class Player:
 
 
 @torch.no_grad()
-def evaluate(env: MultiAgentEnv, actors: JointPolicy, episodes: int, seed: int) -> Evaluation:
+def evaluate_policy(env: MultiAgentEnv, actors: JointPolicy, episodes: int, seed: int) -> Evaluation:
     """Play the same number of episodes, at least `episodes` in all, to their end in every environment.
 
     Every environment counts its first episodes only, so short ones are not counted more often than long ones.
@@ -84,9 +84,9 @@ def wilson(outcomes: Tensor) -> Tuple[float, float, float]:
     n = outcomes.numel()
     share = float(outcomes.mean())
     z = 1.96
-    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
+    center = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    return share, max(0.0, centre - half), min(1.0, centre + half)
+    return share, max(0.0, center - half), min(1.0, center + half)
 
 
 def normal(values: Tensor) -> Tuple[float, float, float]:

@@ -6,7 +6,7 @@ from typing import Tuple
 from harl_isaac.acting import JointPolicy
 from harl_isaac.devices import choose_device
 from harl_isaac.env import MultiAgentEnv
-from harl_isaac.registry import ALGOS, TASKS, admit, filled
+from harl_isaac.registry import ALGOS, TASKS, build_settings, register_external_tasks
 from harl_isaac.training import checkpoint
 from harl_isaac.training.checkpoint import check_sizes
 from harl_isaac.training.run_folder import saved_config
@@ -23,9 +23,9 @@ def load_policy(run: str, num_envs: int, device: str, sim: str) -> Tuple[MultiAg
     file = best if best.is_file() else checkpoint.find(run)
     saved = checkpoint.load(file)
     config = saved_config(checkpoint.run_folder(file))
-    admit([config["task"]["name"]])
-    task = filled(TASKS, config["task"])
-    algo = filled(ALGOS, config["algo"])
+    register_external_tasks([config["task"]["name"]])
+    task = build_settings(TASKS, config["task"])
+    algo = build_settings(ALGOS, config["algo"])
     env = task.make(num_envs, choose_device(device), sim)
     check_sizes(saved["sizes"], env.spec, "num_envs")
     actors = algo.actors(env.spec)

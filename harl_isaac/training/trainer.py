@@ -7,13 +7,13 @@ from typing import Any, Dict, Optional
 import torch
 
 from harl_isaac.config import RunCfg
-from harl_isaac.devices import choose_device, refuse_engine
+from harl_isaac.devices import check_engine_device, choose_device
 from harl_isaac.env import SimulatorError, Step
 from harl_isaac.training import checkpoint
 from harl_isaac.training.checkpoint import check_sizes, sizes
 from harl_isaac.training.control import StopSignal, Stopwatch
 from harl_isaac.training.episode_stats import EpisodeStats
-from harl_isaac.training.evaluation import evaluate
+from harl_isaac.training.evaluation import evaluate_policy
 from harl_isaac.training.logger import Logger, line, read
 
 EVAL_SEED = (
@@ -27,7 +27,7 @@ class Trainer:
     def __init__(self, cfg: RunCfg, saved: Optional[Dict[str, Any]] = None):
         self.cfg = cfg
         device = choose_device(cfg.device)
-        refuse_engine(cfg.sim, device)
+        check_engine_device(cfg.sim, device)
         torch.manual_seed(cfg.seed)
         self.env = cfg.task.make(cfg.num_envs, device, cfg.sim)
         self.learner = cfg.algo.learner(self.env.spec, cfg.seed)
@@ -118,7 +118,7 @@ class Trainer:
         numbers = read({"steps": self.steps, **self.stats.drain(), **metrics})
         seconds, collecting = self.watch.stop()
         numbers.update({"time/steps_per_second": batch / seconds, "time/collect_steps_per_second": batch / collecting})
-        self._refuse_nonfinite(numbers)
+        self._check_finite(numbers)
         return numbers
 
     def evaluate(self) -> None:
@@ -128,7 +128,7 @@ class Trainer:
             count = min(cfg.eval.episodes, cfg.num_envs)
             exclusive = self.env.spec.exclusive
             self.eval_env = self.env if exclusive else cfg.task.make(count, self.env.spec.device, cfg.sim)
-        means = evaluate(self.eval_env, self.learner.actors, cfg.eval.episodes, cfg.seed + EVAL_SEED).means()
+        means = evaluate_policy(self.eval_env, self.learner.actors, cfg.eval.episodes, cfg.seed + EVAL_SEED).means()
         if self.eval_env is self.env:
             self._begin_anew(self.env.reset(cfg.seed + self.iteration))
         self.logger.evaluation(self.iteration, self.steps, means)
@@ -186,7 +186,7 @@ class Trainer:
     def _saves_replay(self) -> bool:
         return self.learner.replay is not None and self.cfg.algo.save_replay
 
-    def _refuse_nonfinite(self, numbers: Dict[str, float]) -> None:
+    def _check_finite(self, numbers: Dict[str, float]) -> None:
         bad = [
             name
             for name, value in numbers.items()

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from harl_isaac.env import Box, EnvSpec, Step
+from harl_isaac.settings import TaskCfg
 
 
 @dataclass
-class CountingGameCfg:
+class CountingGameCfg(TaskCfg):
     """Two agents that only watch."""
 
     name: str = "CountingGame"

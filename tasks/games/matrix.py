@@ -11,13 +11,14 @@ import torch
 from torch import Tensor
 
 from harl_isaac.env import Discrete, EnvSpec, Step
+from harl_isaac.settings import TaskCfg
 
 PAYOFF = ((11.0, 0.0, 0.0), (0.0, 7.0, 6.0))
 BEST = 11.0
 
 
 @dataclass
-class MatrixGameCfg:
+class MatrixGameCfg(TaskCfg):
     """Settings of the matrix game."""
 
     name: str = "MatrixGame"

@@ -12,13 +12,14 @@ import torch
 from torch import Tensor
 
 from harl_isaac.env import Discrete, EnvSpec, Step
+from harl_isaac.settings import TaskCfg
 
 CUES = (2, 3)  # each agent's number of cues, which is its number of choices
 LENGTHS = 3  # different lengths of episodes
 
 
 @dataclass
-class MemoryGameCfg:
+class MemoryGameCfg(TaskCfg):
     """Settings of the memory game."""
 
     name: str = "MemoryGame"

@@ -12,13 +12,14 @@ import torch
 from torch import Tensor
 
 from harl_isaac.env import Box, Discrete, EnvSpec, MultiDiscrete, Step
+from harl_isaac.settings import TaskCfg
 
 STEPS = 5
 REACH = 2.0  # the reacher's actions and targets lie within [0, REACH]
 
 
 @dataclass
-class MixedGameCfg:
+class MixedGameCfg(TaskCfg):
     """Three agents with observations of 4, 3 and 5 numbers."""
 
     name: str = "MixedGame"
@@ -107,7 +108,7 @@ class MixedGame:
         dial = (
             torch.cat((digits[:, :1].expand(-1, 2), digits[:, 1:].expand(-1, 3)), 1) == self.choices
         )  # one_hot would read the digits on the host
-        # Networks normalise their input, which would leave nothing of two numbers alone but their order.
+        # Networks normalize their input, which would leave nothing of two numbers alone but their order.
         point = torch.nn.functional.pad(
             torch.nn.functional.pad(self.draw[:, :2], (0, 1), value=-1.0), (0, 1), value=1.0
         )

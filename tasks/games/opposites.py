@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from harl_isaac.env import Discrete, EnvSpec, Step
+from harl_isaac.settings import TaskCfg
 
 
 @dataclass
-class OppositesGameCfg:
+class OppositesGameCfg(TaskCfg):
     """Settings of the game of opposites."""
 
     name: str = "OppositesGame"

@@ -11,13 +11,14 @@ import torch
 from torch import Tensor
 
 from harl_isaac.env import Box, EnvSpec, Step
+from harl_isaac.settings import TaskCfg
 
 STEPS = 5
 CLOSE = 0.2  # an episode whose sums all lie as close as this is a success
 
 
 @dataclass
-class SumGameCfg:
+class SumGameCfg(TaskCfg):
     """Two agents whose actions have different widths and bounds."""
 
     name: str = "SumGame"

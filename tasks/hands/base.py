@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from harl_isaac.env import Box, EnvSpec
+from harl_isaac.settings import TaskCfg
 from harl_isaac.sim.engines import make_physics, missing_mujoco
 from harl_isaac.sim.task import METRICS, SuccessTask
 from harl_isaac.tasks.hands.shadow_hand import ACTUATED, DIGITS, JOINTS, PARTS, SIDES, PhysicsCfg
@@ -29,7 +30,7 @@ XYZW = (1, 2, 3, 0)  # MuJoCo keeps w first; observations have it last
 
 
 @dataclass
-class HandsCfg:
+class HandsCfg(TaskCfg):
     """Settings of every two-hand task."""
 
     agents: str = "hands"  # hands (2), fingers (12), or groups of parts of a hand such as palm+FF+MF,RF+LF+TH (4)

@@ -3,7 +3,7 @@
 Observation 211 and action 20 for each hand, state 398, reward, noise, end and success as in Bi-DexterousHands. Repaired
 here: the time limit is a truncation, not a failure; start angles stay within the joints' limits and are drawn for each
 hand; the bonus that is paid at distance zero exactly (never) is left out. Different by engine: a fingertip's force and
-torque are those of its contacts, in the world's axes, the torque about the contacts' force-weighted centre; a joint's force
+torque are those of its contacts, in the world's axes, the torque about the contacts' force-weighted center; a joint's force
 is its actuator's torque.
 """
 

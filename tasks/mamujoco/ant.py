@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from harl_isaac.tasks.mamujoco.base import FREE_TRUNK
-from harl_isaac.tasks.mamujoco.factorisation import agents_joints, joints_by_distance, segments
+from harl_isaac.tasks.mamujoco.factorization import agents_joints, joints_by_distance, segments
 from harl_isaac.tasks.mamujoco.running import UprightCfg, UprightTask
 
 CLIP = 1.0  # [N, Nm]

@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 
 from harl_isaac.env import Box, EnvSpec
+from harl_isaac.settings import TaskCfg
 from harl_isaac.sim.engines import make_physics, missing_mujoco
-from harl_isaac.sim.task import ENGINE_METRICS, MujocoTask
-from harl_isaac.tasks.mamujoco.factorisation import Group, agents_joints, joints_by_distance
+from harl_isaac.sim.task import ENGINE_METRICS, PhysicsTask
+from harl_isaac.tasks.mamujoco.factorization import Group, agents_joints, joints_by_distance
 
 BODY_WIDTHS = {"cinert": 10, "cvel": 6, "cfrc_ext": 6}  # numbers for each body
 PLANAR_TRUNK = (("qpos", (1, 2)), ("qvel", (0, 1, 2)))  # height, tilt and their rates, and the speed forward
@@ -24,7 +25,7 @@ FREE_TRUNK = (("qpos", tuple(range(2, 7))), ("qvel", tuple(range(6))))  # height
 
 
 @dataclass
-class MamujocoCfg:
+class MamujocoCfg(TaskCfg):
     """Settings of every MAMuJoCo task. A class of its own names the agents: see each."""
 
     obs: str = "full"  # full (state and agent number), local (joints near the agent's own)
@@ -32,14 +33,14 @@ class MamujocoCfg:
     episode_length: int = 1000  # [control steps]
 
 
-class MamujocoTask(MujocoTask):
+class MamujocoTask(PhysicsTask):
     """gymnasium's body with an agent for each group of joints. A task names its model and says what is below."""
 
     file: str  # of gymnasium's models
     substeps: int
     fields: Tuple[str, ...] = ()  # derived values to have from the engine
     order = "actuators"  # or joints: what NxM counts through
-    named: Dict[str, str] = {}  # factorisations that are not consecutive joints
+    named: Dict[str, str] = {}  # factorizations that are not consecutive joints
     labels: Dict[str, str] = {}  # by which joints are sorted where it is not their name
     near: Tuple[str, ...] = ("qpos", "qvel")  # what an agent sees of its own joints, of others only their qpos
     trunk: Tuple = PLANAR_TRUNK  # what all agents see of the trunk: names of features and places in them
@@ -127,7 +128,7 @@ class MamujocoTask(MujocoTask):
         return ()
 
     def edges(self):
-        """Sets of joints that are neighbours of each other."""
+        """Sets of joints that are neighbors of each other."""
         from harl_isaac.tasks.mamujoco.models import joint_edges
 
         return joint_edges(self.model)

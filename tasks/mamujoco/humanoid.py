@@ -24,7 +24,7 @@ BODIES = {
     "side_shoulder": ("torso", "side_upper_arm", "side_lower_arm"),
     "side_elbow": ("side_lower_arm",),
 }
-NEIGHBOURS = (
+NEIGHBORS = (
     ("abdomen", "side_hip"),
     ("side_hip", "side_knee"),
     ("abdomen", "side_shoulder"),
@@ -73,7 +73,7 @@ class HumanoidBody(MamujocoTask):
             frozenset(
                 joint for joint in self._actuated for part in pair if joint.startswith(part.replace("side", side))
             )
-            for pair in NEIGHBOURS
+            for pair in NEIGHBORS
             for side in ("right", "left")
         ]
 
@@ -124,7 +124,7 @@ class Humanoid(HumanoidBody, UprightTask):
         self._mass_share = mass / mass.sum()
 
     def position(self) -> Tensor:
-        """[E] m of the centre of mass."""
+        """[E] m of the center of mass."""
         return torch.mv(self.physics.xipos[:, :, 0], self._mass_share)
 
     def reward(self) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Dict, FrozenSet, List
 import mujoco
 
 from harl_isaac.env import MissingSimulator
-from harl_isaac.tasks.mamujoco.factorisation import tree_edges
+from harl_isaac.tasks.mamujoco.factorization import tree_edges
 
 
 def asset(package: str, *path: str) -> str:
@@ -92,7 +92,7 @@ def actuated_joints(model: "mujoco.MjModel") -> List[str]:
 
 
 def joint_edges(model: "mujoco.MjModel") -> List[FrozenSet[str]]:
-    """Which actuated joints are neighbours in the model's kinematic tree."""
+    """Which actuated joints are neighbors in the model's kinematic tree."""
     parents = {str(body): str(model.body_parentid[body]) for body in range(1, model.nbody)}
     joints_of: Dict[str, List[str]] = {}
     for name in actuated_joints(model):

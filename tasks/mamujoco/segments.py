@@ -21,7 +21,7 @@ def many_segment_swimmer(segments: int) -> "mujoco.MjSpec":
 
 
 def many_segment_ant(segments: int) -> "mujoco.MjSpec":
-    """A chain of torsos one metre apart, each with two legs: hip1_i, ankle1_i to the left, hip2_i, ankle2_i to the right."""
+    """A chain of torsos one meter apart, each with two legs: hip1_i, ankle1_i to the left, hip2_i, ankle2_i to the right."""
     spec = mamujoco_model("many_segment_ant.xml.template")
     torso = spec.body("torso_0")
     for i in range(1, segments):

@@ -9,7 +9,7 @@ from typing import List
 
 import torch
 
-from harl_isaac.tasks.mamujoco.factorisation import segments
+from harl_isaac.tasks.mamujoco.factorization import segments
 from harl_isaac.tasks.mamujoco.running import RunningCfg, RunningTask
 
 

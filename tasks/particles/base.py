@@ -6,7 +6,7 @@ velocity after the push instead of before, continuous pushes point the other way
 with itself. Only where two discs lie at exactly the same place, which would be NaN there, do they not push each other here.
 
 The worlds are the columns of one table [W, E]: positions of agents and landmarks, velocities of those agents that move, words
-spoken, colours and places of the goals, a zero. Every number seen is a difference of two of its rows. Environments lie side by
+spoken, colors and places of the goals, a zero. Every number seen is a difference of two of its rows. Environments lie side by
 side in memory, so that an operation on few numbers of many worlds is one on long vectors; views of the table have the usual
 axes [E, ...].
 """
@@ -19,8 +19,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from harl_isaac.checks import check_choices
 from harl_isaac.env import EnvSpec, Step
+from harl_isaac.settings import TaskCfg, check_choices
 from harl_isaac.tasks.particles.actions import ActionReader
 
 SECONDS = 0.1  # [s] of a step
@@ -29,7 +29,7 @@ PUSH = 5.0  # [N] of a whole action; every disc weighs 1 kg
 CONTACT_FORCE = 100.0  # [N/m] of penetration
 CONTACT_MARGIN = 1e-3  # [m] over which a contact sets in
 # mpe2's
-GREY = (0.25, 0.25, 0.25)
+GRAY = (0.25, 0.25, 0.25)
 BLUE = (0.35, 0.35, 0.85)
 TINY = 1e-12  # [m]
 REACHED = 0.1  # [m] mpe2's distance within which a landmark counts as covered
@@ -37,7 +37,7 @@ Sight = Tuple[str, int, str, int]  # of two rows: group and place, less group an
 
 
 @dataclass
-class ParticleCfg:
+class ParticleCfg(TaskCfg):
     """Settings of every particle task."""
 
     continuous: bool = True  # pushes and words as numbers within [0, 1]; false: one choice of a push (and a word)
@@ -54,7 +54,7 @@ class ParticleTask:
     movers: Tuple[int, ...]  # agents that move, the last ones
     speakers: Tuple[int, ...] = ()  # agents that speak
     words: int = 0  # a speaker's
-    palette: Tuple[Tuple[float, float, float], ...] = ()  # landmarks' colours, by which goals are named
+    palette: Tuple[Tuple[float, float, float], ...] = ()  # landmarks' colors, by which goals are named
     goals: int = 0  # landmarks that somebody is to be led to
     radius: float  # [m] of an agent
     landmark_radius: float  # [m]
@@ -73,7 +73,7 @@ class ParticleTask:
             len(self.names), self.movers, self.speakers, self.words, cfg.continuous, cfg.version == "v2", device
         )
         self.progress = torch.zeros(num_envs, dtype=torch.int32, device=device)  # [E] steps in this episode
-        self._colours = torch.tensor(self.palette, dtype=dtype, device=device)  # [L, 3]
+        self._colors = torch.tensor(self.palette, dtype=dtype, device=device)  # [L, 3]
         self._all = torch.ones(num_envs, dtype=torch.bool, device=device)
         self._none = ~self._all
         self.spec = EnvSpec(
@@ -128,12 +128,12 @@ class ParticleTask:
         """Nothing to release."""
 
     def discs(self) -> Tuple[Tensor, Tensor, Tensor]:
-        """What a picture shows: centres [E, n, 2] m, colours [E, n, 3], landmarks before agents; words [E, speakers, words]."""
+        """What a picture shows: centers [E, n, 2] m, colors [E, n, 3], landmarks before agents; words [E, speakers, words]."""
         envs = self.spec.num_envs
-        marks = self._colours if self.palette else self.table.new_tensor(GREY)
-        colours = torch.cat((marks.expand(envs, self.landmarks, 3), self.agent_colours()), 1)
+        marks = self._colors if self.palette else self.table.new_tensor(GRAY)
+        colors = torch.cat((marks.expand(envs, self.landmarks, 3), self.agent_colors()), 1)
         words = self.speech.reshape(envs, len(self.speakers), self.words)
-        return torch.cat((self.landmark, self.agent), 1), colours, words
+        return torch.cat((self.landmark, self.agent), 1), colors, words
 
     def radii(self) -> List[float]:
         """[n] m of the discs."""
@@ -149,7 +149,7 @@ class ParticleTask:
         """Rewards [E, A] and metrics of the running episodes, of which those with ended [E] are over now."""
         raise NotImplementedError
 
-    def agent_colours(self) -> Tensor:
+    def agent_colors(self) -> Tensor:
         """[E, A, 3] as pictures show them."""
         return self.table.new_tensor(BLUE).expand(self.spec.num_envs, len(self.names), 3)
 
@@ -171,7 +171,7 @@ class ParticleTask:
             "landmark": 2 * self.landmarks,
             "velocity": 2 * movers,
             "speech": self.words * len(self.speakers),
-            "colour": 3 * self.goals,
+            "color": 3 * self.goals,
             "goal": 2 * self.goals,
             "zero": 1,
         }
@@ -183,7 +183,7 @@ class ParticleTask:
         self.place = points(self.table[: 2 * (agents + self.landmarks)])  # [E, A + L, 2] m, both
         self.velocity = points(parts["velocity"])  # [E, M, 2] m/s
         self.speech = parts["speech"].t()  # [E, speakers x words]
-        self.goal_colour = parts["colour"].t()  # [E, 3G]
+        self.goal_color = parts["color"].t()  # [E, 3G]
         self.goal = points(parts["goal"])  # [E, G, 2] m, places of landmarks
         self._moving = self.agent[:, agents - movers :]  # [E, M, 2] m
         self._next = torch.zeros_like(self.table)  # worlds to come: drawn places and goals, the rest zero
@@ -191,7 +191,7 @@ class ParticleTask:
         self._next_places = self._next[: 2 * (agents + self.landmarks)]
         self._next_landmark = points(fresh["landmark"])
         self._next_goal = points(fresh["goal"])
-        self._next_colour = fresh["colour"].t()
+        self._next_color = fresh["color"].t()
 
     def _index_sights(self, device: torch.device) -> None:
         sights = self.sights()
@@ -222,10 +222,10 @@ class ParticleTask:
         self.started(mask)
 
     def _draw_goals(self) -> None:
-        """Colours and places of goals among the landmarks of the worlds to come."""
+        """Colors and places of goals among the landmarks of the worlds to come."""
         envs = self._next.shape[1]
         index = torch.randint(self.landmarks, (envs, self.goals), generator=self.random, device=self._next.device)
-        self._next_colour.copy_(self._colours.index_select(0, index.flatten()).view(envs, -1))
+        self._next_color.copy_(self._colors.index_select(0, index.flatten()).view(envs, -1))
         self._next_goal.copy_(self._next_landmark.gather(1, index[..., None].expand(-1, -1, 2)))
 
 

@@ -52,11 +52,11 @@ class SimpleReference(ParticleTask):
         super().__init__(cfg, num_envs, device, dtype)
 
     def sights(self) -> List[List[Sight]]:
-        """Own velocity, landmarks, the colour of the other's goal, what the other says."""
+        """Own velocity, landmarks, the color of the other's goal, what the other says."""
         return [
             own("velocity", 2 * i, 2)
             + landmark_sights(i, self.landmarks)
-            + own("colour", 3 * i, 3)
+            + own("color", 3 * i, 3)
             + own("speech", self.words * (1 - i), self.words)
             for i in (0, 1)
         ]
@@ -68,6 +68,6 @@ class SimpleReference(ParticleTask):
         rewards = left * -self.cfg.local_ratio - mean * (1.0 - self.cfg.local_ratio)
         return rewards, {"success": success.float(), "distance": mean[:, 0].float()}
 
-    def agent_colours(self) -> Tensor:
+    def agent_colors(self) -> Tensor:
         """Of the landmark that an agent is to go to."""
-        return self.goal_colour.unflatten(1, (-1, 3)).flip(1)
+        return self.goal_color.unflatten(1, (-1, 3)).flip(1)

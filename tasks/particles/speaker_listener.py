@@ -37,9 +37,9 @@ class SimpleSpeakerListener(ParticleTask):
     landmark_radius = 0.04
 
     def sights(self) -> List[List[Sight]]:
-        """The speaker: the goal's colour. The listener: its velocity, landmarks, what the speaker says."""
+        """The speaker: the goal's color. The listener: its velocity, landmarks, what the speaker says."""
         return [
-            own("colour", 0, 3),
+            own("color", 0, 3),
             own("velocity", 0, 2) + landmark_sights(1, self.landmarks) + own("speech", 0, self.words),
         ]
 
@@ -48,7 +48,7 @@ class SimpleSpeakerListener(ParticleTask):
         success = (left[:, 0] < REACHED) & ended
         return left.square().neg().expand(-1, 2), {"success": success.float(), "distance": left[:, 0].float()}
 
-    def agent_colours(self) -> Tensor:
+    def agent_colors(self) -> Tensor:
         """The listener's is that of the landmark that it is to go to, a shade lighter."""
-        listener = self.goal_colour[:, None] + 0.3
+        listener = self.goal_color[:, None] + 0.3
         return torch.cat((torch.full_like(listener, 0.25), listener), 1)

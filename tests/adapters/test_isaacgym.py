@@ -19,7 +19,7 @@ from harl_isaac.buffers.rollout import collect
 from harl_isaac.check_env import check_env
 from harl_isaac.cli.entry import named_task
 from harl_isaac.env import Box, MissingSimulator
-from harl_isaac.training.evaluation import evaluate
+from harl_isaac.training.evaluation import evaluate_policy
 from harl_isaac.training.trainer import Trainer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -261,7 +261,7 @@ def test_training_evaluates_on_its_own_simulation_and_goes_on_with_new_episodes(
 def test_evaluation_counts_whole_episodes():
     env = made()
     learner = HappoCfg(rollout_length=5, hidden=[8]).learner(env.spec, 0)
-    result = evaluate(env, learner.actors, 2 * ENVS, seed=1)
+    result = evaluate_policy(env, learner.actors, 2 * ENVS, seed=1)
     assert set(result.values) == {"return", "length", "diverged", "success", "consecutive_successes"}
     assert sorted(result.values["length"].tolist()) == sorted(
         progress

@@ -229,7 +229,7 @@ MISTAKES = {
     "is not registered by isaaclab_tasks; did you mean Isaac-Shadow-Hand-Over-Direct-v0": {
         "name": "isaaclab/Isaac-ShadowHand-Over-Direct-v0"
     },
-    "task.options=.*colour.* do not fit FakeCfg": {"options": {"colour": 1}},
+    "task.options=.*color.* do not fit FakeCfg": {"options": {"color": 1}},
 }
 
 

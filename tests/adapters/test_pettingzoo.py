@@ -17,7 +17,7 @@ from harl_isaac.adapters.pettingzoo.spaces import Action, Observation
 from harl_isaac.adapters.workers.game import View
 from harl_isaac.check_env import check_env, random_actions
 from harl_isaac.cli.overrides import check_command_line, with_free_keys
-from harl_isaac.cli.train import refuse_changes, with_saved_overrides
+from harl_isaac.cli.train import check_unchanged, with_saved_overrides
 from harl_isaac.config import to_run
 from harl_isaac.env import Box, Discrete, MissingSimulator, MultiDiscrete, mask_width
 from harl_isaac.training import checkpoint
@@ -191,9 +191,9 @@ def test_observations(space, seen, expected):
         ("json", {}, ValueError, "json has no parallel_env; give a module with a function parallel_env"),
         (
             "support.pettingzoo_envs",
-            {"colour": "red"},
+            {"color": "red"},
             ValueError,
-            r"does not take task.kwargs=.*colour.*unexpected keyword",
+            r"does not take task.kwargs=.*color.*unexpected keyword",
         ),
         ("support.pettingzoo_envs:nothing", {}, ValueError, "no possible_agents: it is no parallel environment"),
         (
@@ -283,7 +283,7 @@ def test_a_run_from_the_command_line_can_be_resumed_and_played(tmp_path):
     check_command_line(again)
     with initialize_config_module("harl_isaac.cfg", version_base="1.3"):
         cfg = compose("config", again)
-    refuse_changes(cfg, folder)
+    check_unchanged(cfg, folder)
     cfg = to_run(cfg)
     assert cfg.task.kwargs == {"max_cycles": 6} and cfg.task.env == "mpe2.simple_speaker_listener_v4"
     assert Trainer(cfg, checkpoint.load(checkpoint.find(str(folder)))).train(folder)["steps"] == 32.0

@@ -202,7 +202,7 @@ def test_what_is_missing_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(starcraft.sys, "platform", "linux")
     with pytest.raises(MissingSimulator, match="oxwhirl/smacv2.git"):
         starcraft.refuse_missing("smacv2/zerg_5_vs_5", "smacv2", "10gen_zerg")
-    with pytest.raises(MissingSimulator, match=r"task=smac/3m .*oxwhirl/smac.git .*hyper-parameter optimiser"):
+    with pytest.raises(MissingSimulator, match=r"task=smac/3m .*oxwhirl/smac.git .*hyper-parameter optimizer"):
         starcraft.refuse_missing("smac/3m", "smac", "3m")
     put_package(monkeypatch, tmp_path / "other", "smac")
     with pytest.raises(MissingSimulator, match="the `smac` installed here is another project"):

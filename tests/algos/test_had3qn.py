@@ -10,8 +10,8 @@ from support import reference_off_policy as literal
 from harl_isaac.algos.had3qn import Had3qnCfg
 from harl_isaac.env import Box, Discrete, MultiDiscrete
 from harl_isaac.networks.dueling import DuelingMLP
-from harl_isaac.networks.heads import Greedy
-from harl_isaac.training.evaluation import evaluate
+from harl_isaac.networks.heads import EpsilonGreedyHead
+from harl_isaac.training.evaluation import evaluate_policy
 from harl_isaac.training.trainer import Trainer
 
 SPACES = (Discrete(3), MultiDiscrete((2, 3)), Discrete(2))
@@ -95,7 +95,7 @@ def test_dueling_values_and_the_table_equal_loops():
 
 
 def test_choices_and_places_are_two_names_of_the_same():
-    kind = Greedy(MultiDiscrete((2, 3)), 0.0)
+    kind = EpsilonGreedyHead(MultiDiscrete((2, 3)), 0.0)
     for place, digits in enumerate(product(range(2), range(3))):
         head = torch.zeros(1, 6)
         head[0, place] = 1.0
@@ -159,7 +159,7 @@ def test_agents_learn_the_critics_values_one_after_the_other():
 
 def test_every_environment_draws_its_own_lot():
     """The reference drew one for all environments."""
-    kind = Greedy(Discrete(4), 0.3)
+    kind = EpsilonGreedyHead(Discrete(4), 0.3)
     head = torch.tensor([0.0, 0.0, 1.0, 0.0]).expand(20000, 4)
     chosen = kind.explore(head)[:, 0]
     assert (chosen != 2.0).float().mean().item() == pytest.approx(0.3 * 0.75, abs=0.01)
@@ -169,7 +169,7 @@ def test_every_environment_draws_its_own_lot():
 
 def test_what_is_forbidden_is_never_chosen():
     """The reference ignored masks in its updates."""
-    kind = Greedy(MultiDiscrete((2, 3)), 0.5)
+    kind = EpsilonGreedyHead(MultiDiscrete((2, 3)), 0.5)
     mask = torch.tensor([True, False, False, True, True]).expand(5000, 5)
     head = torch.randn(5000, 6)
     for action in (kind.explore(head, mask), kind.mode(head, mask), kind.random(head, mask)):
@@ -187,7 +187,7 @@ def test_what_it_cannot_do_is_refused():
 
 
 @pytest.mark.parametrize("task, least", [("OppositesGame", 0.99), ("MatrixGame", 7.0 / 11.0 - 0.01)])
-def test_equilibria_are_learnt(task, least, settings, tmp_path):
+def test_equilibria_are_learned(task, least, settings, tmp_path):
     """All equilibria of the first game are optima; of the second, one is 7/11 and the other the optimum of 1."""
     cfg = settings(
         task,
@@ -203,6 +203,6 @@ def test_equilibria_are_learnt(task, least, settings, tmp_path):
     trainer = Trainer(cfg)
     trainer.train(tmp_path)
     assert (
-        evaluate(cfg.task.make(64, torch.device("cpu"), "auto"), trainer.learner.actors, 64, 7).means()["return"]
+        evaluate_policy(cfg.task.make(64, torch.device("cpu"), "auto"), trainer.learner.actors, 64, 7).means()["return"]
         > least
     )

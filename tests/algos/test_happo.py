@@ -68,16 +68,16 @@ def test_a_ratio_beyond_the_clip_in_the_gaining_direction_gets_no_gradient():
 def test_an_update_makes_good_actions_likelier_and_bad_ones_less_likely(i):
     advantage = torch.where(torch.arange(24) % 2 == 0, 1.0, -1.0)
     actor, batch, _ = updated(i, advantage, epochs=5, entropy_coef=0.0)
-    change = actor.evaluate(batch.obs, batch.action, batch.mask)[0] - batch.log_prob
+    change = actor.evaluate_actions(batch.obs, batch.action, batch.mask)[0] - batch.log_prob
     assert (change * advantage * batch.alive).mean() > 0.01
 
 
 @each_agent
 def test_the_entropy_bonus_raises_the_entropy(i):
     actor, batch = actor_and_batch(i)
-    before = actor.evaluate(batch.obs, batch.action, batch.mask)[1].mean()
+    before = actor.evaluate_actions(batch.obs, batch.action, batch.mask)[1].mean()
     actor, batch, _ = updated(i, torch.zeros(24), epochs=5, entropy_coef=1.0)
-    assert actor.evaluate(batch.obs, batch.action, batch.mask)[1].mean() > before + 1e-3
+    assert actor.evaluate_actions(batch.obs, batch.action, batch.mask)[1].mean() > before + 1e-3
 
 
 @each_agent
@@ -86,7 +86,7 @@ def test_loss_and_entropy_are_reported_as_means_over_living_rows(i):
     advantage = torch.randn(24)
     actor, batch = actor_and_batch(i)
     assert 0 < batch.alive.sum() < 24
-    entropy = reference.PlainActor(actor).evaluate(batch.obs.double(), batch.action, batch.mask)[1]
+    entropy = reference.PlainActor(actor).evaluate_actions(batch.obs.double(), batch.action, batch.mask)[1]
     metrics = updated(i, advantage, epochs=1)[2]
     living = batch.alive.sum().item()
     assert metrics["loss"].item() == pytest.approx(-(advantage * batch.alive).sum().item() / living, abs=1e-5)
@@ -161,8 +161,8 @@ def test_the_learning_rate_falls_linearly_if_asked():
         agent = learner(lr_decay=decays, lr=0.01, critic_lr=0.02)
         reference.fill(agent.rollout, agent.actors)
         agent.update(progress)
-        assert [o.param_groups[0]["lr"] for o in agent.optimisers] == pytest.approx([0.01 * share] * 3)
-        assert agent.critic.function.optimiser.param_groups[0]["lr"] == pytest.approx(0.02 * share)
+        assert [o.param_groups[0]["lr"] for o in agent.optimizers] == pytest.approx([0.01 * share] * 3)
+        assert agent.critic.function.optimizer.param_groups[0]["lr"] == pytest.approx(0.02 * share)
 
 
 def tensors_of(state, name=""):
@@ -192,7 +192,7 @@ def test_every_tensor_differs_before_loading_and_agrees_after_and_training_goes_
         ("/actors", 3 * 12),
         ("/critics/0/critic/net", 12),
         ("/critics/0/critic/normalizer", 3),
-        ("/optimisers", 100),
+        ("/optimizers", 100),
     ):
         assert sum(path.startswith(part) for path in want) >= count
     assert [path for path in want if torch.equal(want[path], have[path])] == []

@@ -10,8 +10,8 @@ from support import reference_off_policy as literal
 
 from harl_isaac.algos.hasac import HasacCfg
 from harl_isaac.env import Box, Discrete, MultiDiscrete
-from harl_isaac.networks.heads import Choices, SquashedNormal
-from harl_isaac.training.evaluation import evaluate
+from harl_isaac.networks.heads import CategoricalHead, SquashedNormalHead
+from harl_isaac.training.evaluation import evaluate_policy
 from harl_isaac.training.trainer import Trainer
 
 MIXED = reference.spec_for(
@@ -51,7 +51,7 @@ def with_fixed_noise(learner, rows):
 
 def test_the_density_of_a_squashed_normal_is_that_of_its_definition():
     """p(tanh u) = p(u) / (d tanh / du), the slope taken by differences."""
-    kind = SquashedNormal(Box(2, 0.0, 7.0))  # bounds do not matter: units are half-ranges
+    kind = SquashedNormalHead(Box(2, 0.0, 7.0))  # bounds do not matter: units are half-ranges
     with reference.double_precision():
         head = torch.randn(20, 4) * 0.7
         noise = torch.randn(20, 2)
@@ -70,7 +70,7 @@ def test_the_density_of_a_squashed_normal_is_that_of_its_definition():
 
 
 def test_the_squashed_density_sums_to_one_and_is_finite_at_the_bounds():
-    kind = SquashedNormal(Box(1))
+    kind = SquashedNormalHead(Box(1))
     head = torch.tensor([[0.4, -0.3]], dtype=torch.float64).expand(200001, 2)
     action = torch.linspace(-1.0 + 1e-9, 1.0 - 1e-9, 200001, dtype=torch.float64)
     noise = (torch.atanh(action) - 0.4) / math.exp(-0.3)
@@ -82,7 +82,7 @@ def test_the_squashed_density_sums_to_one_and_is_finite_at_the_bounds():
 
 
 def test_samples_of_choices_have_the_right_frequencies_and_never_what_is_forbidden():
-    kind = Choices(MultiDiscrete((2, 3)), 0.98)
+    kind = CategoricalHead(MultiDiscrete((2, 3)), 0.98)
     logits = torch.tensor([0.3, -0.4, 0.1, 1.2, 0.7])
     mask = torch.tensor([True, True, True, False, True])
     head = logits.expand(40000, 5)
@@ -99,7 +99,7 @@ def test_samples_of_choices_have_the_right_frequencies_and_never_what_is_forbidd
 
 def test_the_straight_through_gradient_is_that_of_the_softmax():
     """d sample_a / d logit_b = p_a (1[a = b] - p_b) with p the softmax of log-probabilities plus Gumbel noise."""
-    kind = Choices(Discrete(3), 0.98)
+    kind = CategoricalHead(Discrete(3), 0.98)
     with reference.double_precision():
         head = torch.randn(1, 3, requires_grad=True)
         noise = kind.noise(torch.empty(1, 3))
@@ -113,13 +113,15 @@ def test_the_straight_through_gradient_is_that_of_the_softmax():
 
 def test_target_entropies():
     """The reference's were 0 for Discrete and 0.98 log(number of heads) for MultiDiscrete."""
-    assert SquashedNormal(Box(3)).target_entropy(torch.empty(2, 6)).tolist() == [-3.0, -3.0]
-    assert Choices(Discrete(5), 0.98).target_entropy(torch.empty(1, 5)).item() == pytest.approx(0.98 * math.log(5))
+    assert SquashedNormalHead(Box(3)).target_entropy(torch.empty(2, 6)).tolist() == [-3.0, -3.0]
+    assert CategoricalHead(Discrete(5), 0.98).target_entropy(torch.empty(1, 5)).item() == pytest.approx(
+        0.98 * math.log(5)
+    )
     heads = (41, 41, 41, 30)
-    whole = Choices(MultiDiscrete(heads), 0.98).target_entropy(torch.empty(1, sum(heads))).item()
+    whole = CategoricalHead(MultiDiscrete(heads), 0.98).target_entropy(torch.empty(1, sum(heads))).item()
     assert whole == pytest.approx(0.98 * sum(math.log(n) for n in heads)) and whole == pytest.approx(14.25, abs=0.01)
     mask = torch.tensor([[True, False, True, True], [False, True, False, False]])
-    masked = Choices(Discrete(4), 0.5).target_entropy(torch.empty(2, 4), mask).tolist()
+    masked = CategoricalHead(Discrete(4), 0.5).target_entropy(torch.empty(2, 4), mask).tolist()
     assert masked == pytest.approx([0.5 * math.log(3), 0.0])
 
 
@@ -192,11 +194,11 @@ def test_an_update_of_the_actors_equals_a_hand_written_chain():
         acting = [draw(j)[0].detach() for j in range(3)]
         alphas = []
         for i in order:
-            optimiser = torch.optim.Adam(actors[i].parameters(), lr=0.01)
+            optimizer = torch.optim.Adam(actors[i].parameters(), lr=0.01)
             (own, log_prob) = draw(i)
             joint = torch.cat([batch.state, *[own if j == i else acting[j] for j in range(3)]], 1)
             worth = torch.minimum(*[net(joint) for net in learner.critic.nets])[:, 0]
-            reference.stepped(optimiser, (0.3 * log_prob - worth).mean(), 1e9)
+            reference.stepped(optimizer, (0.3 * log_prob - worth).mean(), 1e9)
             acting[i] = draw(i)[0].detach()
             surplus = -log_prob.mean().item() - -spec.actions[i].size
             alphas.append((i, 0.3 * math.exp(-0.1 * surplus / (abs(surplus) + 1e-8))))  # Adam's first step
@@ -259,7 +261,7 @@ def test_temperatures_are_saved():
         ("MixedGame", ["algo.alpha=0.01"], 4.0),
     ],
 )
-def test_choices_are_learnt(task, words, least, settings, tmp_path):
+def test_choices_are_learned(task, words, least, settings, tmp_path):
     """The second agent of the matrix game sits out every fourth episode; the optimum is 1. That of the mixed game is 5."""
     cfg = settings(
         task,
@@ -278,6 +280,6 @@ def test_choices_are_learnt(task, words, least, settings, tmp_path):
     trainer = Trainer(cfg)
     trainer.train(tmp_path)
     assert (
-        evaluate(cfg.task.make(64, torch.device("cpu"), "auto"), trainer.learner.actors, 64, 7).means()["return"]
+        evaluate_policy(cfg.task.make(64, torch.device("cpu"), "auto"), trainer.learner.actors, 64, 7).means()["return"]
         > least
     )

@@ -185,7 +185,7 @@ def test_numbers_belong_to_the_policy_that_is_kept(ways, name, i):
     assert metrics["exact_kl"] == pytest.approx(problem.kl(way.vector).item(), rel=1e-6, abs=1e-12)
     assert metrics["grad_norm"] == pytest.approx(problem.gradient().norm().item())
     plain = reference.PlainActor(way.actor)
-    entropy = plain.evaluate(problem.obs, problem.action, problem.mask)[1]
+    entropy = plain.evaluate_actions(problem.obs, problem.action, problem.mask)[1]
     assert metrics["entropy"] == pytest.approx(problem.mean(entropy).item())
 
 
@@ -413,6 +413,6 @@ def test_settings_that_cannot_work_are_refused(changed, message):
         settings(**changed).learner(SPEC, 0)
 
 
-def test_the_matrix_game_is_learnt(settings_of, tmp_path):
+def test_the_matrix_game_is_learned(settings_of, tmp_path):
     trainer = Trainer(settings_of("MatrixGame", "algo=hatrpo", "num_envs=64", "total_steps=20000"))
     assert trainer.train(tmp_path)["episode/return"] > 0.9

@@ -30,7 +30,7 @@ def test_a_multidiscrete_actions_ratio_is_not_raised_to_the_number_of_its_heads(
     batch = agent.rollout.agent(0)
     reference.scramble(actor, seed=3, size=0.1)
     head = actor.head(batch.obs)
-    ratio = batch.ratio(actor.evaluate(batch.obs, batch.action)[0])
+    ratio = batch.ratio(actor.evaluate_actions(batch.obs, batch.action)[0])
     assert ratio.shape == (24,)
     for b in range(24):
         now = reference.probabilities(head[b].tolist(), HEADS)
@@ -57,7 +57,7 @@ def test_entropy_is_a_number_for_each_row_and_weighs_each_row_once():
     agent = learner(reference.spec_for((MultiDiscrete(HEADS), Discrete(3)), (5, 7), has_alive=True), epochs=1)
     batch = agent.rollout.agent(0)
     actor = agent.actors.agent(0)
-    expected = actor.evaluate(batch.obs, batch.action)[1][batch.alive == 1.0].mean().item()
+    expected = actor.evaluate_actions(batch.obs, batch.action)[1][batch.alive == 1.0].mean().item()
     assert 0 < batch.alive.sum() < 24
     assert agent.update(0.0)["agent/a/entropy"].item() == pytest.approx(expected, rel=1e-4)
 
@@ -74,7 +74,7 @@ def test_the_discrete_divergence_is_weighted_by_the_old_probabilities():
     assert wrong > 10.0 * kind.kl(old, None, new, None, None)
 
 
-def test_the_value_normaliser_is_saved_wherever_it_lives():
+def test_the_value_normalizer_is_saved_wherever_it_lives():
     """There `nn.Parameter(...).to(device)` was no parameter off the CPU, and nothing was saved from a GPU."""
     assert sorted(ValueNormalizer(0.99, torch.device("meta")).state_dict()) == ["mean", "mean_square", "weight"]
     moved = ValueNormalizer(0.99, torch.device("cpu")).to("meta")
@@ -91,7 +91,7 @@ def test_metrics_are_named_by_agent_in_whatever_order_agents_were_updated():
 
 
 def test_returns_without_lambda_bootstrap_from_the_value_in_units_of_the_return():
-    """There the last value was not denormalised: from a true value of 100 nothing was bootstrapped."""
+    """There the last value was not denormalized: from a true value of 100 nothing was bootstrapped."""
     agent = learner(reference.spec_for((Box(2),), (5,)), gae_lambda=1.0, gamma=0.9, critic_epochs=1)
     rollout = agent.rollout
     function = agent.critic.function

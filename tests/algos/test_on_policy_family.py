@@ -17,7 +17,7 @@ from harl_isaac.env import Box, Discrete, MultiDiscrete
 from harl_isaac.learning import policy_fit
 from harl_isaac.learning.gradient import minibatches
 from harl_isaac.networks.distributions import Categoricals, Gaussian
-from harl_isaac.registry import locate
+from harl_isaac.registry import import_object
 from harl_isaac.training.trainer import Trainer
 
 EQUAL = reference.spec_for((Box(3),) * 3, (5, 7, 2))
@@ -76,9 +76,9 @@ def test_only_the_sequential_algorithms_weigh_advantages_with_earlier_agents_rat
     seen = []
     fit = policy_fit._epoch
 
-    def spy(actor, optimiser, batch, advantage, cfg, loss):
+    def spy(actor, optimizer, batch, advantage, cfg, loss):
         seen.append(advantage.clone())
-        return fit(actor, optimiser, batch, advantage, cfg, loss)
+        return fit(actor, optimizer, batch, advantage, cfg, loss)
 
     monkeypatch.setattr(policy_fit, "_epoch", spy)
     learner = built(kind, EQUAL, epochs=1, fixed_order=True)
@@ -96,7 +96,7 @@ def test_an_update_equals_a_literal_loop(kind, monkeypatch):
     with reference.double_precision():
         learner = built(kind, MIXED, minibatches=2, entropy_coef=0.02, fixed_order=True)
         plain = [reference.PlainActor(actor) for actor in learner.actors.agents]
-        optimisers = [torch.optim.Adam(actor.parameters(), lr=0.01, eps=1e-5) for actor in plain]
+        optimizers = [torch.optim.Adam(actor.parameters(), lr=0.01, eps=1e-5) for actor in plain]
         rollout = learner.rollout
         estimate = learner.critic.estimate(rollout)
         advantage = reference.advantage(
@@ -117,9 +117,9 @@ def test_an_update_equals_a_literal_loop(kind, monkeypatch):
             action = batch.action
             alive = batch.alive
             mask = batch.mask
-            old = actor.evaluate(obs, action, mask)[0].detach()
+            old = actor.evaluate_actions(obs, action, mask)[0].detach()
             for rows in drawn[4 * i : 4 * i + 4]:
-                log_prob, entropy = actor.evaluate(obs[rows], action[rows], None if mask is None else mask[rows])
+                log_prob, entropy = actor.evaluate_actions(obs[rows], action[rows], None if mask is None else mask[rows])
                 loss = 0.0
                 for place, b in enumerate(rows):
                     ratio = (log_prob[place] - old[b]).exp()
@@ -128,9 +128,9 @@ def test_an_update_equals_a_literal_loop(kind, monkeypatch):
                         ratio * weighted if kind is Haa2cCfg else reference.surrogate(ratio, weighted, learner.cfg.clip)
                     )
                     loss = loss - alive[b] * (gain + 0.02 * entropy[place]) / max(float(alive[rows].sum()), 1.0)
-                reference.stepped(optimisers[i], loss, learner.cfg.max_grad_norm)
+                reference.stepped(optimizers[i], loss, learner.cfg.max_grad_norm)
             if kind is Haa2cCfg:
-                new = actor.evaluate(obs, action, mask)[0]
+                new = actor.evaluate_actions(obs, action, mask)[0]
                 factor = [m * r for m, r in zip(factor, (new - old).exp().tolist())]
         for mine, actor in zip(learner.actors.agents, plain):
             same_parameters(mine, actor)
@@ -148,7 +148,7 @@ def test_the_order_is_random_unless_fixed(kind, fixed):
 
 def test_a_shared_network_sees_the_widest_observation_and_the_agents_place():
     learner = built(MappoCfg, EQUAL, share_param=True)
-    assert len(learner.actors.agents) == 1 and len(learner.optimisers) == 1
+    assert len(learner.actors.agents) == 1 and len(learner.optimizers) == 1
     obs = learner.rollout.obs
     assert obs.shape == (6, 4, 3, 7 + 3)
     assert torch.equal(obs[..., 7:], torch.eye(3).expand(6, 4, 3, 3)) and (obs[:, :, 2, 2:7] == 0.0).all()
@@ -165,7 +165,7 @@ def test_shared_mappo_steps_once_on_all_agents_rows():
     with reference.double_precision():
         learner = built(MappoCfg, EQUAL, share_param=True, epochs=1)
         plain = reference.PlainActor(learner.actors.agents[0])
-        optimiser = torch.optim.Adam(plain.parameters(), lr=0.01, eps=1e-5)
+        optimizer = torch.optim.Adam(plain.parameters(), lr=0.01, eps=1e-5)
         rollout = learner.rollout
         estimate = learner.critic.estimate(rollout)
         advantage = reference.advantage(
@@ -182,11 +182,11 @@ def test_shared_mappo_steps_once_on_all_agents_rows():
         learner.update(0.0)
         loss = 0.0
         for batch, column in zip(batches, columns):
-            log_prob = plain.evaluate(batch.obs, batch.action)[0]
+            log_prob = plain.evaluate_actions(batch.obs, batch.action)[0]
             for b in range(ROWS):
                 ratio = (log_prob[b] - log_prob[b].detach()).exp()
                 loss = loss - reference.surrogate(ratio, column[b], 0.2) / (3 * ROWS)
-        reference.stepped(optimiser, loss, learner.cfg.max_grad_norm)
+        reference.stepped(optimizer, loss, learner.cfg.max_grad_norm)
         same_parameters(learner.actors.agents[0], plain)
 
 
@@ -214,13 +214,13 @@ def test_agents_with_different_actions_cannot_share():
 def test_parameter_sharing_cannot_solve_example_2_and_own_networks_do(settings, tmp_path):
     """Zhong et al., 2024, Example 2: with one policy for both agents no more than 2 / 2^n = 0.5."""
 
-    def learnt(*words):
+    def learned(*words):
         cfg = settings("OppositesGame", "num_envs=64", "total_steps=40000", "algo.lr=0.003", *words)
         return Trainer(cfg).train(tmp_path / "-".join(words).replace("=", ""))["episode/return"]
 
-    assert learnt("algo=happo") > 0.95
-    assert learnt("algo=mappo", "algo.share_param=true", "algo.agent_id=false") < 0.6
-    assert learnt("algo=mappo", "algo.share_param=true", "algo.agent_id=true") > 0.95  # the place tells them apart
+    assert learned("algo=happo") > 0.95
+    assert learned("algo=mappo", "algo.share_param=true", "algo.agent_id=false") < 0.6
+    assert learned("algo=mappo", "algo.share_param=true", "algo.agent_id=true") > 0.95  # the place tells them apart
 
 
 # Probability ratios of an action's dimensions.
@@ -248,14 +248,14 @@ def test_aggregation_by_mean_takes_the_mean_of_the_dimensions_ratios():
         batches = [rollout.agent(i) for i in range(3)]
         before = [parameters(actor) for actor in learner.actors.agents]
         for i, (actor, batch) in enumerate(zip(learner.actors.agents, batches)):
-            log_prob = actor.evaluate(batch.obs, batch.action, batch.mask)[0]
+            log_prob = actor.evaluate_actions(batch.obs, batch.action, batch.mask)[0]
             assert log_prob.shape == (ROWS, (3, 1, 3)[i])
             torch.testing.assert_close(log_prob, batch.log_prob)
         metrics = learner.update(0.0)
         factor = 1.0
         for i, (actor, batch) in enumerate(zip(learner.actors.agents, batches)):
             assert moved(before[i], parameters(actor))
-            new = actor.evaluate(batch.obs, batch.action, batch.mask)[0].detach()
+            new = actor.evaluate_actions(batch.obs, batch.action, batch.mask)[0].detach()
             factor = factor * torch.tensor(
                 [sum((n - o).exp().item() for n, o in zip(*row)) / len(row[0]) for row in zip(new, batch.log_prob)]
             )
@@ -317,10 +317,10 @@ def test_an_agent_absent_from_a_whole_batch_does_not_move_even_by_its_momentum()
     learner.update(0.0)
     learner.rollout.alive[:, :, 1] = 0.0
     before = [parameters(actor) for actor in learner.actors.agents]
-    memory = {name: value.clone() for name, value in learner.optimisers[1].state_dict()["state"][0].items()}
+    memory = {name: value.clone() for name, value in learner.optimizers[1].state_dict()["state"][0].items()}
     metrics = learner.update(0.0)
     assert [moved(old, parameters(actor)) for old, actor in zip(before, learner.actors.agents)] == [True, False, True]
-    after = learner.optimisers[1].state_dict()["state"][0]
+    after = learner.optimizers[1].state_dict()["state"][0]
     assert all(torch.equal(after[name], value) for name, value in memory.items())
     assert all(torch.isfinite(value) for value in metrics.values())
 
@@ -333,7 +333,7 @@ def test_an_agent_absent_from_a_whole_batch_does_not_move_even_by_its_momentum()
 )
 def test_every_algorithm_trains_agents_of_all_kinds_some_of_them_absent(name, changed):
     torch.manual_seed(0)
-    kind = locate(ALGOS[name])
+    kind = import_object(ALGOS[name])
     learner = kind(rollout_length=6, hidden=[16, 12], critic_epochs=1, **changed).learner(MIXED, 0)
     reference.scramble(learner.actors)
     for iteration in range(2):

@@ -1,4 +1,4 @@
-"""The critic's loss, its normaliser and its fitting against literal versions."""
+"""The critic's loss, its normalizer and its fitting against literal versions."""
 
 from types import SimpleNamespace
 
@@ -31,7 +31,7 @@ def settings(**changed):
 
 
 def critic_and_batch(rows=12, beta=0.99999):
-    """A scrambled critic, states [B, S], old normalised values and targets [B, 1]."""
+    """A scrambled critic, states [B, S], old normalized values and targets [B, 1]."""
     torch.manual_seed(0)
     critic = Critic(6, (16, 12), "relu", CPU, beta=beta)
     reference.scramble(critic)
@@ -60,7 +60,7 @@ def test_a_value_that_left_the_clip_towards_its_target_gets_no_gradient():
 
 
 @pytest.mark.parametrize("beta", [0.99999, 0.9])
-def test_normaliser_is_the_debiased_running_mean_and_deviation(beta):
+def test_normalizer_is_the_debiased_running_mean_and_deviation(beta):
     with reference.double_precision():
         torch.manual_seed(0)
         normalizer = ValueNormalizer(beta, CPU)
@@ -75,7 +75,7 @@ def test_normaliser_is_the_debiased_running_mean_and_deviation(beta):
             torch.testing.assert_close(normalizer.denormalize(values), values * std + mean)
 
 
-def test_normaliser_floors_the_deviation_and_is_finite_from_the_start():
+def test_normalizer_floors_the_deviation_and_is_finite_from_the_start():
     normalizer = ValueNormalizer(0.99999, CPU)
     values = torch.randn(5)
     assert torch.isfinite(normalizer.normalize(values)).all()
@@ -84,7 +84,7 @@ def test_normaliser_floors_the_deviation_and_is_finite_from_the_start():
     torch.testing.assert_close(normalizer.denormalize(normalizer.normalize(values)), values)
 
 
-def test_normaliser_is_saved_with_the_critic():
+def test_normalizer_is_saved_with_the_critic():
     critic, _, _, target = critic_and_batch()
     critic.normalizer.update(target)
     fresh = Critic(6, (16, 12), "relu", CPU)
@@ -103,7 +103,7 @@ def test_minibatches_are_random_equal_parts_that_hold_every_row_once():
     assert torch.arange(24)[next(minibatches(24, 1, CPU))].tolist() == list(range(24))
 
 
-def test_the_normaliser_takes_in_each_minibatch_once_before_it_is_normalised(monkeypatch):
+def test_the_normalizer_takes_in_each_minibatch_once_before_it_is_normalized(monkeypatch):
     critic, state, old_value, target = critic_and_batch()
     calls = []
 
@@ -149,12 +149,12 @@ def test_fitting_equals_a_literal_loop(changed, chunk, monkeypatch):
 def test_the_critic_learns_a_linear_target():
     torch.manual_seed(0)
     critic = Critic(6, (32,), "tanh", CPU)
-    optimiser = adam(critic.parameters(), 0.005, 1e-5)
+    optimizer = adam(critic.parameters(), 0.005, 1e-5)
     state = torch.nn.functional.layer_norm(torch.randn(256, 6), (6,))
     target = 50.0 + (state @ torch.arange(1.0, 7.0))[:, None]
     before = explained_variance(critic(state).detach(), target)
     for _ in range(40):
-        fit_critic(critic, optimiser, state, critic.normalized(state).detach(), target, settings())
+        fit_critic(critic, optimizer, state, critic.normalized(state).detach(), target, settings())
     assert before < 0.5
     assert explained_variance(critic(state).detach(), target) > 0.95
     assert critic(state).mean().item() == pytest.approx(50.0, abs=2.0)

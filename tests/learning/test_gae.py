@@ -64,7 +64,7 @@ def test_rewards_after_an_end_are_not_seen_before_it():
         assert torch.equal(after[: t + 1, e], before[: t + 1, e])
 
 
-def test_normalised_advantages_have_mean_zero_and_deviation_one_over_living_rows():
+def test_normalized_advantages_have_mean_zero_and_deviation_one_over_living_rows():
     torch.manual_seed(0)
     advantage = 5.0 + 3.0 * torch.randn(40, dtype=torch.float64)
     alive = (torch.rand(40) < 0.6).double()

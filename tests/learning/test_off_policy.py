@@ -19,10 +19,10 @@ from harl_isaac.algos.matd3 import Matd3Cfg
 from harl_isaac.config import RunCfg
 from harl_isaac.env import Box, Discrete
 from harl_isaac.learning import gradient
-from harl_isaac.registry import ALGOS, locate
+from harl_isaac.registry import ALGOS, import_object
 from harl_isaac.tasks.games.sum import SumGame
 from harl_isaac.training import checkpoint
-from harl_isaac.training.evaluation import evaluate
+from harl_isaac.training.evaluation import evaluate_policy
 from harl_isaac.training.load_policy import load_policy
 from harl_isaac.training.trainer import Trainer
 
@@ -111,9 +111,9 @@ def literal_update(learner, batch, order):
     agents = range(len(learner.actors.agents))
     actors, critics = ([literal.PlainNet(net) for net in nets] for nets in (learner.actors.agents, learner.critic.nets))
     target = learner.target(batch)
-    optimiser = torch.optim.Adam([p for net in critics for p in net.parameters()], lr=cfg.critic_lr)
+    optimizer = torch.optim.Adam([p for net in critics for p in net.parameters()], lr=cfg.critic_lr)
     replayed = torch.cat([batch.state, *batch.action], 1)
-    reference.stepped(optimiser, sum((net(replayed) - target).square().mean() for net in critics), 1e9)
+    reference.stepped(optimizer, sum((net(replayed) - target).square().mean() for net in critics), 1e9)
     acting = list(batch.action) if not learner.sequential else [actors[j](batch.obs[j]).tanh().detach() for j in agents]
     for i in order:
         own = torch.optim.Adam(actors[i].parameters(), lr=cfg.lr)
@@ -176,7 +176,7 @@ def test_simultaneous_agents_meet_replayed_actions(kind):
 
 @pytest.mark.parametrize("name", OFF_POLICY)
 def test_in_an_agents_turn_it_alone_moves(name):
-    learner = built(locate(ALGOS[name]), THREE if name in CONTINUOUS else CHOICES)
+    learner = built(import_object(ALGOS[name]), THREE if name in CONTINUOUS else CHOICES)
     batch = learner.replay.sample(10, 1, 0.9)
     actions = learner.replayed(batch)
     for i in range(3):
@@ -235,8 +235,8 @@ def test_gradients_are_clipped_if_wanted_and_learning_rates_decay():
     held.fit_critic(batch)
     assert sum(p.grad.square().sum() for p in held.critic.parameters()).sqrt().item() == pytest.approx(1e-3, rel=1e-2)
     held._set_learning_rates(0.75)
-    assert held.critic_optimiser.param_groups[0]["lr"] == pytest.approx(0.005)
-    assert held.optimisers[0].param_groups[0]["lr"] == pytest.approx(0.0025)
+    assert held.critic_optimizer.param_groups[0]["lr"] == pytest.approx(0.005)
+    assert held.optimizers[0].param_groups[0]["lr"] == pytest.approx(0.0025)
 
 
 # Collecting.
@@ -292,7 +292,7 @@ def test_the_warmup_is_random_and_happens_once():
 def test_actions_reach_the_environment_in_each_agents_bounds(name):
     """The reference's HASAC took the upper bound for the half-range and zero for the middle."""
     env = SumGame(64, torch.device("cpu"))
-    learner = locate(ALGOS[name])(**{**SMALL, "warmup_steps": 64, "buffer_size": 64000}).learner(env.spec, 0)
+    learner = import_object(ALGOS[name])(**{**SMALL, "warmup_steps": 64, "buffer_size": 64000}).learner(env.spec, 0)
     seen = []
     play = env.step
     env.step = lambda actions: seen.append(actions) or play(actions)
@@ -380,11 +380,11 @@ def test_the_best_policy_is_kept_without_its_replay_and_can_be_played(settings, 
     (tmp_path / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.structured(RunCfg(**vars(cfg)))))
     assert checkpoint.load(tmp_path / "checkpoints" / "best.pt")["replay"] is None
     env, actors, file = load_policy(str(tmp_path), 3, "cpu", "auto")
-    assert file.name == "best.pt" and 0.0 < evaluate(env, actors, 6, 0).means()["return"] <= 5.0
+    assert file.name == "best.pt" and 0.0 < evaluate_policy(env, actors, 6, 0).means()["return"] <= 5.0
 
 
 @pytest.mark.parametrize("name", CONTINUOUS)
-def test_the_sum_game_is_learnt(name, settings, tmp_path):
+def test_the_sum_game_is_learned(name, settings, tmp_path):
     """From 2.2 (actions in the middle) to nearly the optimum of 5; learning from others' old actions takes longer."""
     cfg = settings(
         "SumGame",
@@ -401,7 +401,7 @@ def test_the_sum_game_is_learnt(name, settings, tmp_path):
     )
     trainer = Trainer(cfg)
     trainer.train(tmp_path)
-    assert evaluate(SumGame(64, torch.device("cpu")), trainer.learner.actors, 64, 7).means()["return"] > (
+    assert evaluate_policy(SumGame(64, torch.device("cpu")), trainer.learner.actors, 64, 7).means()["return"] > (
         4.6 if name.startswith("ha") else 4.0
     )
 
@@ -412,7 +412,7 @@ def test_large_batches_are_worked_through_in_parts_with_the_same_result(name, mo
 
     def updated(rows_in_a_part):
         monkeypatch.setattr(gradient, "CPU_CHUNK", rows_in_a_part)
-        learner = built(locate(ALGOS[name]), EACH if name in CONTINUOUS else CHOICES)
+        learner = built(import_object(ALGOS[name]), EACH if name in CONTINUOUS else CHOICES)
         torch.manual_seed(7)
         metrics = learner.update(0.0)
         return [*parameters(learner.actors), *parameters(learner.critic)], metrics

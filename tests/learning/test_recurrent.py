@@ -9,7 +9,7 @@ from harl_isaac.buffers.rollout import Rollout, collect
 from harl_isaac.env import Box, Discrete, MultiDiscrete
 from harl_isaac.learning.values import ValueFunction
 from harl_isaac.networks.actors import StackedActors
-from harl_isaac.networks.gru import Memory, unroll
+from harl_isaac.networks.gru import SequenceStart, unroll
 from harl_isaac.networks.mlp import new_mlp
 from harl_isaac.tasks.games.counting import CountingGame
 from harl_isaac.training.evaluation import Player
@@ -63,7 +63,7 @@ def test_a_sequence_is_unrolled_as_by_torchs_gru():
         hidden = torch.randn(3, 4)
         expected = gru(x, hidden[None])[0]
         inputs = x @ gru.weight_ih_l0.t() + gru.bias_ih_l0
-        memory = Memory(hidden, torch.zeros(3, 7, dtype=torch.bool))
+        memory = SequenceStart(hidden, torch.zeros(3, 7, dtype=torch.bool))
         torch.testing.assert_close(unroll(inputs, gru.weight_hh_l0, gru.bias_hh_l0, memory), expected)
 
 
@@ -76,7 +76,7 @@ def test_with_an_episodes_begin_the_state_starts_anew():
         begin = torch.zeros(2, 6, dtype=torch.bool)
         begin[0, 3] = begin[1, 0] = True
         inputs = x @ gru.weight_ih_l0.t() + gru.bias_ih_l0
-        result = unroll(inputs, gru.weight_hh_l0, gru.bias_hh_l0, Memory(hidden, begin))
+        result = unroll(inputs, gru.weight_hh_l0, gru.bias_hh_l0, SequenceStart(hidden, begin))
         torch.testing.assert_close(result[0, 3:], gru(x[:1, 3:])[0][0])
         torch.testing.assert_close(result[1], gru(x[1:])[0][0])
         torch.testing.assert_close(result[0, :3], gru(x[:1, :3], hidden[None, :1])[0][0])
@@ -88,7 +88,7 @@ def test_a_recurrent_network_is_the_mlp_then_the_gru_then_the_head():
         net = new_mlp(5, (8, 6), 3, "tanh", 1.0, CPU, recurrent=True)
         reference.scramble(net)
         x = torch.randn(4, 7, 5)
-        memory = Memory(torch.randn(4, 6), torch.zeros(4, 7, dtype=torch.bool))
+        memory = SequenceStart(torch.randn(4, 6), torch.zeros(4, 7, dtype=torch.bool))
         layers = reference.layers_of(net)  # the third one's outputs are the GRU's inputs
         inputs = torch.tensor([reference.mlp_row(layers[:3], row, "tanh") for row in x.flatten(0, 1).tolist()])
         states = reference.gru(inputs.view(4, 7, 18), net.gru[0], net.gru[1], memory.hidden)
@@ -103,7 +103,7 @@ def test_acting_step_by_step_gives_the_log_probabilities_that_training_starts_fr
         learner = learner_with_rollout(iterations=2)
         for i, actor in enumerate(learner.actors.agents):
             batch = learner.rollout.agent(i)
-            log_prob, entropy = actor.evaluate(batch.obs, batch.action, batch.mask, batch.memory)
+            log_prob, entropy = actor.evaluate_actions(batch.obs, batch.action, batch.mask, batch.memory)
             assert log_prob.shape == entropy.shape == (LENGTH // CHUNK * 4, CHUNK)
             torch.testing.assert_close(log_prob, batch.log_prob)
             assert batch.memory.begin.any() and (batch.memory.hidden != 0.0).any()
@@ -210,9 +210,9 @@ def test_fitting_starts_from_the_estimated_values():
         function = learner.critic.function
         rollout = learner.rollout
         normalized = function.estimate(rollout, rollout.state, rollout.next_state).normalized
-        states = function._arranged(rollout, rollout.state)
+        states = function._as_batch(rollout, rollout.state)
         again = function.critic.normalized(states, function.memory)
-        torch.testing.assert_close(again, function._arranged(rollout, normalized.unflatten(2, (1, -1))))
+        torch.testing.assert_close(again, function._as_batch(rollout, normalized.unflatten(2, (1, -1))))
 
 
 def test_a_player_remembers_within_an_episode_and_forgets_after_it():
@@ -241,7 +241,7 @@ def test_a_chunk_length_that_does_not_divide_the_rollout_is_refused_with_both_nu
 
 
 @pytest.mark.parametrize("algo", ["happo", "ippo"])
-def test_the_memory_game_is_learnt_with_a_gru_and_not_without(settings, tmp_path, algo):
+def test_the_memory_game_is_learned_with_a_gru_and_not_without(settings, tmp_path, algo):
     returns = [
         Trainer(
             settings(

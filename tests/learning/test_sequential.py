@@ -34,7 +34,7 @@ def scrambled_actors(spec):
     return actors
 
 
-def filled(spec, actors, seed=0):
+def build_settings(spec, actors, seed=0):
     return reference.fill(Rollout(spec, 6), actors, seed)
 
 
@@ -51,7 +51,7 @@ def batches_of(rollout):
 def ratios(before, after, batches):
     """pi_after / pi_before of each row, agent by agent."""
     return [
-        (new.evaluate(obs, action, mask)[0] - old.evaluate(obs, action, mask)[0]).exp().detach()
+        (new.evaluate_actions(obs, action, mask)[0] - old.evaluate_actions(obs, action, mask)[0]).exp().detach()
         for old, new, (obs, action, _, mask) in zip(before, after, batches)
     ]
 
@@ -70,11 +70,11 @@ def moving_update(actors, seen):
 
 @everywhere
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1)])
-def test_each_agent_gets_its_normalised_advantage_times_all_earlier_ratios(spec, order):
+def test_each_agent_gets_its_normalized_advantage_times_all_earlier_ratios(spec, order):
     with reference.double_precision():
         actors = scrambled_actors(spec)
         seen = {}
-        rollout = filled(spec, actors)
+        rollout = build_settings(spec, actors)
         advantage = 3.0 + 2.0 * torch.randn(6, 4, spec.state_agents)
         before = [reference.PlainActor(actor) for actor in actors.agents]
         metrics, last = sequential_update(actors, rollout, advantage, order, moving_update(actors, seen))
@@ -112,7 +112,7 @@ def test_a_policy_that_drops_its_actions_altogether_has_finite_metrics(spec):
 
     actors = scrambled_actors(spec)
     metrics, last = sequential_update(
-        actors, filled(spec, actors), torch.randn(6, 4, spec.state_agents), (0, 1, 2), far
+        actors, build_settings(spec, actors), torch.randn(6, 4, spec.state_agents), (0, 1, 2), far
     )
     assert (last == 0.0).any() and bool(torch.isfinite(last).all())
     assert all(bool(torch.isfinite(value)) for i in range(3) for value in metrics[i].values())
@@ -128,7 +128,7 @@ def literal_and_library(spec, cfg, monkeypatch, order=(2, 0, 1), iterations=2):
     ours = [adam(actor.parameters(), cfg.lr, cfg.adam_eps) for actor in actors.agents]
     theirs = [torch.optim.Adam(actor.parameters(), lr=cfg.lr, eps=cfg.adam_eps) for actor in plain]
     for iteration in range(iterations):
-        rollout = filled(spec, actors, seed=iteration)
+        rollout = build_settings(spec, actors, seed=iteration)
         advantage = 3.0 + 2.0 * torch.randn(6, 4, spec.state_agents)
         drawn.clear()
         last = sequential_update(
@@ -244,7 +244,7 @@ def test_the_first_agent_is_given_the_advantage_of_the_whole_iteration(spec):
     """From values before any fit, in units of the return, of each state and of its true successor."""
     seen = []
 
-    def update(actor, optimiser, batch, weighted, cfg):
+    def update(actor, optimizer, batch, weighted, cfg):
         seen.append((weighted, batch.alive, [each is actor for each in learner.actors.agents].index(True)))
         return {}
 

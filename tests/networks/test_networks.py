@@ -36,7 +36,7 @@ def scrambled_actors(spec, hidden=(16, 12), activation="relu"):
     return actors
 
 
-def filled(spec, actors):
+def build_settings(spec, actors):
     return reference.fill(Rollout(spec, 6), actors)
 
 
@@ -59,7 +59,7 @@ def differing(before, after):
 def test_the_stack_gives_each_agent_the_head_of_its_own_network_and_zeros_beyond(spec):
     with reference.double_precision():
         actors = scrambled_actors(spec)
-        obs = flat(filled(spec, actors))[0]
+        obs = flat(build_settings(spec, actors))[0]
         heads = actors.heads(obs)
         for i, actor in enumerate(actors.agents):
             size = actor.distribution.head_size
@@ -72,7 +72,7 @@ def test_the_stack_gives_each_agent_the_head_of_its_own_network_and_zeros_beyond
 def test_networks_are_layer_norm_linear_activation_over_true_widths(spec, activation):
     with reference.double_precision():
         actors = scrambled_actors(spec, activation=activation)
-        obs = flat(filled(spec, actors))[0][:3]
+        obs = flat(build_settings(spec, actors))[0][:3]
         for i, actor in enumerate(actors.agents):
             own = obs[:, i, : spec.obs_sizes[i]]
             size = actor.distribution.head_size
@@ -84,7 +84,7 @@ def test_networks_are_layer_norm_linear_activation_over_true_widths(spec, activa
 @everywhere
 def test_padding_is_zero_and_whatever_stands_there_changes_nothing(spec):
     actors = scrambled_actors(spec)
-    rollout = filled(spec, actors)
+    rollout = build_settings(spec, actors)
     spoilt = rollout.obs.clone()
     for i, size in enumerate(spec.obs_sizes):
         assert (rollout.obs[:, :, i, size:] == 0.0).all()
@@ -97,10 +97,10 @@ def test_padding_is_zero_and_whatever_stands_there_changes_nothing(spec):
 def test_the_first_ratio_is_one(spec):
     """The stack's log-probabilities, stored by `collect`, are those that the update starts from."""
     actors = scrambled_actors(spec)
-    rollout = filled(spec, actors)
+    rollout = build_settings(spec, actors)
     for i, actor in enumerate(actors.agents):
         batch = rollout.agent(i)
-        log_prob, entropy = actor.evaluate(batch.obs, batch.action, batch.mask)
+        log_prob, entropy = actor.evaluate_actions(batch.obs, batch.action, batch.mask)
         assert log_prob.shape == entropy.shape == batch.log_prob.shape == (24,)
         torch.testing.assert_close(log_prob, batch.log_prob, atol=1e-5, rtol=1e-5)
 
@@ -109,17 +109,17 @@ def test_the_first_ratio_is_one(spec):
 def test_evaluate_agrees_with_a_plain_module(spec):
     with reference.double_precision():
         actors = scrambled_actors(spec)
-        rollout = filled(spec, actors)
+        rollout = build_settings(spec, actors)
         for i, actor in enumerate(actors.agents):
             batch = rollout.agent(i)
-            expected = reference.PlainActor(actor).evaluate(batch.obs, batch.action, batch.mask)
-            torch.testing.assert_close(actor.evaluate(batch.obs, batch.action, batch.mask), expected)
+            expected = reference.PlainActor(actor).evaluate_actions(batch.obs, batch.action, batch.mask)
+            torch.testing.assert_close(actor.evaluate_actions(batch.obs, batch.action, batch.mask), expected)
 
 
 @everywhere
 def test_mode_is_each_agents_likeliest_action(spec):
     actors = scrambled_actors(spec)
-    obs, mask = flat(filled(spec, actors))
+    obs, mask = flat(build_settings(spec, actors))
     mode = actors.mode(obs, mask)
     for i, (actor, space) in enumerate(zip(actors.agents, spec.actions)):
         allowed = mask[:, i, : mask_width(space)] if mask is not None and mask_width(space) else None
@@ -130,7 +130,7 @@ def test_mode_is_each_agents_likeliest_action(spec):
 
 def test_sampled_choices_are_allowed_by_each_agents_own_mask():
     actors = scrambled_actors(MIXED)
-    rollout = filled(MIXED, actors)
+    rollout = build_settings(MIXED, actors)
     for i, space in enumerate(MIXED.actions):
         batch = rollout.agent(i)
         start = 0
@@ -156,11 +156,11 @@ def test_different_agents_and_environments_get_different_noise():
 
 
 @everywhere
-def test_an_optimiser_step_of_one_agent_moves_the_stack_at_once_and_nobody_else(spec):
+def test_an_optimizer_step_of_one_agent_moves_the_stack_at_once_and_nobody_else(spec):
     """Also after steps of all agents, so that a shared momentum would show."""
     actors = scrambled_actors(spec)
-    obs = flat(filled(spec, actors))[0]
-    optimisers = [adam(actor.parameters(), 0.01, 1e-5) for actor in actors.agents]
+    obs = flat(build_settings(spec, actors))[0]
+    optimizers = [adam(actor.parameters(), 0.01, 1e-5) for actor in actors.agents]
     for i in list(range(spec.num_agents)) * 2:
         before = snapshot(actors)
         heads = actors.heads(obs)
@@ -169,7 +169,7 @@ def test_an_optimiser_step_of_one_agent_moves_the_stack_at_once_and_nobody_else(
             unused = 0.0 * sum(p.sum() for p in actors.agents[i].parameters())
             return actors.agents[i].net(obs[part, i, : spec.obs_sizes[i]]).square().sum() + unused, torch.zeros(1)
 
-        gradient_step(optimisers[i], loss_of, [slice(None)], 10.0)
+        gradient_step(optimizers[i], loss_of, [slice(None)], 10.0)
         assert differing(before, snapshot(actors)) == [i]
         moved = (actors.heads(obs) != heads).any(0).any(-1)
         assert moved.nonzero().flatten().tolist() == [i]
@@ -180,7 +180,7 @@ def test_loading_writes_into_the_shared_memory(spec):
     actors = scrambled_actors(spec)
     other = scrambled_actors(spec)
     reference.scramble(other, seed=1)
-    obs = flat(filled(spec, actors))[0]
+    obs = flat(build_settings(spec, actors))[0]
     where = [p.data_ptr() for p in actors.parameters()]
     actors.load_state_dict(copy.deepcopy(other.state_dict()))
     assert [p.data_ptr() for p in actors.parameters()] == where
@@ -204,14 +204,14 @@ def test_the_gradient_of_chunks_is_the_gradient_of_the_batch(spec, monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     with reference.double_precision():
         actors = scrambled_actors(spec)
-        rollout = filled(spec, actors)
+        rollout = build_settings(spec, actors)
         for i, actor in enumerate(actors.agents):
             gradients = []
             for parts in ([slice(0, 24)], list(chunks(slice(0, 24), 24, spec.device))):
                 actor.zero_grad()
                 for part in parts:
                     batch = rollout.agent(i).rows(part)
-                    sum(value.sum() for value in actor.evaluate(batch.obs, batch.action, batch.mask)).backward()
+                    sum(value.sum() for value in actor.evaluate_actions(batch.obs, batch.action, batch.mask)).backward()
                 gradients.append([p.grad.clone() for p in actor.parameters()])
             assert len(parts) == 5
             torch.testing.assert_close(*gradients)

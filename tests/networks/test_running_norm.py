@@ -14,7 +14,7 @@ from harl_isaac.buffers.rollout import Rollout
 from harl_isaac.env import Box, Discrete, MultiDiscrete
 from harl_isaac.networks.actors import StackedActors
 from harl_isaac.networks.running_norm import new_running_norm
-from harl_isaac.registry import with_defaults
+from harl_isaac.registry import with_new_defaults
 
 CPU = torch.device("cpu")
 RAGGED = reference.spec_for(
@@ -33,7 +33,7 @@ def learner(spec, kind=HappoCfg, **changed):
 
 
 def seen(spec, iterations, **changed):
-    """A learner after some updates, and all rows [.., A, O], lives [.., A] and states [.., K, S] that it learnt from."""
+    """A learner after some updates, and all rows [.., A, O], lives [.., A] and states [.., K, S] that it learned from."""
     result = learner(spec, **changed)
     rows = []
     lives = []
@@ -78,7 +78,7 @@ def test_moments_are_those_of_all_rows_of_weight_one():
     assert norm(probe).abs().max() == 5.0
 
 
-def test_nothing_is_learnt_from_rows_without_weight_and_inputs_pass_before_the_first():
+def test_nothing_is_learned_from_rows_without_weight_and_inputs_pass_before_the_first():
     norm = new_running_norm((3,), CPU)
     norm.take_in(torch.randn(4, 3), torch.zeros(4))
     torch.testing.assert_close(norm(torch.tensor([0.5, -2.0, 9.0])), torch.tensor([0.5, -2.0, 5.0]))
@@ -92,13 +92,13 @@ def test_each_network_sees_its_own_inputs_in_units_of_what_its_agent_saw_while_a
         numbers = [[float(x) for x, alive in zip(rows[:, i, f], lives[:, i]) if alive] for f in range(width)]
         own = rows[:2, i, :width]
         wanted = torch.tensor([[literal(float(row[f]), numbers[f]) for f in range(width)] for row in own])
-        torch.testing.assert_close(actor.net.standardised(own), wanted, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(actor.net.standardized(own), wanted, rtol=1e-4, atol=1e-4)
     net = result.critic.function.critic.net
     numbers = [states[..., f].flatten().tolist() for f in range(spec.state_size)]
     wanted = torch.tensor(
         [[literal(float(x), numbers[f]) for f, x in enumerate(row)] for row in states[:2].flatten(0, 1)]
     )
-    torch.testing.assert_close(net.standardised(states[:2].flatten(0, 1)), wanted, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(net.standardized(states[:2].flatten(0, 1)), wanted, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("spec", [RAGGED, ALIKE], ids=["ragged", "alike"])
@@ -116,17 +116,17 @@ def test_a_shared_policy_has_one_set_of_moments():
     result, rows, lives, _ = seen(ALIKE, 2, share_param=True)
     numbers = rows[lives > 0.0][:, 0].tolist()
     wanted = [literal(float(x), numbers) for x in rows[:3, 1, 0]]
-    assert result.actors.agents[0].net.standardised(rows[:3, 1])[:, 0].tolist() == pytest.approx(
+    assert result.actors.agents[0].net.standardized(rows[:3, 1])[:, 0].tolist() == pytest.approx(
         wanted, rel=1e-4, abs=1e-4
     )
 
 
-def test_an_agents_own_critic_normalises_what_the_agent_sees():
+def test_an_agents_own_critic_normalizes_what_the_agent_sees():
     result, rows, _, _ = seen(ALIKE, 2, kind=IppoCfg)
     numbers = rows[:, 1, 0].tolist()
     net = result.critic.functions[1].critic.net
     wanted = [literal(float(x), numbers) for x in rows[:3, 1, 0]]
-    assert net.standardised(rows[:3, 1])[:, 0].tolist() == pytest.approx(wanted, rel=1e-4, abs=1e-4)
+    assert net.standardized(rows[:3, 1])[:, 0].tolist() == pytest.approx(wanted, rel=1e-4, abs=1e-4)
 
 
 def test_while_a_rollout_is_collected_and_used_the_moments_stand_still(monkeypatch):
@@ -138,7 +138,7 @@ def test_while_a_rollout_is_collected_and_used_the_moments_stand_still(monkeypat
     for i in range(3):
         batch = result.rollout.agent(i)
         actor = result.actors.agent(i)
-        ratios.append(batch.ratio(actor.evaluate(batch.obs, batch.action, batch.mask)[0]))
+        ratios.append(batch.ratio(actor.evaluate_actions(batch.obs, batch.action, batch.mask)[0]))
     torch.testing.assert_close(torch.cat(ratios), torch.ones(3 * len(ratios[0])), rtol=1e-4, atol=1e-4)
     fit = result.critic.fit
     monkeypatch.setattr(result.critic, "fit", lambda *args: (fit(*args), stood_still(result, before))[0])
@@ -160,7 +160,7 @@ def test_moments_are_saved_and_shared_with_the_agents_networks():
         assert torch.equal(fresh.actors.agents[i].net.input_norm.mean, result.actors.input_norm.mean[i, :width])
 
 
-def test_with_a_layer_norm_nothing_is_normalised_by_moments():
+def test_with_a_layer_norm_nothing_is_normalized_by_moments():
     actors = StackedActors(ALIKE, (8,), "relu", 0.01)
     actors.take_in(Rollout(ALIKE, 6).obs, Rollout(ALIKE, 6).alive)
     assert actors.input_norm is None and not any("input_norm" in name for name in actors.state_dict())
@@ -181,6 +181,6 @@ def test_with_a_layer_norm_nothing_is_normalised_by_moments():
     ids=["earlier", "newer", "off-policy"],
 )
 def test_a_run_from_before_there_was_a_choice_had_layer_norms_and_narrow_exploration(algo, expected):
-    known = with_defaults(ALGOS, algo)
+    known = with_new_defaults(ALGOS, algo)
     assert {name: known[name] for name in expected} == expected
     assert ("input_norm" in known) == ("head_gain" in expected)

@@ -8,7 +8,7 @@ imageio = pytest.importorskip("imageio.v3", reason="imageio is not installed")
 
 from support.commands import TINY, run
 
-from harl_isaac.registry import TASKS, locate
+from harl_isaac.registry import TASKS, import_object
 from harl_isaac.rendering.particle_frames import HEIGHT, LEAST_EXTENT, WIDTH, pictures
 
 CPU = torch.device("cpu")
@@ -21,10 +21,10 @@ def pixel(picture, x, y, extent=LEAST_EXTENT):
     return picture[int(HEIGHT / 2 - y * scale), int(WIDTH / 2 + x * scale)].tolist()
 
 
-def draw(centres, colours, words=np.zeros((1, 0, 0)), radii=None):
-    centres = np.array([centres], dtype=float)
-    colours = np.array([colours], dtype=float)
-    return next(iter(pictures(centres, colours, words, radii or [0.1] * centres.shape[1])))
+def draw(centers, colors, words=np.zeros((1, 0, 0)), radii=None):
+    centers = np.array([centers], dtype=float)
+    colors = np.array([colors], dtype=float)
+    return next(iter(pictures(centers, colors, words, radii or [0.1] * centers.shape[1])))
 
 
 def test_discs_lie_where_they_are_and_later_ones_on_top():
@@ -43,23 +43,23 @@ def test_far_discs_are_seen_as_well():
 
 def test_words_are_darker_the_louder():
     picture = draw([(0.0, 0.0)], [RED], words=np.array([[[0.0, 0.5, 1.0]]]))
-    grey = [int(picture[HEIGHT - 11, 4 + 18 * place + 7, 0]) for place in range(3)]
-    assert grey[0] == 255 > grey[1] > grey[2]
+    gray = [int(picture[HEIGHT - 11, 4 + 18 * place + 7, 0]) for place in range(3)]
+    assert gray[0] == 255 > gray[1] > gray[2]
 
 
 @pytest.mark.parametrize("name", sorted(name for name in TASKS if name.startswith("mpe/")))
 def test_a_task_says_what_it_looks_like(name):
-    task = locate(TASKS[name])().make(32, CPU, "auto")
+    task = import_object(TASKS[name])().make(32, CPU, "auto")
     task.reset(0)
-    centres, colours, words = task.discs()
+    centers, colors, words = task.discs()
     count = task.landmarks + len(task.names)
-    assert centres.shape == (32, count, 2) and colours.shape == (32, count, 3) and len(task.radii()) == count
+    assert centers.shape == (32, count, 2) and colors.shape == (32, count, 3) and len(task.radii()) == count
     assert words.shape == (32, len(task.speakers), task.words)
     for row in range(32):
         for goal in range(task.goals):
             mark = (task.landmark[row] == task.goal[row, goal]).all(1).tolist().index(True)
             agent = task.landmarks + 1 - goal  # who is told of it
-            assert colours[row, agent].argmax() == colours[row, mark].argmax()
+            assert colors[row, agent].argmax() == colors[row, mark].argmax()
 
 
 def test_playing_a_run_draws_it(tmp_path):

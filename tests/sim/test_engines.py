@@ -430,14 +430,14 @@ def test_an_unknown_field_is_refused():
 def test_what_is_known_without_waiting(sim):
     """`some` is never false where a row is set, `calm` never true where one is beyond the limit or not a number."""
     physics = forces(sim)
-    assert physics.some(rows(1, num_envs=3)) and not physics.some(rows(num_envs=3))
-    assert not physics.calm(1.0)
+    assert physics.any_without_sync(rows(1, num_envs=3)) and not physics.any_without_sync(rows(num_envs=3))
+    assert not physics.bounded_without_sync(1.0)
     torch.testing.assert_close(physics.motion, torch.cat((physics.qpos, physics.qvel), 1), rtol=0, atol=0)
     if sim == "mujoco":
-        assert physics.calm(1e6)
+        assert physics.bounded_without_sync(1e6)
         for value in (float("nan"), float("inf"), 2e6):
             physics.set_state(rows(0, num_envs=3), torch.full_like(physics.qpos, value), physics.qvel.clone())
-            assert not physics.calm(1e6)
+            assert not physics.bounded_without_sync(1e6)
 
 
 @each_engine

@@ -57,7 +57,7 @@ def normalized(values, alive):
 
 
 def normalized_columns(advantage, alive):
-    """Each agent's advantages as numbers: one column is normalised for each agent, several jointly; [T, E, K], [T, E, A]."""
+    """Each agent's advantages as numbers: one column is normalized for each agent, several jointly; [T, E, K], [T, E, A]."""
     lives = [alive[..., i].flatten().tolist() for i in range(alive.shape[-1])]
     if advantage.shape[-1] == 1:
         return [normalized(advantage.flatten().tolist(), living) for living in lives]
@@ -127,7 +127,7 @@ def value_loss(value, old_value, target, clip, delta):
 
 
 class RunningMoments:
-    """The value normaliser from its definition: batch i of n has weight (1 - beta) beta^(n - i)."""
+    """The value normalizer from its definition: batch i of n has weight (1 - beta) beta^(n - i)."""
 
     def __init__(self, beta):
         self.beta = beta
@@ -177,8 +177,8 @@ class PlainNet(torch.nn.Module):
     def forward(self, x):
         for layer, (scale, shift) in enumerate(zip(self.norm_weights, self.norm_biases)):
             x = self.activation(x) if layer else x
-            centred = x - x.mean(1, keepdim=True)
-            x = centred / (centred.square().mean(1, keepdim=True) + 1e-5).sqrt() * scale + shift
+            centered = x - x.mean(1, keepdim=True)
+            x = centered / (centered.square().mean(1, keepdim=True) + 1e-5).sqrt() * scale + shift
             x = x @ (self.weights[layer].t() if layer else self.weights[0]) + self.biases[layer]
         return x
 
@@ -207,8 +207,8 @@ class PlainRecurrentNet(torch.nn.Module):
             setattr(self, name, torch.nn.ParameterList([p.detach().double().clone() for p in parameters]))
 
     def linear(self, x, layer):
-        centred = x - x.mean(-1, keepdim=True)
-        x = centred / (centred.square().mean(-1, keepdim=True) + 1e-5).sqrt()
+        centered = x - x.mean(-1, keepdim=True)
+        x = centered / (centered.square().mean(-1, keepdim=True) + 1e-5).sqrt()
         x = x * self.norm_weights[layer] + self.norm_biases[layer]
         return x @ (self.weights[layer].t() if layer else self.weights[0]) + self.biases[layer]
 
@@ -233,7 +233,7 @@ class PlainActor(PlainNet):
         self.nvec = getattr(actor.distribution, "nvec", None)
         self.log_std = None if self.nvec else torch.nn.Parameter(actor.log_std.detach().double().clone())
 
-    def evaluate(self, obs, action, mask=None):
+    def evaluate_actions(self, obs, action, mask=None):
         head = self(obs)
         if self.nvec is None:
             std = 0.5 * torch.sigmoid(self.log_std)
@@ -251,40 +251,40 @@ class PlainActor(PlainNet):
         return log_prob, entropy
 
 
-def stepped(optimiser, loss, max_norm):
+def stepped(optimizer, loss, max_norm):
     """One step with the gradient shortened to `max_norm`."""
-    optimiser.zero_grad()
+    optimizer.zero_grad()
     loss.backward()
-    gradients = [p.grad for p in optimiser.param_groups[0]["params"]]
+    gradients = [p.grad for p in optimizer.param_groups[0]["params"]]
     norm = math.sqrt(sum(float((g**2).sum()) for g in gradients))
     for g in gradients:
         g *= min(1.0, max_norm / (norm + 1e-6))
-    optimiser.step()
+    optimizer.step()
 
 
-def happo(actors, optimisers, batches, advantages, order, parts, cfg):
-    """Algorithm 4's loop over agents. `batches[i]` = (obs, action, alive, mask), `advantages[i]` = one normalised number a row,
+def happo(actors, optimizers, batches, advantages, order, parts, cfg):
+    """Algorithm 4's loop over agents. `batches[i]` = (obs, action, alive, mask), `advantages[i]` = one normalized number a row,
     `parts[i]` = the lists of rows of each gradient step. Returns the factor after the last agent."""
-    old = [actor.evaluate(obs, action, mask)[0].tolist() for actor, (obs, action, _, mask) in zip(actors, batches)]
+    old = [actor.evaluate_actions(obs, action, mask)[0].tolist() for actor, (obs, action, _, mask) in zip(actors, batches)]
     factor = [1.0] * len(old[0])
     for i in order:
         obs, action, alive, mask = batches[i]
         weighted = [m * a for m, a in zip(factor, advantages[i])]
         for rows in parts[i]:
-            log_prob, entropy = actors[i].evaluate(obs[rows], action[rows], None if mask is None else mask[rows])
+            log_prob, entropy = actors[i].evaluate_actions(obs[rows], action[rows], None if mask is None else mask[rows])
             loss = 0.0 * log_prob.sum()
             living = sum(float(alive[b]) for b in rows)
             for place, b in enumerate(rows):
                 gain = surrogate((log_prob[place] - old[i][b]).exp(), weighted[b], cfg.clip)
                 loss = loss - float(alive[b]) * (gain + cfg.entropy_coef * entropy[place]) / max(living, 1.0)
-            stepped(optimisers[i], loss, cfg.max_grad_norm)
-        new = actors[i].evaluate(obs, action, mask)[0].tolist()
+            stepped(optimizers[i], loss, cfg.max_grad_norm)
+        new = actors[i].evaluate_actions(obs, action, mask)[0].tolist()
         factor = [m * math.exp(now - then) for m, now, then in zip(factor, new, old[i])]
     return factor
 
 
-def fit_critic(net, optimiser, moments, state, old_value, target, parts, cfg):
-    """The last line of Algorithm 4 with the clipped Huber loss, the normaliser fed before each step."""
+def fit_critic(net, optimizer, moments, state, old_value, target, parts, cfg):
+    """The last line of Algorithm 4 with the clipped Huber loss, the normalizer fed before each step."""
     for rows in parts:
         moments.update(target[rows])
         (mean, std) = moments.moments()
@@ -293,7 +293,7 @@ def fit_critic(net, optimiser, moments, state, old_value, target, parts, cfg):
         for place, b in enumerate(rows):
             goal = (float(target[b]) - mean) / std
             loss = loss + value_loss(value[place], float(old_value[b]), goal, cfg.clip, cfg.huber_delta) / len(rows)
-        stepped(optimiser, cfg.value_coef * loss, cfg.max_grad_norm)
+        stepped(optimizer, cfg.value_coef * loss, cfg.max_grad_norm)
 
 
 class NoiseEnv:

@@ -10,7 +10,7 @@ from gymnasium_robotics import mamujoco_v1
 from gymnasium_robotics.envs.multiagent_mujoco import many_segment_ant, many_segment_swimmer
 from gymnasium_robotics.envs.multiagent_mujoco.obsk import get_parts_and_edges
 
-# Factorisations that mamujoco_v1 has; others are regrouped from the first.
+# Factorizations that mamujoco_v1 has; others are regrouped from the first.
 OWN = {
     "HalfCheetah": ("2x3", "6x1"),
     "Ant": ("2x4", "2x4d", "4x2"),

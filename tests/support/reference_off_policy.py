@@ -9,7 +9,7 @@ from harl_isaac.buffers.replay import explore
 from support import reference
 
 
-def filled(learner, steps=12, seed=0):
+def build_settings(learner, steps=12, seed=0):
     """The learner's replay with noise in it, and actions drawn by its policies."""
     env = reference.NoiseEnv(learner.spec, seed)
     step = env.step(None)
@@ -21,14 +21,14 @@ def row_of(net, row, activation=lambda x: max(x, 0.0)):
     """One row of numbers through (LayerNorm,) Linear, activation, ..., Linear."""
     for place, (norm, layer) in enumerate(zip(net.norms, net.layers)):
         row = [activation(x) for x in row] if place else row
-        row = standardised(row, norm) if isinstance(norm, torch.nn.LayerNorm) else row
+        row = standardized(row, norm) if isinstance(norm, torch.nn.LayerNorm) else row
         weights = layer.weight.tolist()
         biases = layer.bias.tolist()
         row = [sum(w * x for w, x in zip(each, row)) + b for each, b in zip(weights, biases)]
     return row
 
 
-def standardised(row, norm):
+def standardized(row, norm):
     """Scale and shift of a row with mean 0 and variance 1."""
     mean = sum(row) / len(row)
     deviation = math.sqrt(sum((x - mean) ** 2 for x in row) / len(row) + 1e-5)

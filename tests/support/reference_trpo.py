@@ -156,6 +156,6 @@ def hatrpo(actors, batches, advantages, order, cfg):
         moved[i] = problem.tensors(vector)
         for name, parameter in problem.net.named_parameters():
             parameter.data.copy_(moved[i][name])
-        log_prob = problem.net.evaluate(problem.obs, problem.action, problem.mask)[0].detach()
+        log_prob = problem.net.evaluate_actions(problem.obs, problem.action, problem.mask)[0].detach()
         factor = factor * (log_prob - problem.log_prob).exp()
     return moved, factor

@@ -2,10 +2,10 @@
 
 from harl_isaac.learning.off_policy import OffPolicyCfg
 from harl_isaac.learning.on_policy import OnPolicyCfg
-from harl_isaac.registry import ALGOS, TASKS, locate
+from harl_isaac.registry import ALGOS, TASKS, import_object
 
-ON_POLICY = [name for name, path in ALGOS.items() if issubclass(locate(path), OnPolicyCfg)]
-OFF_POLICY = [name for name, path in ALGOS.items() if issubclass(locate(path), OffPolicyCfg)]
+ON_POLICY = [name for name, path in ALGOS.items() if issubclass(import_object(path), OnPolicyCfg)]
+OFF_POLICY = [name for name, path in ALGOS.items() if issubclass(import_object(path), OffPolicyCfg)]
 SMALL = {
     "CountingGame": ["algo.rollout_length=5", "algo.hidden=[8]"],
     "MatrixGame": ["algo.rollout_length=5", "algo.hidden=[8]"],

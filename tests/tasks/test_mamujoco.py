@@ -8,7 +8,7 @@ import torch
 
 mujoco = pytest.importorskip("mujoco", reason="MuJoCo is not installed")
 
-from harl_isaac.registry import TASKS, locate
+from harl_isaac.registry import TASKS, import_object
 
 pytest.importorskip("gymnasium_robotics")
 
@@ -16,7 +16,7 @@ from support.reference_mamujoco import Original
 
 CPU = torch.device("cpu")
 OBSKS = (0, 1, 2)
-FACTORISATIONS = [
+FACTORIZATIONS = [
     ("HalfCheetah", "2x3"),
     ("HalfCheetah", "3x2"),
     ("HalfCheetah", "6x1"),
@@ -51,7 +51,7 @@ needs_warp = pytest.mark.skipif(
 
 
 def make(scenario, dtype=torch.float32, num_envs=1, sim="mujoco", change=None, **settings):
-    cfg = locate(TASKS["mamujoco/" + scenario])(**settings)
+    cfg = import_object(TASKS["mamujoco/" + scenario])(**settings)
     task_class = type(cfg.make(1, CPU, "mujoco"))
     return (change(task_class) if change else task_class)(cfg, num_envs, CPU, sim, dtype)
 
@@ -94,7 +94,7 @@ class Pair:
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
-@pytest.mark.parametrize("scenario, agents", FACTORISATIONS)
+@pytest.mark.parametrize("scenario, agents", FACTORIZATIONS)
 def test_equal_to_the_original(scenario, agents, dtype, tmp_path):
     """200 random steps with resets within 1e-9 in float64 (60 of the slow original with 17 agents); 60 in float32, where
     rounding leaves 1e-5. cfrc_ext is read where sensors have it; see test_forces_are_a_stage_older."""

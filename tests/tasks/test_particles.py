@@ -7,7 +7,7 @@ from support.reference_particles import Original, old_push, old_spread_rewards, 
 
 from harl_isaac.check_env import check_env, random_actions
 from harl_isaac.env import Box, Discrete
-from harl_isaac.registry import TASKS, locate
+from harl_isaac.registry import TASKS, import_object
 
 CPU = torch.device("cpu")
 NAMES = sorted(name for name in TASKS if name.startswith("mpe/"))
@@ -17,7 +17,7 @@ ENVS = 4
 
 
 def make(name, num_envs=ENVS, dtype=torch.float64, **settings):
-    cfg = locate(TASKS[name])(**settings)
+    cfg = import_object(TASKS[name])(**settings)
     return type(cfg.make(1, CPU, "auto"))(cfg, num_envs, CPU, dtype)
 
 
@@ -121,13 +121,13 @@ def test_spaces_and_widths():
 @KINDS
 @pytest.mark.parametrize("version", ["v2", "v3"])
 def test_the_contract_is_kept(name, continuous, version):
-    cfg = locate(TASKS[name])(continuous=continuous, version=version, reward="agent", episode_length=7)
+    cfg = import_object(TASKS[name])(continuous=continuous, version=version, reward="agent", episode_length=7)
     check_env(lambda: cfg.make(6, CPU, "auto"), steps=20)
 
 
 @pytest.mark.parametrize("agents, landmarks", [(1, 1), (2, 5), (6, 3)])
 def test_any_number_of_agents_and_landmarks(agents, landmarks):
-    cfg = locate(TASKS["mpe/simple_spread"])(agents=agents, landmarks=landmarks)
+    cfg = import_object(TASKS["mpe/simple_spread"])(agents=agents, landmarks=landmarks)
     check_env(lambda: cfg.make(5, CPU, "auto"), steps=40)
     assert cfg.make(1, CPU, "auto").spec.obs_sizes == (4 + 2 * landmarks + 4 * (agents - 1),) * agents
 
@@ -219,4 +219,4 @@ def test_discs_in_the_same_place_stay_finite():
 )
 def test_settings_that_mean_nothing_are_refused(name, settings, message):
     with pytest.raises(ValueError, match=message):
-        locate(TASKS[name])(**settings).make(1, CPU, "auto")
+        import_object(TASKS[name])(**settings).make(1, CPU, "auto")

@@ -154,13 +154,13 @@ def test_gains_are_multiples_of_the_hand_file(gains):
 
 
 @pytest.mark.parametrize(
-    "side,palm_centre,fingertips,thumb",
+    "side,palm_center,fingertips,thumb",
     [
         ("right", (0, -0.370, 0.510), (0, -0.474, 0.490), (-0.098, -0.383, 0.499)),
         ("left", (0, -0.630, 0.510), (0, -0.526, 0.490), (0.098, -0.617, 0.499)),
     ],
 )
-def test_forward_kinematics_at_zero_angles(model, side, palm_centre, fingertips, thumb):
+def test_forward_kinematics_at_zero_angles(model, side, palm_center, fingertips, thumb):
     data = mujoco.MjData(model)
     mujoco.mj_forward(model, data)
 
@@ -169,7 +169,7 @@ def test_forward_kinematics_at_zero_angles(model, side, palm_centre, fingertips,
         return body.xpos + body.xmat.reshape(3, 3) @ np.array(offset)
 
     tips = [point(digit + "distal", (0, 0, 0.02)) for digit in DIGITS]
-    assert point("palm", (0, -0.02, 0.08)) == pytest.approx(palm_centre, abs=6e-4)
+    assert point("palm", (0, -0.02, 0.08)) == pytest.approx(palm_center, abs=6e-4)
     assert np.mean(tips[:4], axis=0) == pytest.approx(fingertips, abs=6e-4)
     assert tips[4] == pytest.approx(thumb, abs=6e-4)
     normal = data.body(named(side, "palm")).xmat.reshape(3, 3) @ np.array([0, -1, 0])
@@ -260,7 +260,7 @@ def test_engine_choice_reaches_the_engine(monkeypatch):
 
 
 def tip_wrench(model, data, tip):
-    """Net contact force on a body in world axes, and its moment about the force-weighted centre of the contacts."""
+    """Net contact force on a body in world axes, and its moment about the force-weighted center of the contacts."""
     points = []
     forces = []
     moments = []
@@ -277,8 +277,8 @@ def tip_wrench(model, data, tip):
     if not points:
         return np.zeros(6)
     weights = [np.linalg.norm(force) for force in forces]
-    centre = sum(w * p for w, p in zip(weights, points)) / max(sum(weights), 1e-12)
-    moment = sum(m + np.cross(p - centre, f) for p, f, m in zip(points, forces, moments))
+    center = sum(w * p for w, p in zip(weights, points)) / max(sum(weights), 1e-12)
+    moment = sum(m + np.cross(p - center, f) for p, f, m in zip(points, forces, moments))
     return np.concatenate((sum(forces), moment))
 
 
@@ -566,7 +566,7 @@ def test_an_object_at_or_below_the_drop_height_ends_the_episode():
     assert [row[2] for row in ends].index(True) == 5  # 0.05 m of free fall take 0.101 s
 
 
-def test_success_is_strictly_closer_than_three_centimetres():
+def test_success_is_strictly_closer_than_three_centimeters():
     env = make(3)
     env.goal_pos.zero_()
     env.physics.qpos[:, 48:51] = torch.tensor([[0.02999, 0, 0], [0.03, 0, 0], [0, 0, -0.03001]])

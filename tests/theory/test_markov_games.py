@@ -10,7 +10,7 @@ from support.reference_games import LiteralGame, largest_divergence
 
 from harl_isaac.theory.markov_games import (
     agent_gain,
-    evaluate,
+    joint_policy_values,
     iterate,
     multi_agent_advantage,
     objective,
@@ -54,7 +54,7 @@ def penalty_of(game, values):
 @some_games
 def test_values_are_those_of_the_definitions(states, actions):
     game, policy, _ = drawn(states, actions)
-    values = evaluate(game, policy)
+    values = joint_policy_values(game, policy)
     for g in range(2):
         literal = LiteralGame(game, policy, g)
         assert values.value[g].tolist() == pytest.approx(literal.value, abs=1e-12)
@@ -79,7 +79,7 @@ def at(tensor, g, s, a):
 @some_games
 def test_lemma_4_the_advantage_of_a_group_is_the_sum_of_its_members(states, actions):
     game, policy, _ = drawn(states, actions)
-    q = evaluate(game, policy).action_value
+    q = joint_policy_values(game, policy).action_value
     literal = LiteralGame(game, policy, 1)
     for group in subsets(len(actions)):
         whole = multi_agent_advantage(q, policy, group, ())
@@ -95,7 +95,7 @@ def test_lemma_4_the_advantage_of_a_group_is_the_sum_of_its_members(states, acti
 @some_games
 def test_proposition_9_ratios_turn_the_joint_advantage_into_an_agents(states, actions):
     game, old, new = drawn(states, actions)
-    q = evaluate(game, old).action_value
+    q = joint_policy_values(game, old).action_value
     literal = LiteralGame(game, old, 0)
     lists = [own[0].tolist() for own in new]
     for group in subsets(len(actions)):
@@ -110,10 +110,10 @@ def test_proposition_9_ratios_turn_the_joint_advantage_into_an_agents(states, ac
 @some_games
 def test_lemma_6_bounds_the_return_of_any_policy_from_below(states, actions):
     game, old, far = drawn(states, actions, count=8)
-    values = evaluate(game, old)
+    values = joint_policy_values(game, old)
     for mix, order in itertools.product((1.0, 0.1, 0.01), orders(len(actions))):
         new = [(1.0 - mix) * one + mix * other for one, other in zip(old, far)]
-        after = evaluate(game, new).mean_return
+        after = joint_policy_values(game, new).mean_return
         for g, penalty in enumerate(penalty_of(game, values)):
             bound = float(values.mean_return[g])
             for m, i in enumerate(order):
@@ -172,10 +172,10 @@ def test_theorem_7_algorithm_1_never_loses_return(theory):
 def test_the_update_of_algorithm_1_gains_what_it_promises():
     """The rise is at least the sum of what the agents' objectives reached, with C from its definition."""
     game, old, _ = drawn(3, (2, 3, 2), count=8)
-    values = evaluate(game, old)
+    values = joint_policy_values(game, old)
     for order in orders(3):
         new = iterate(game, old, order, trust_region)
-        rise = evaluate(game, new).mean_return - values.mean_return
+        rise = joint_policy_values(game, new).mean_return - values.mean_return
         for g, penalty in enumerate(penalty_of(game, values)):
             literal = LiteralGame(game, old, g)
             lists = [own[g].tolist() for own in new]

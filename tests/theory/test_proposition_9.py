@@ -13,7 +13,7 @@ from harl_isaac.buffers.rollout import Rollout
 from harl_isaac.env import Discrete
 from harl_isaac.learning.sequential import sequential_update
 from harl_isaac.networks.actors import StackedActors
-from harl_isaac.theory.markov_games import evaluate, matrix_game
+from harl_isaac.theory.markov_games import joint_policy_values, matrix_game
 
 
 def every_joint_action(actors, seen):
@@ -36,12 +36,12 @@ def every_joint_action(actors, seen):
 def probabilities(actors, rollout, i):
     """Agent i's [N_i] at what it sees, with gradient."""
     choices = torch.arange(actors.spec.actions[i].n)[:, None]
-    return actors.agents[i].evaluate(rollout.agent(i).obs[: len(choices)], choices)[0].exp()
+    return actors.agents[i].joint_policy_values(rollout.agent(i).obs[: len(choices)], choices)[0].exp()
 
 
 def surrogate(actor, batch, weighted):
     """The learner's objective of one agent at its old policy, in expectation."""
-    log_prob = actor.evaluate(batch.obs, batch.action, batch.mask)[0]
+    log_prob = actor.evaluate_actions(batch.obs, batch.action, batch.mask)[0]
     return -(happo_loss(batch.ratio(log_prob), weighted, 0.2) * batch.alive).sum()
 
 
@@ -54,8 +54,8 @@ def test_the_learners_estimate_of_an_agents_advantage_is_exact_in_expectation(or
         reference.scramble(actors)
         rollout, joint, old = every_joint_action(actors, torch.randn(3, 4))
         game = matrix_game(torch.randn(2, 3, 2))
-        advantage = evaluate(game, old).advantage.reshape(1, 12, 1)
-        scale = (rollout.alive[0, :, 0] * advantage[0, :, 0].square()).sum().sqrt() + 1e-5  # the learner normalises
+        advantage = joint_policy_values(game, old).advantage.reshape(1, 12, 1)
+        scale = (rollout.alive[0, :, 0] * advantage[0, :, 0].square()).sum().sqrt() + 1e-5  # the learner normalizes
         literal = LiteralGame(game, old, 0)
         new = [own[0].tolist() for own in old]
 

@@ -70,7 +70,7 @@ def test_runs_of_several_tasks_have_a_panel_each(tmp_path, monkeypatch):
 
     folders = [write_run(tmp_path / name, [1.0, 4.0]) for name in "abc"]
     words = {"runs": ",".join(map(str, folders)), "labels": "HAPPO,MAPPO,HAPPO", "titles": "spread,spread,reference"}
-    runs = curves.labelled(words)
+    runs = curves.labeled(words)
 
     def panels(**more):
         drawn = plot.panels_of({**plot.DEFAULTS, **words, **more}, runs)

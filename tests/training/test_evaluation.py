@@ -8,14 +8,14 @@ import torch
 from harl_isaac.networks.actors import StackedActors
 from harl_isaac.tasks.games.counting import CountingGame
 from harl_isaac.tasks.games.matrix import MatrixGameCfg
-from harl_isaac.training.evaluation import evaluate, normal, wilson
+from harl_isaac.training.evaluation import evaluate_policy, normal, wilson
 
 CPU = torch.device("cpu")
 
 
 def test_every_environment_plays_the_same_number_of_episodes():
-    env = CountingGame(4, CPU)  # episodes of 3, 4, 5, 6 steps: counting until N were seen would favour the short ones
-    result = evaluate(env, StackedActors(env.spec, [8], "relu", 0.01), episodes=10, seed=0)
+    env = CountingGame(4, CPU)  # episodes of 3, 4, 5, 6 steps: counting until N were seen would favor the short ones
+    result = evaluate_policy(env, StackedActors(env.spec, [8], "relu", 0.01), episodes=10, seed=0)
     lengths = result.values["length"].tolist()
     assert sorted(lengths) == [3.0] * 3 + [4.0] * 3 + [5.0] * 3 + [6.0] * 3
     for length, value in zip(lengths, result.values["return"].tolist()):
@@ -26,7 +26,7 @@ def test_evaluating_draws_no_random_numbers_and_repeats():
     env = MatrixGameCfg(masks=True).make(4, CPU, "auto")
     actors = StackedActors(env.spec, [8], "relu", 1.0)
     before = torch.get_rng_state()
-    first, second = (evaluate(env, actors, 8, seed=3).values["return"] for _ in range(2))
+    first, second = (evaluate_policy(env, actors, 8, seed=3).values["return"] for _ in range(2))
     assert torch.equal(first, second) and torch.equal(torch.get_rng_state(), before)
 
 

@@ -151,7 +151,7 @@ def test_a_simulator_that_fails_leaves_a_checkpoint(settings, tmp_path):
     assert checkpoint.load(tmp_path / "checkpoints" / "latest.pt")["counters"]["iteration"] == 2
 
 
-def test_the_matrix_game_and_the_mixed_game_are_learnt(settings, tmp_path):
+def test_the_matrix_game_and_the_mixed_game_are_learned(settings, tmp_path):
     matrix = Trainer(settings("MatrixGame", "num_envs=64", "total_steps=20000", "algo.lr=0.003"))
     assert matrix.train(tmp_path / "matrix")["episode/return"] > 0.9
     mixed = Trainer(

@@ -22,12 +22,13 @@ from torch import Tensor
 from harl_isaac.adapters.in_process import OwnRandom, Unsavable
 from harl_isaac.adapters.isaacgym.simulation import hand_groups, simulation
 from harl_isaac.env import Box, EnvSpec, Step
+from harl_isaac.settings import TaskCfg
 
 SUCCESSES = {"success": "successes", "consecutive_successes": "consecutive_successes"}  # metric -> key of task.extras
 
 
 @dataclass
-class IsaacGymCfg:
+class IsaacGymCfg(TaskCfg):
     """Settings of every task of Bi-DexterousHands; `options` reach its own YAML file."""
 
     name: str = "isaacgym/ShadowHandOver"

@@ -22,10 +22,11 @@ from harl_isaac.adapters.in_process import OwnRandom, Unsavable
 from harl_isaac.adapters.isaaclab.app import simulation
 from harl_isaac.adapters.isaaclab.spaces import ActionOf, flat_size
 from harl_isaac.env import EnvSpec, Step
+from harl_isaac.settings import TaskCfg
 
 
 @dataclass
-class IsaacLabCfg:
+class IsaacLabCfg(TaskCfg):
     """Settings of every task of Isaac Lab; `options` reach its own configuration class."""
 
     name: str = "isaaclab/Isaac-Shadow-Hand-Over-Direct-v0"

@@ -17,8 +17,8 @@ import numpy as np
 from harl_isaac.adapters.pettingzoo.spaces import Action, Observation
 from harl_isaac.adapters.workers.game import GameSpec, Outcome, View
 from harl_isaac.adapters.workers.settings import SimulatorCfg
-from harl_isaac.checks import check_choices
 from harl_isaac.env import MissingSimulator
+from harl_isaac.settings import check_choices
 
 REWARDS = ("mean", "sum", "own")
 LIMITS = ("max_cycles", "max_steps", "max_episode_steps")  # names that environments have for their time limit

@@ -158,7 +158,7 @@ def _missing(package: str, game: Path, map_name: str) -> str:
     folders = list(spec.submodule_search_locations or ()) if spec else []
     if not any((Path(folder) / "env").is_dir() for folder in folders):
         other = f"the `{package}` installed here is another project; " if folders else ""
-        warning = " (`pip install smac` is another project, a hyper-parameter optimiser)" if package == "smac" else ""
+        warning = " (`pip install smac` is another project, a hyper-parameter optimizer)" if package == "smac" else ""
         return (
             f"the StarCraft Multi-Agent Challenge; {other}install it with {GITHUB % package}{warning}, and StarCraft II"
         )

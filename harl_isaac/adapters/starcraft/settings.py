@@ -6,7 +6,7 @@ from typing import Any, Dict, Tuple
 
 from harl_isaac.adapters.starcraft.game import refuse_missing
 from harl_isaac.adapters.workers.settings import SimulatorCfg
-from harl_isaac.checks import check_choices
+from harl_isaac.settings import check_choices
 
 STATES = ("environment", "agent")
 REWARDS = ("dense", "sparse")

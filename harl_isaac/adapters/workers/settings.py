@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Dict, Tuple
 
-from harl_isaac.checks import check_choices
+from harl_isaac.settings import TaskCfg, check_choices
 
 if TYPE_CHECKING:
     import torch
@@ -14,7 +14,7 @@ ON_CRASH = ("stop", "restart")
 
 
 @dataclass
-class SimulatorCfg:
+class SimulatorCfg(TaskCfg):
     """A task whose environments are Games (game.py), played by worker processes."""
 
     name: str = ""

@@ -138,7 +138,7 @@ class Board:
     def lose(self, e: int) -> None:
         """The episode of environment e broke off: it ends as by a time limit, without reward, where it was last seen.
 
-        Bootstrapping from there says that the lost step was worth what its state is worth: next to nothing is learnt from it.
+        Bootstrapping from there says that the lost step was worth what its state is worth: next to nothing is learned from it.
         """
         row = self.outcome[e]
         row[: self.rewards] = 0.0

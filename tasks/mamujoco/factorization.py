@@ -48,7 +48,7 @@ def segments(agents: str, joints_each: int) -> int:
 def joints_by_distance(own: Group, edges: Sequence[FrozenSet[str]], k: int, labels: Dict[str, str]) -> List[List[str]]:
     """Joints at distance 0 (the agent's own), 1, ..., k, each distance sorted by label (a joint's name if it has none).
 
-    Two joints are neighbours where an edge holds both.
+    Two joints are neighbors where an edge holds both.
     """
     layers = [set(own)]
     known = set(own)
@@ -62,8 +62,8 @@ def joints_by_distance(own: Group, edges: Sequence[FrozenSet[str]], k: int, labe
 def tree_edges(parents: Dict[str, str], joints_of: Dict[str, List[str]]) -> List[FrozenSet[str]]:
     """Edges of a kinematic tree, `parents` body -> parent body, `joints_of` body -> its actuated joints.
 
-    A body's joints neighbour those of the next body towards the root that has any. Where there is none (limbs that meet
-    at a trunk) the limbs of one trunk neighbour each other.
+    A body's joints neighbor those of the next body towards the root that has any. Where there is none (limbs that meet
+    at a trunk) the limbs of one trunk neighbor each other.
     """
     edges = []
     trunks = {}

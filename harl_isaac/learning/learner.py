@@ -1,0 +1,72 @@
+"""Learners: what the trainer asks of an algorithm at work, and what the on-policy and off-policy ones share."""
+
+import random
+from abc import ABC, abstractmethod
+from typing import Any, Callable, Dict, List, Optional, Tuple
+
+import torch
+from torch import Tensor
+
+from harl_isaac.acting import JointPolicy
+from harl_isaac.buffers.replay import Replay
+from harl_isaac.env import EnvSpec, MultiAgentEnv, Step
+
+Observer = Callable[[Step], None]  # is shown every new Step: the episode statistics
+Metrics = Dict[str, Tensor]  # name -> [], detached, on the device
+
+
+class Learner(ABC):
+    """Networks, optimizers and the update of one run."""
+
+    spec: EnvSpec
+    actors: JointPolicy
+    replay: Optional[Replay] = None  # of an off-policy algorithm
+
+    @abstractmethod
+    def collect(self, env: MultiAgentEnv, step: Step, observer: Optional[Observer] = None) -> Tuple[Step, int]:
+        """Store an iteration's experience from `step` on.
+
+        Returns the last Step and the number of steps that each environment took.
+        """
+
+    @abstractmethod
+    def update(self, progress: float) -> Metrics:
+        """Update the networks from what was collected; `progress` is the share [0, 1] of training done before it."""
+
+    @abstractmethod
+    def on_episodes_lost(self) -> None:
+        """Forget the running episodes: new ones begin with the next `collect`."""
+
+    @abstractmethod
+    def state_dict(self) -> Dict[str, Any]:
+        """Everything needed to continue exactly, without the replay."""
+
+    @abstractmethod
+    def load_state_dict(self, state: Dict[str, Any]) -> None:
+        """Continue from a `state_dict` of a learner with the same settings and sizes."""
+
+
+class GradientLearner(Learner):
+    """A learner with an optimizer for each network, whose agents learn in an order drawn anew for each update."""
+
+    def __init__(self, spec: EnvSpec, cfg: Any, seed: int):
+        cfg.check(spec)
+        self.spec = spec
+        self.cfg = cfg
+        self.actors = cfg.actors(spec)
+        self.order = random.Random(seed)  # of the agents; on the host, so that drawing it reads no tensor
+
+    @abstractmethod
+    def all_optimizers(self) -> List[torch.optim.Optimizer]:
+        """The optimizers whose learning rates decay."""
+
+    def draw_agent_order(self) -> List[int]:
+        """The agents 0, 1, ... in the order of one update."""
+        agents = range(self.spec.num_agents)
+        return list(agents) if self.cfg.fixed_order else self.order.sample(agents, len(agents))
+
+    def decay_learning_rates(self, progress: float) -> None:
+        """Set each learning rate to its first value times (1 - progress), if algo.lr_decay."""
+        share = 1.0 - progress if self.cfg.lr_decay else 1.0
+        for optimizer in self.all_optimizers():
+            optimizer.param_groups[0]["lr"] = optimizer.defaults["lr"] * share
