@@ -8,14 +8,17 @@ import json
 import subprocess
 import time
 from pathlib import Path
+from typing import Any, Dict, List, Optional, Tuple
 
 import torch
 
+from benchmarks.clock import Clock
 from harl_isaac.algos.happo import HappoCfg
-from harl_isaac.buffers.rollout import collect
-from harl_isaac.cli.script import read_arguments, run_script
+from harl_isaac.cli.arguments import read_arguments
+from harl_isaac.cli.entry import run_script
 from harl_isaac.devices import choose_device
 from harl_isaac.registry import ALGOS, TASKS, import_object
+from harl_isaac.settings import AlgoCfg, TaskCfg
 from harl_isaac.tasks.hands.over import ShadowHandOverCfg
 from harl_isaac.training.episode_stats import EpisodeStats
 from harl_isaac.training.evaluation import evaluate_policy
@@ -28,7 +31,7 @@ DEFAULTS = {
     "out": "gpu_check",
     "device": "cuda",
 }
-CASES = (
+CASES: Tuple[Tuple[str, str, Dict[str, Any]], ...] = (
     ("ShadowHandOver", "happo", {}),
     ("ShadowHandOver", "hatrpo", {}),
     ("ShadowHandOver", "ippo", {}),
@@ -36,28 +39,74 @@ CASES = (
     ("mamujoco/HalfCheetah", "mappo", {"share_param": True}),
     ("mamujoco/Ant", "haa2c", {}),
 )
-# control steps; largest difference of positions [m, rad] allowed
-AGREEMENT_STEPS = 25
-AGREEMENT = 1e-3
+AGREEMENT_STEPS = 25  # control steps
+AGREEMENT = 1e-3  # [m, rad] largest difference of positions allowed
+
+Result = Dict[str, Any]
 
 
-def engines_agree(device):
+class Report:
+    """Results so far, in a file and on the terminal."""
+
+    def __init__(self, path: Path, head: Result):
+        self.path = path
+        self.content = head
+
+    def add(self, name: str, result: Any) -> None:
+        """Write the file anew with this result, and print it but for a learning curve."""
+        self.content[name] = result
+        self.path.write_text(json.dumps(self.content, indent=2))
+        printed = result
+        if isinstance(result, dict):
+            printed = {key: value for key, value in result.items() if key != "curve"}
+        print(name, json.dumps(printed), flush=True)
+
+
+def main() -> None:
+    """Run all checks; results go to gpu_check.json in the folder `out`."""
+    args = read_arguments(__doc__, DEFAULTS)
+    device = choose_device(args["device"])
+    if device.type != "cuda":
+        raise ValueError(f"device={device}: this check is for CUDA devices")
+    out = Path(args["out"])
+    out.mkdir(parents=True, exist_ok=True)
+    report = Report(out / "gpu_check.json", {"machine": driver(), "cuda": torch.version.cuda, **versions()})
+    sizes = [int(word) for word in args["num_envs"].split(",")]
+    report.add("engines_agree", engines_agree(device))
+    report.add("no_host_sync", no_host_sync(device))
+    report.add("untrained", [speed(None, size, device) for size in sizes])
+    result, state = train(args["minutes"], args["train_envs"], device)
+    torch.save(state["actors"], out / "actors.pt")
+    report.add("training", result)
+    report.add("trained", [speed(state, size, device) for size in sizes])
+
+
+def driver() -> str:
+    """Name and driver version of the devices."""
+    command = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
+    return subprocess.run(command, capture_output=True, text=True).stdout.strip()
+
+
+def engines_agree(device: torch.device) -> Result:
     """The largest difference of qpos between MuJoCo on the CPU and MuJoCo Warp on the device, from equal starts."""
     cpu = ShadowHandOverCfg(object="ball").make(8, torch.device("cpu"), "mujoco")
     gpu = ShadowHandOverCfg(object="ball").make(8, device, "mujoco_warp")
-    cpu.reset(0), gpu.reset(0)
+    cpu.reset(0)
+    gpu.reset(0)
     every = torch.ones(8, dtype=torch.bool)
     gpu.physics.set_state(every.to(device), cpu.physics.qpos.to(device), cpu.physics.qvel.to(device))
-    random = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(0)
     for _ in range(AGREEMENT_STEPS):
-        action = torch.rand(8, 40, generator=random) * 2 - 1
-        cpu.act(action), gpu.act(action.to(device))
-        cpu.physics.step(), gpu.physics.step()
+        action = torch.rand(8, 40, generator=generator) * 2 - 1
+        cpu.act(action)
+        gpu.act(action.to(device))
+        cpu.physics.step()
+        gpu.physics.step()
     worst = float((cpu.physics.qpos - gpu.physics.qpos.cpu()).abs().max())
     return {"worst_difference": worst, "allowed": AGREEMENT, "passed": worst < AGREEMENT}
 
 
-def no_host_sync(device):
+def no_host_sync(device: torch.device) -> Result:
     """The first case of CASES in which the host waits for the device, if there is one."""
     for task, algo, changed in CASES:
         result = iterates_alone(import_object(TASKS[task])(), import_object(ALGOS[algo])(**changed), device)
@@ -66,16 +115,16 @@ def no_host_sync(device):
     return {"passed": True, "cases": len(CASES)}
 
 
-def iterates_alone(task, algo, device):
+def iterates_alone(task: TaskCfg, algo: AlgoCfg, device: torch.device) -> Result:
     """One whole iteration under torch's sync debug mode, which raises where the host waits for the device."""
     env = task.make(64, device, "mujoco_warp")
     learner = algo.learner(env.spec, 0)
     stats = EpisodeStats(env.spec)
-    step = collect(env, learner.actors, learner.rollout, env.reset(0), stats)
+    step, _ = learner.collect(env, env.reset(0), stats)
     learner.update(0.0)
     torch.cuda.set_sync_debug_mode("error")
     try:
-        collect(env, learner.actors, learner.rollout, step, stats)
+        learner.collect(env, step, stats)
         learner.update(0.0)
     except RuntimeError as error:
         return {"passed": False, "error": str(error)}
@@ -84,35 +133,33 @@ def iterates_alone(task, algo, device):
     return {"passed": True}
 
 
-def speed(learner_state, num_envs: int, device, iterations: int = 3):
+def speed(learner_state: Optional[Dict[str, Any]], num_envs: int, device: torch.device, iterations: int = 3) -> Result:
     """Steps/s of collection and of whole iterations with a given policy (None: untrained)."""
     env = ShadowHandOverCfg().make(num_envs, device, "mujoco_warp")
     learner = HappoCfg().learner(env.spec, 0)
     stats = EpisodeStats(env.spec)
+    clock = Clock(device)
     if learner_state is not None:
         learner.load_state_dict(learner_state)
     step = env.reset(0)
-    times = []
-    for _ in range(iterations + 1):
-        torch.cuda.synchronize(device)
-        begin = time.perf_counter()
-        step = collect(env, learner.actors, learner.rollout, step, stats)
-        torch.cuda.synchronize(device)
-        middle = time.perf_counter()
+    collecting: List[float] = []
+    total: List[float] = []
+    for _ in range(iterations + 1):  # the first warms up
+        begin = clock.now()
+        step, _ = learner.collect(env, step, stats)
+        collecting.append(clock.now() - begin)
         learner.update(0.0)
-        torch.cuda.synchronize(device)
-        times.append((middle - begin, time.perf_counter() - begin))
+        total.append(clock.now() - begin)
     rows = num_envs * learner.rollout.length
-    collecting, total = (sorted(part)[len(part) // 2] for part in zip(*times[1:]))
     return {
         "num_envs": num_envs,
-        "collect_steps_per_second": rows / collecting,
-        "steps_per_second": rows / total,
+        "collect_steps_per_second": rows / sorted(collecting[1:])[iterations // 2],
+        "steps_per_second": rows / sorted(total[1:])[iterations // 2],
         "device_memory_gib": torch.cuda.max_memory_allocated(device) / 2**30,
     }
 
 
-def train(minutes: float, num_envs: int, device):
+def train(minutes: float, num_envs: int, device: torch.device) -> Tuple[Result, Dict[str, Any]]:
     """A training run of the given length with the default settings; the curve, and the learner's state."""
     env = ShadowHandOverCfg().make(num_envs, device, "mujoco_warp")
     learner = HappoCfg().learner(env.spec, 1)
@@ -122,42 +169,13 @@ def train(minutes: float, num_envs: int, device):
     curve = []
     steps = 0
     while time.monotonic() - begin < 60.0 * minutes:
-        step = collect(env, learner.actors, learner.rollout, step, stats)
+        step, length = learner.collect(env, step, stats)
         learner.update(0.0)
-        steps += num_envs * learner.rollout.length
+        steps += num_envs * length
         numbers = {name: float(value) for name, value in stats.drain().items()}
         curve.append({"steps": steps, "seconds": time.monotonic() - begin, **numbers})
     test = evaluate_policy(ShadowHandOverCfg().make(320, device, "mujoco_warp"), learner.actors, 320, 7)
     return {"curve": curve, "evaluation": test.intervals(), "steps": steps}, learner.state_dict()
-
-
-def main() -> None:
-    args = read_arguments(__doc__, DEFAULTS)
-    device = choose_device(args["device"])
-    out = Path(args["out"])
-    if device.type != "cuda":
-        raise ValueError(f"device={device}: this check is for CUDA devices")
-    out.mkdir(parents=True, exist_ok=True)
-    driver = subprocess.run(
-        ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"], capture_output=True, text=True
-    ).stdout.strip()
-    report = {"machine": driver, "cuda": torch.version.cuda, **versions()}
-    sizes = [int(word) for word in args["num_envs"].split(",")]
-    state = None
-
-    def finish(name, result):
-        report[name] = result
-        (out / "gpu_check.json").write_text(json.dumps(report, indent=2))
-        shown = {key: value for key, value in result.items() if key != "curve"} if isinstance(result, dict) else result
-        print(name, json.dumps(shown), flush=True)
-
-    finish("engines_agree", engines_agree(device))
-    finish("no_host_sync", no_host_sync(device))
-    finish("untrained", [speed(None, size, device) for size in sizes])
-    result, state = train(args["minutes"], args["train_envs"], device)
-    torch.save(state["actors"], out / "actors.pt")
-    finish("training", result)
-    finish("trained", [speed(state, size, device) for size in sizes])
 
 
 if __name__ == "__main__":

@@ -1,14 +1,21 @@
-"""What the off-policy side costs: sampling a replay that holds much or little, an update beside a bare loop over the same
-networks. Sizes are those of mamujoco/HalfCheetah 2x3 with the paper's batches of 1000 (Zhong et al., 2024, Table 5)."""
+"""Sampling a replay that holds much or little, and an off-policy update beside a bare loop over the same networks.
+
+Sizes are those of mamujoco/HalfCheetah 2x3 with the paper's batches of 1000 (Zhong et al., 2024, Table 5).
+"""
+
+from dataclasses import dataclass
+from typing import Any, Dict, Iterator, List, Sequence, Type
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from benchmarks.clock import Clock, Figures, describe, ratios, spread
 from harl_isaac.algos.haddpg import HaddpgCfg
 from harl_isaac.algos.hasac import HasacCfg
 from harl_isaac.algos.hatd3 import Hatd3Cfg
 from harl_isaac.buffers.replay import Replay
 from harl_isaac.env import Box, EnvSpec
+from harl_isaac.learning.off_policy_cfg import OffPolicyCfg
 
 AGENTS = 2
 OBS = 19
@@ -18,15 +25,74 @@ ENVS = 10
 BATCH = 1000
 N_STEP = 10
 FILLS = (10_000, 1_000_000)  # transitions
-# algorithm -> settings, (critic's estimates, those that an actor ascends, outputs of an actor, updates for one of actors)
-ALGORITHMS = {
-    "haddpg": (HaddpgCfg, (1, 1, ACTION, 1)),
-    "hatd3": (Hatd3Cfg, (2, 1, ACTION, 2)),
-    "hasac": (HasacCfg, (2, 2, 2 * ACTION, 1)),
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """The arithmetic of one algorithm's update."""
+
+    critics: int  # estimates of the critic
+    maximized: int  # those of them that an actor maximizes
+    outputs: int  # of an actor
+    delay: int  # updates of the critic for one of the actors
+
+
+SETTINGS: Dict[str, Type[OffPolicyCfg]] = {"haddpg": HaddpgCfg, "hatd3": Hatd3Cfg, "hasac": HasacCfg}
+SIZES = {
+    "haddpg": Sizes(critics=1, maximized=1, outputs=ACTION, delay=1),
+    "hatd3": Sizes(critics=2, maximized=1, outputs=ACTION, delay=2),
+    "hasac": Sizes(critics=2, maximized=2, outputs=2 * ACTION, delay=1),
 }
 
 
-def spec_on(device) -> EnvSpec:
+def off_policy(clock: Clock, repeats: int) -> Iterator[Dict[str, Any]]:
+    """All figures, printed as they come."""
+    yield shown("sample", sampling(clock, repeats))
+    for name in SETTINGS:
+        yield shown(name, updates(name, clock, repeats))
+
+
+def shown(name: str, figures: Figures) -> Dict[str, Any]:
+    """Print the figures and return them with their name."""
+    print(f"{name:<6} {describe(figures)}", flush=True)
+    return {"what": name, **figures}
+
+
+def sampling(clock: Clock, repeats: int) -> Figures:
+    """Seconds of a batch from little and from much, in turn, and their ratio."""
+    replays = {count: Replay(spec_on(clock.device), FILLS[-1]) for count in FILLS}
+    times: Dict[int, List[float]] = {count: [] for count in FILLS}
+    for count, replay in replays.items():
+        fill(replay, count)
+    for _ in range(20 * repeats + 5):  # the first five warm up
+        for count, replay in replays.items():
+            times[count].append(clock.time(replay.sample, BATCH, N_STEP, 0.99))
+    little, much = (times[count][5:] for count in FILLS)
+    return {"little_seconds": spread(little), "much_seconds": spread(much), "ratio": ratios(much, little)}
+
+
+def updates(name: str, clock: Clock, repeats: int) -> Figures:
+    """Seconds of one update, sampling included, and of the bare loop, in turn."""
+    sizes = SIZES[name]
+    cfg = SETTINGS[name](train_interval=sizes.delay, buffer_size=100_000, n_step=N_STEP)
+    learner = cfg.learner(spec_on(clock.device), 0)
+    bare_loop = BareLoop(sizes, cfg.hidden, clock.device)
+    ours = []
+    bare = []
+    assert learner.replay is not None
+    fill(learner.replay, 10_000)
+    for _ in range(5 * repeats + 2):  # the first two warm up
+        ours.append(clock.time(learner.update, 0.0) / sizes.delay)
+        bare.append(clock.time(bare_loop.update) / sizes.delay)
+    return {
+        "update_seconds": spread(ours[2:]),
+        "bare_seconds": spread(bare[2:]),
+        "ratio": ratios(ours[2:], bare[2:]),
+    }
+
+
+def spec_on(device: torch.device) -> EnvSpec:
+    """HalfCheetah 2x3 without the simulator."""
     return EnvSpec(
         num_envs=ENVS,
         agents=("rear", "front"),
@@ -39,99 +105,70 @@ def spec_on(device) -> EnvSpec:
 
 
 def fill(replay: Replay, transitions: int) -> None:
-    """Noise in everything, so that memory is really there."""
-    for tensor in (replay.seen, replay.action, replay.reward):
+    """Write noise everywhere, so that the memory is really there, and count `transitions` as stored."""
+    for tensor in (replay.observations, replay.action, replay.reward):
         tensor.normal_()
     replay.outcome.fill_(0)
     replay.filled = transitions // ENVS
     replay.cursor = replay.filled % replay.rows
 
 
-def sampling(device, repeats: int, clock, spread):
-    """Seconds of a batch from little and from much, in turn, and their ratio."""
-    replays = {count: Replay(spec_on(device), FILLS[-1]) for count in FILLS}
-    for count, replay in replays.items():
-        fill(replay, count)
-    times = {count: [] for count in FILLS}
-    for _ in range(20 * repeats + 5):
-        for count, replay in replays.items():
-            times[count].append(clock.time(replay.sample, BATCH, N_STEP, 0.99))
-    little, much = [times[count][5:] for count in FILLS]
-    ratios = [b / a for a, b in zip(little, much)]
-    return {"little_seconds": spread(little), "much_seconds": spread(much), "ratio": spread(ratios)}
-
-
-class Bare:
+class BareLoop:
     """The same products, losses and Adam steps on plain torch modules with fixed inputs."""
 
-    def __init__(self, critics: int, ascended: int, outputs: int, delay: int, hidden, device):
-        def net(inputs: int, out: int):
-            sizes = [inputs, *hidden]
-            layers = [layer for a, b in zip(sizes, hidden) for layer in (nn.Linear(a, b), nn.ReLU())]
-            return nn.Sequential(*layers, nn.Linear(hidden[-1], out)).to(device)
+    def __init__(self, sizes: Sizes, hidden: Sequence[int], device: torch.device):
+        self.sizes = sizes
+        self.actors = [plain_network(OBS, hidden, sizes.outputs).to(device) for _ in range(AGENTS)]
+        joint = STATE + AGENTS * ACTION
+        self.critics = nn.ModuleList([plain_network(joint, hidden, 1).to(device) for _ in range(sizes.critics)])
+        self.optimizers = [torch.optim.Adam(actor.parameters(), fused=True) for actor in self.actors]
+        self.critic_optimizer = torch.optim.Adam(self.critics.parameters(), fused=True)
+        self.state = torch.randn(BATCH, STATE, device=device)  # [B, S]
+        self.action = torch.randn(BATCH, AGENTS * ACTION, device=device)  # [B, sum of W_i]
+        self.obs = torch.randn(BATCH, OBS, device=device)  # [B, O_i]
 
-        self.actors = [net(OBS, outputs) for _ in range(AGENTS)]
-        self.critics = [net(STATE + AGENTS * ACTION, 1) for _ in range(critics)]
-        self.ascended = ascended
-        self.delay = delay
-        self.optimizers = [torch.optim.Adam(each.parameters(), fused=True) for each in self.actors]
-        self.critic_optimizer = torch.optim.Adam([p for each in self.critics for p in each.parameters()], fused=True)
-        self.state = torch.randn(BATCH, STATE, device=device)
-        self.taken = torch.randn(BATCH, AGENTS * ACTION, device=device)
-        self.obs = torch.randn(BATCH, OBS, device=device)
+    def update(self) -> None:
+        """Update the critic as often as the actors wait for, then the actors."""
+        for _ in range(self.sizes.delay):
+            self.update_critics()
+        with torch.no_grad():
+            actions = [self.act(i) for i in range(AGENTS)]
+        for i in range(AGENTS):
+            self.update_actor(i, actions)
 
-    def acts(self):
-        return [torch.tanh(actor(self.obs)[:, :ACTION]) for actor in self.actors]
+    def update_critics(self) -> None:
+        """One step towards the lowest estimate of the actors' actions."""
+        with torch.no_grad():
+            target = self.value([self.act(i) for i in range(AGENTS)], self.sizes.critics).amin(0)
+        self.critic_optimizer.zero_grad()
+        (self.value([self.action], self.sizes.critics) - target).square().mean().backward()
+        self.critic_optimizer.step()
 
-    def value(self, actions, count: int):
+    def update_actor(self, i: int, actions: Sequence[Tensor]) -> None:
+        """One step of agent i up the critic, beside the others' actions A x [B, W_i]."""
+        joint = list(actions)
+        joint[i] = self.act(i)
+        loss = -self.value(joint, self.sizes.maximized).amin(0).mean()
+        parameters = list(self.actors[i].parameters())
+        for parameter, gradient in zip(parameters, torch.autograd.grad(loss, parameters)):
+            parameter.grad = gradient
+        self.optimizers[i].step()
+
+    def act(self, i: int) -> Tensor:
+        """Actions of agent i, [B, W_i]."""
+        return torch.tanh(self.actors[i](self.obs)[:, :ACTION])
+
+    def value(self, actions: Sequence[Tensor], count: int) -> Tensor:
+        """The first `count` estimates [count, B, 1] of the value of actions, each [B, .]."""
         joint = torch.cat((self.state, *actions), 1)
         return torch.stack([critic(joint) for critic in self.critics[:count]])
 
-    def update(self) -> None:
-        """As many updates as the actors wait for."""
-        for k in range(self.delay):
-            with torch.no_grad():
-                target = self.value(self.acts(), len(self.critics)).amin(0)
-            self.critic_optimizer.zero_grad()
-            (self.value([self.taken], len(self.critics)) - target).square().mean().backward()
-            self.critic_optimizer.step()
-        with torch.no_grad():
-            actions = self.acts()
-        for i, (actor, optimizer) in enumerate(zip(self.actors, self.optimizers)):
-            own = torch.tanh(actor(self.obs)[:, :ACTION])
-            loss = -self.value(actions[:i] + [own] + actions[i + 1 :], self.ascended).amin(0).mean()
-            for parameter, gradient in zip(actor.parameters(), torch.autograd.grad(loss, list(actor.parameters()))):
-                parameter.grad = gradient
-            optimizer.step()
 
-
-def updates(name: str, device, repeats: int, clock, spread):
-    """Seconds of one update, sampling included, and of the bare loop, in turn."""
-    kind, shape = ALGORITHMS[name]
-    delay = shape[-1]
-    cfg = kind(train_interval=delay, buffer_size=100_000, n_step=N_STEP)
-    learner = cfg.learner(spec_on(device), 0)
-    bare = Bare(*shape, cfg.hidden, device)
-    ours = []
-    plain = []
-    fill(learner.replay, 10_000)
-    for _ in range(5 * repeats + 2):
-        ours.append(clock.time(learner.update, 0.0) / delay)
-        plain.append(clock.time(bare.update) / delay)
-    ours = ours[2:]
-    plain = plain[2:]
-    ratios = [a / b for a, b in zip(ours, plain)]
-    return {"update_seconds": spread(ours), "bare_seconds": spread(plain), "ratio": spread(ratios)}
-
-
-def off_policy(device, repeats: int, clock, spread):
-    """All figures, printed as they come."""
-    jobs = [("sample", lambda: sampling(device, repeats, clock, spread))]
-    jobs += [(name, lambda name=name: updates(name, device, repeats, clock, spread)) for name in ALGORITHMS]
-    for name, job in jobs:
-        figures = job()
-        print(
-            f"{name:<6} {', '.join(('{} {:.4g} [{:.4g}, {:.4g}]'.format(key, value['median'], value['lowest'], value['highest']) for key, value in figures.items()))}",
-            flush=True,
-        )
-        yield {"what": name, **figures}
+def plain_network(inputs: int, hidden: Sequence[int], outputs: int) -> nn.Sequential:
+    """Linear and ReLU for each hidden layer, then Linear."""
+    layers: List[nn.Module] = []
+    width = inputs
+    for size in hidden:
+        layers += [nn.Linear(width, size), nn.ReLU()]
+        width = size
+    return nn.Sequential(*layers, nn.Linear(width, outputs))

@@ -1,8 +1,14 @@
-"""Table 3 of the paper (Zhong et al., 2024, Section 5.7): what sequential updates cost beside one shared update."""
+"""Table 3 of the paper (Zhong et al., 2024, Section 5.7): cost of sequential updates beside one shared update."""
 
-from harl_isaac.algos.happo import HappoCfg
-from harl_isaac.algos.mappo import MappoCfg
-from harl_isaac.buffers.rollout import collect
+from typing import Any, Dict, Iterator, List, Tuple
+
+from torch import Tensor
+
+from benchmarks.clock import Clock, ratios, spread
+from harl_isaac.algos.happo import Happo, HappoCfg
+from harl_isaac.algos.mappo import Mappo, MappoCfg
+from harl_isaac.env import EnvSpec
+from harl_isaac.learning.on_policy import OnPolicyLearner
 from harl_isaac.registry import TASKS, import_object
 
 SCENARIOS = (
@@ -14,69 +20,110 @@ SCENARIOS = (
     ("mamujoco/Walker2d", "6x1"),
     ("mamujoco/Humanoid", "17x1"),
 )
-# environment steps of an experiment
 NUM_ENVS = 20
-STEPS = 1_000_000
-FIXED = {
-    "rollout_length": 200,
+STEPS = 1_000_000  # environment steps of an experiment
+ROLLOUT_LENGTH = 200
+FIXED: Dict[str, Any] = {
+    "rollout_length": ROLLOUT_LENGTH,
     "hidden": [128, 128, 128],
     "gamma": 0.99,
     "critic_lr": 5e-4,
     "lr": 5e-4,
     "lr_decay": False,
 }
-ALGORITHMS = {"happo": HappoCfg(**FIXED), "mappo": MappoCfg(share_param=True, agent_id=False, **FIXED)}
+HEADER = "scenario             HAPPO: experiment, agents' update    MAPPO: experiment, shared update    update ratio"
 
 
-class Timed:
-    """An algorithm on a task, one iteration at a time: seconds of the whole and of the agents' update."""
+class TimedUpdate(OnPolicyLearner):
+    """A learner that takes the time of the agents' part of its last update."""
 
-    def __init__(self, task: str, agents: str, algo, device, sim: str, clock):
-        self.env = import_object(TASKS[task])(agents=agents).make(NUM_ENVS, device, sim)
-        self.learner = algo.learner(self.env.spec, 0)
+    clock: Clock
+    agents_seconds = 0.0
+
+    def update_agents(self, advantage: Tensor) -> Any:
+        """Update the agents; the time that it takes is `agents_seconds`."""
+        begin = self.clock.now()
+        result = super().update_agents(advantage)
+        self.agents_seconds = self.clock.now() - begin
+        return result
+
+
+class TimedHappo(TimedUpdate, Happo):
+    """HAPPO with the time of its agents' updates."""
+
+
+class TimedMappo(TimedUpdate, Mappo):
+    """MAPPO with the time of its agents' update."""
+
+
+class Experiment:
+    """An algorithm on a task, one iteration at a time."""
+
+    def __init__(self, task: str, agents: str, algo: str, clock: Clock, sim: str):
+        self.env = import_object(TASKS[task])(agents=agents).make(NUM_ENVS, clock.device, sim)
+        self.learner = new_learner(algo, self.env.spec, clock)
         self.clock = clock
         self.step = self.env.reset(0)
-        self.agents_seconds = 0.0
-        scheme = self.learner._scheme
 
-        def timed(*arguments):
-            begin = clock.now()
-            result = scheme(*arguments)
-            self.agents_seconds = clock.now() - begin
-            return result
-
-        self.learner._scheme = timed
-
-    def iterate(self):
-        """(seconds of an iteration, of its agents' update)"""
+    def iterate(self) -> Tuple[float, float]:
+        """Seconds of an iteration, and of its agents' update."""
         begin = self.clock.now()
-        self.step = collect(self.env, self.learner.actors, self.learner.rollout, self.step)
+        self.step, _ = self.learner.collect(self.env, self.step)
         self.learner.update(0.0)
-        return self.clock.now() - begin, self.agents_seconds
+        return self.clock.now() - begin, self.learner.agents_seconds
 
 
-def table3(device, sim: str, repeats: int, clock, spread):
-    """Rows of the table, printed as they come: seconds of a million steps, from iterations of both algorithms in turn."""
-    print("scenario             HAPPO: experiment, agents' update    MAPPO: experiment, shared update    update ratio")
-    iterations = STEPS / (NUM_ENVS * FIXED["rollout_length"])
+def new_learner(algo: str, spec: EnvSpec, clock: Clock) -> TimedUpdate:
+    """HAPPO, or MAPPO with one shared network."""
+    learner: TimedUpdate
+    if algo == "happo":
+        learner = TimedHappo(spec, HappoCfg(**FIXED), 0)
+    else:
+        learner = TimedMappo(spec, MappoCfg(share_param=True, agent_id=False, **FIXED), 0)
+    learner.clock = clock
+    return learner
+
+
+def table3(clock: Clock, sim: str, repeats: int) -> Iterator[Dict[str, Any]]:
+    """Rows of the table, printed as they come: seconds of a million steps, from iterations of both in turn."""
+    print(HEADER)
     for task, agents in SCENARIOS:
-        both = {name: Timed(task, agents, algo, device, sim, clock) for name, algo in ALGORITHMS.items()}
-        times = {name: [] for name in both}
-        for _ in range(repeats + 1):  # the first warms up
-            for name, timed in both.items():
-                times[name].append(timed.iterate())
-        figures = {
-            name: {
-                "experiment_seconds": spread([iterations * whole for whole, _ in pairs[1:]]),
-                "update_seconds": spread([iterations * part for _, part in pairs[1:]]),
-            }
-            for name, pairs in times.items()
+        row = scenario_figures(task, agents, clock, sim, repeats)
+        print_row(task, agents, row)
+        yield {"scenario": task, "agents": agents, **row}
+
+
+def scenario_figures(task: str, agents: str, clock: Clock, sim: str, repeats: int) -> Dict[str, Any]:
+    """Seconds of an experiment and of its updates by algorithm, and the ratio of the updates."""
+    experiments = {algo: Experiment(task, agents, algo, clock, sim) for algo in ("happo", "mappo")}
+    iterations: Dict[str, List[float]] = {algo: [] for algo in experiments}
+    updates: Dict[str, List[float]] = {algo: [] for algo in experiments}
+    for k in range(repeats + 1):
+        for algo, experiment in experiments.items():
+            seconds, agents_seconds = experiment.iterate()
+            if k > 0:  # the first warms up
+                iterations[algo].append(seconds)
+                updates[algo].append(agents_seconds)
+    count = STEPS / (NUM_ENVS * ROLLOUT_LENGTH)
+    figures: Dict[str, Any] = {}
+    for algo in experiments:
+        figures[algo] = {
+            "experiment_seconds": spread([count * seconds for seconds in iterations[algo]]),
+            "update_seconds": spread([count * seconds for seconds in updates[algo]]),
         }
-        ratio = spread([mine[1] / other[1] for mine, other in zip(times["happo"][1:], times["mappo"][1:])])
-        medians = [figures[name][key]["median"] for name in both for key in ("experiment_seconds", "update_seconds")]
-        print(
-            "%-20s %12.1f s %12.1f s %20.1f s %12.1f s %14.2f [%.2f, %.2f]"
-            % (task.split("/")[1] + " " + agents, *medians, ratio["median"], ratio["lowest"], ratio["highest"]),
-            flush=True,
-        )
-        yield {"scenario": task, "agents": agents, **figures, "update_ratio": ratio}
+    figures["update_ratio"] = ratios(updates["happo"], updates["mappo"])
+    return figures
+
+
+def print_row(task: str, agents: str, row: Dict[str, Any]) -> None:
+    """Medians under HEADER."""
+    name = task.split("/")[1] + " " + agents
+    happo = row["happo"]
+    mappo = row["mappo"]
+    ratio = row["update_ratio"]
+    print(
+        f"{name:<20} {happo['experiment_seconds']['median']:12.1f} s {happo['update_seconds']['median']:12.1f} s "
+        f"{mappo['experiment_seconds']['median']:20.1f} s {mappo['update_seconds']['median']:12.1f} s "
+        f"{ratio['median']:14.2f} [{ratio['lowest']:.2f}, {ratio['highest']:.2f}]",
+        flush=True,
+    )

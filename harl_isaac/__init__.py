@@ -1,1 +1,3 @@
 """Heterogeneous-agent reinforcement learning on batched simulation."""
+
+__version__ = "0.1.0"

@@ -1,7 +1,7 @@
 """A run's settings, their registration with hydra, and the checks that need several of them."""
 
 from dataclasses import dataclass, field, fields
-from typing import Dict, List, Optional
+from typing import Any, Dict, List, Optional, cast
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
@@ -14,7 +14,7 @@ from harl_isaac.tasks import TASKS
 
 @dataclass
 class EvalCfg:
-    """Evaluation while training: the deterministic policy on environments of its own."""
+    """Evaluation during training: the deterministic policy on environments of its own."""
 
     interval: int = 20  # iterations, 0: never
     episodes: int = 64  # full episodes, at most num_envs at a time
@@ -30,7 +30,7 @@ class CheckpointCfg:
 
 @dataclass
 class LogCfg:
-    """What is shown while training."""
+    """Console output during training."""
 
     console: str = "auto"  # auto (live table on a terminal, lines elsewhere), lines, none
     interval: int = 1  # iterations between lines
@@ -38,7 +38,7 @@ class LogCfg:
 
 @dataclass
 class RunCfg:
-    """A whole run. `task` and `algo` come from the registries TASKS and ALGOS."""
+    """Settings of a run. `task` and `algo` come from the registries TASKS and ALGOS."""
 
     task: TaskCfg = MISSING
     algo: AlgoCfg = MISSING
@@ -54,53 +54,65 @@ class RunCfg:
     log: LogCfg = field(default_factory=LogCfg)
 
 
-# What a resumed run may change: nothing that its past depends on.
+# Settings that a resumed run may change: nothing that its past depends on.
 RESUMABLE = ("total_steps", "device", "resume", "run_root", "eval", "checkpoint", "log", "algo.replay_device")
 
 
+MINIMUMS = {
+    "num_envs": 1,
+    "total_steps": 1,
+    "eval.interval": 0,
+    "eval.episodes": 1,
+    "checkpoint.interval": 1,
+    "checkpoint.keep_every": 0,
+    "log.interval": 1,
+}
+CONSOLES = ("auto", "lines", "none")
+
+
 def register() -> None:
-    """Tell hydra the schema, the tasks and the algorithms."""
+    """Register the schema, the tasks and the algorithms with hydra."""
+    ConfigStore.instance().store(name="run_schema", node=RunCfg)
+    _register_group("task", TASKS)
+    _register_group("algo", ALGOS)
+
+
+def _register_group(group: str, registry: Dict[str, str]) -> None:
     store = ConfigStore.instance()
-    store.store(name="run_schema", node=RunCfg)
-    for group, registry in (("task", TASKS), ("algo", ALGOS)):
-        for name in registry:
-            folder, _, leaf = name.rpartition("/")  # a family's tasks are chosen as task=family/Name
-            store.store(
-                group=group + "/" + folder if folder else group,
-                name=leaf,
-                node=default_settings(registry, name),
-                package=group,
-            )
+    for name in registry:
+        folder, _, leaf = name.rpartition("/")  # a family's tasks are chosen as task=family/Name
+        store.store(
+            group=f"{group}/{folder}" if folder else group,
+            name=leaf,
+            node=default_settings(registry, name),
+            package=group,
+        )
 
 
 def to_run(cfg: DictConfig) -> RunCfg:
     """The dataclasses of a composed configuration, checked. Raises ValueError."""
-    run = OmegaConf.to_object(cfg)
-    for name, least in (
-        ("num_envs", 1),
-        ("total_steps", 1),
-        ("eval.interval", 0),
-        ("eval.episodes", 1),
-        ("checkpoint.interval", 1),
-        ("checkpoint.keep_every", 0),
-        ("log.interval", 1),
-    ):
+    run = cast(RunCfg, OmegaConf.to_object(cfg))
+    for name, minimum in MINIMUMS.items():
         value = OmegaConf.select(cfg, name)
-        if value < least:
-            raise ValueError(f"{name}={value} must be at least {least}")
-    if run.log.console not in ("auto", "lines", "none"):
-        raise ValueError(f"log.console={run.log.console}; possible: auto, lines, none")
-    for group, chosen in (("task", run.task), ("algo", run.algo)):
-        known = [each.name for each in fields(chosen)]
-        for key in cfg[group]:
-            if key not in known:  # a + or ++ lets hydra take what nobody asks for
-                raise ValueError(
-                    "key {}.{} is unknown; possible: {}".format(group, key, ", ".join(group + "." + n for n in known))
-                )
+        if value < minimum:
+            raise ValueError(f"{name}={value} must be at least {minimum}")
+    if run.log.console not in CONSOLES:
+        raise ValueError(f"log.console={run.log.console}; possible: {', '.join(CONSOLES)}")
+    check_keys(cfg, "task", run.task)
+    check_keys(cfg, "algo", run.algo)
     return run
 
 
-def differences(old: Dict, new: Dict, prefix: str = "") -> List[str]:
+def check_keys(cfg: DictConfig, group: str, settings: Any) -> None:
+    """Raise ValueError for a key that the settings of a group do not have: a + or ++ lets hydra accept it."""
+    known = [each.name for each in fields(settings)]
+    for key in cfg[group]:
+        if key not in known:
+            possible = ", ".join(f"{group}.{name}" for name in known)
+            raise ValueError(f"key {group}.{key} is unknown; possible: {possible}")
+
+
+def differences(old: Dict[str, Any], new: Dict[str, Any], prefix: str = "") -> List[str]:
     """Settings that differ between two plain configurations, as "key: was ..., now ..."."""
     found = []
     for key in sorted(set(old) | set(new)):

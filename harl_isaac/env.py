@@ -1,4 +1,4 @@
-"""The environment contract: what every source of environments gives, and what it is given.
+"""The environment contract: what every source of environments provides, and what it is given.
 
 An environment steps E copies of a game for A agents. Axes are always `[E, A, ...]`. Agents may differ in observation
 width and in action space; nothing is padded here.
@@ -9,7 +9,7 @@ Importing this costs nothing: worker processes of CPU simulators need the spaces
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Protocol, Union
+from typing import TYPE_CHECKING, Any, Dict, Optional, Protocol, Sequence, Tuple, Union
 
 if TYPE_CHECKING:
     import torch
@@ -44,7 +44,7 @@ class Discrete:
 class MultiDiscrete:
     """Several choices at once; actions arrive as int64 [E, len(nvec)]."""
 
-    nvec: tuple[int, ...]
+    nvec: Tuple[int, ...]
 
 
 Space = Union[Box, Discrete, MultiDiscrete]
@@ -69,48 +69,49 @@ class EnvSpec:
     """Sizes that never change during a run."""
 
     num_envs: int  # E
-    agents: tuple[str, ...]  # A names
-    obs_sizes: tuple[int, ...]  # true width of each agent's observation
-    actions: tuple[Space, ...]  # each agent's action space
+    agents: Tuple[str, ...]  # A names
+    obs_sizes: Tuple[int, ...]  # true width of each agent's observation
+    actions: Tuple[Space, ...]  # each agent's action space
     state_size: int  # width of the critic's state
     max_episode_steps: int
     device: torch.device
     state_agents: int = 1  # K: 1 for a state shared by all, A for one each
     reward_agents: int = 1  # R: 1 for a team reward, A for one each
-    metrics: tuple[str, ...] = ()  # names in Step.metrics
+    metrics: Tuple[str, ...] = ()  # names in Step.metrics
     has_action_mask: bool = False
     has_alive: bool = False
     exclusive: bool = False  # a process holds one such environment, for training and evaluation
 
     @property
     def num_agents(self) -> int:
+        """A, the number of agents."""
         return len(self.agents)
 
 
 @dataclass
 class Step:
-    """What one step of E environments gives. Tensors are valid until the next `step`; copy what you keep.
+    """The result of one step of E environments. Tensors are valid until the next `step`; copy what you keep.
 
     Where an episode ended, `obs` and `state` already belong to the next episode, and `next_obs`, `next_state` are the
     true last ones of the ended episode. Everywhere else the two are equal. `terminated` (the game is over, nothing
     more to gain) and `truncated` (a time limit, bootstrap from the successor) are never both true.
     """
 
-    obs: tuple[Tensor, ...]  # A x [E, O_i] what the agents act on next
+    obs: Tuple[Tensor, ...]  # A x [E, O_i] what the agents act on next
     state: Tensor  # [E, K, S]
     reward: Tensor  # [E, R]
     terminated: Tensor  # [E] bool
     truncated: Tensor  # [E] bool
-    next_obs: tuple[Tensor, ...]  # A x [E, O_i]
+    next_obs: Tuple[Tensor, ...]  # A x [E, O_i]
     next_state: Tensor  # [E, K, S]
-    metrics: dict[str, Tensor] = field(default_factory=dict)  # name -> [E] float: the running episode's value so far,
+    metrics: Dict[str, Tensor] = field(default_factory=dict)  # name -> [E] float: the running episode's value so far,
     # of the ended episode where one ended
-    action_mask: tuple[Tensor, ...] | None = None  # A x [E, mask_width_i] bool: allowed choices at `obs`
-    alive: Tensor | None = None  # [E, A] bool: which agents act at `obs`
+    action_mask: Optional[Tuple[Tensor, ...]] = None  # A x [E, mask_width_i] bool: allowed choices at `obs`
+    alive: Optional[Tensor] = None  # [E, A] bool: which agents act at `obs`
 
     @classmethod
-    def first(cls, spec: EnvSpec, obs: tuple[Tensor, ...], state: Tensor) -> Step:
-        """What begins new episodes, seen as `obs` and `state`: no reward, nothing ended, all metrics zero."""
+    def first(cls, spec: EnvSpec, obs: Tuple[Tensor, ...], state: Tensor) -> Step:
+        """The Step that `reset` returns: zero reward and metrics, nothing done."""
         zero = state.new_zeros(spec.num_envs)
         nothing = zero.bool()
         return cls(
@@ -126,18 +127,24 @@ class Step:
 
     @property
     def done(self) -> Tensor:
-        """[E] bool: the episode ended, either way."""
+        """Whether the episode ended, either way: [E] bool."""
         return self.terminated | self.truncated
 
-    def with_view(self, obs, state: Tensor, alive: Tensor | None, action_mask) -> Step:
-        """This Step with what the agents see replaced by saved values, on the same device."""
-
-        def here(value):
-            return None if value is None else value.to(self.state.device)
-
-        masks = None if action_mask is None else tuple(here(mask) for mask in action_mask)
+    def with_observations(
+        self,
+        obs: Sequence[Tensor],
+        state: Tensor,
+        alive: Optional[Tensor],
+        action_mask: Optional[Sequence[Tensor]],
+    ) -> Step:
+        """This Step with saved values, moved to its device, in place of those that the next actions are chosen by."""
+        device = self.state.device
         return replace(
-            self, obs=tuple(here(value) for value in obs), state=here(state), alive=here(alive), action_mask=masks
+            self,
+            obs=tuple(value.to(device) for value in obs),
+            state=state.to(device),
+            alive=None if alive is None else alive.to(device),
+            action_mask=None if action_mask is None else tuple(mask.to(device) for mask in action_mask),
         )
 
 
@@ -146,23 +153,23 @@ class MultiAgentEnv(Protocol):
 
     spec: EnvSpec
 
-    def reset(self, seed: int | None = None) -> Step:
+    def reset(self, seed: Optional[int] = None) -> Step:
         """Start E new episodes; with a seed, all that follows repeats. The Step's reward is zero, nothing ended."""
 
-    def step(self, actions: tuple[Tensor, ...]) -> Step:
+    def step(self, actions: Tuple[Tensor, ...]) -> Step:
         """Advance by one step; actions: A x [E, action_width_i], see Box, Discrete, MultiDiscrete.
 
         Raises SimulatorError where a simulator outside of this process failed.
         """
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> Dict[str, Any]:
         """Everything needed to continue exactly from here."""
 
-    def load_state_dict(self, state: dict[str, Any]) -> Step | None:
+    def load_state_dict(self, state: Dict[str, Any]) -> Optional[Step]:
         """Continue from a `state_dict` of an environment with the same spec.
 
-        Returns None where it goes on exactly. A simulator that cannot be saved begins new episodes instead, and returns the
-        Step that they begin with.
+        Returns None where it goes on exactly. A simulator that cannot be saved begins new episodes instead, and returns
+        the Step that they begin with.
         """
 
     def close(self) -> None:

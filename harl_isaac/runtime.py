@@ -1,4 +1,4 @@
-"""How this process uses the CPU: threads of torch, memory that tensors leave free, waiting threads."""
+"""CPU use of this process: the threads of torch, and the memory that freed tensors leave."""
 
 import ctypes
 from contextlib import contextmanager
@@ -6,16 +6,16 @@ from typing import Iterator
 
 import torch
 
-# of glibc's malloc.h  # of glibc's malloc.h
+# Parameters of mallopt, from glibc's malloc.h
 M_TRIM_THRESHOLD = -1
 M_MMAP_THRESHOLD = -3
-LARGEST_MMAP_THRESHOLD = 32 << 20  # that glibc takes on 64 bits  # that glibc takes on 64 bits
+LARGEST_MMAP_THRESHOLD = 32 << 20  # [bytes] that glibc accepts on 64 bits
 
 
 def keep_freed_memory() -> None:
-    """What a tensor on the CPU leaves free stays with this process for the next one (glibc only, elsewhere nothing is done).
+    """Keep freed CPU memory in this process (glibc) instead of returning it to the kernel.
 
-    By default it goes back to the system in the middle of every update, and returns page by page.
+    By default it is returned in the middle of every update, and comes back page by page. Without glibc nothing is done.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
@@ -27,7 +27,10 @@ def keep_freed_memory() -> None:
 
 @contextmanager
 def one_thread(device: torch.device, small: bool = True) -> Iterator[None]:
-    """On the CPU, for operations too small to be worth waking other threads (the physics has its own)."""
+    """Run on one thread of the CPU if `small`: operations for which waking others costs more than it saves.
+
+    The physics has threads of its own. On other devices nothing changes.
+    """
     threads = torch.get_num_threads()
     if device.type == "cpu" and small:
         torch.set_num_threads(1)

@@ -1,4 +1,4 @@
-"""What the settings of a task and of an algorithm have, and the checks that they share.
+"""The settings of a task and of an algorithm: what each must have, and the checks that they share.
 
 Importing this costs nothing: worker processes read settings without torch.
 """
@@ -12,9 +12,9 @@ from harl_isaac.env import EnvSpec
 if TYPE_CHECKING:
     import torch
 
-    from harl_isaac.acting import JointPolicy
     from harl_isaac.env import MultiAgentEnv
     from harl_isaac.learning.learner import Learner
+    from harl_isaac.networks.joint_policy import JointPolicy
 
 INFINITY = float("inf")
 
@@ -23,7 +23,8 @@ INFINITY = float("inf")
 class TaskCfg(ABC):
     """Settings of a task: a dataclass whose fields all have defaults, and how its environments are built.
 
-    A task of one's own derives from this class; a line in tasks/__init__.py names it. The fields become the keys task.*.
+    A task of one's own derives from this class; a line in tasks/__init__.py names it. The fields become the keys
+    task.*.
     """
 
     name: str = ""  # by which the task was chosen
@@ -40,7 +41,8 @@ class TaskCfg(ABC):
 class AlgoCfg(ABC):
     """Settings of an algorithm: a dataclass whose fields all have defaults, its policies and its learner.
 
-    An algorithm of one's own derives from this class; a line in algos/__init__.py names it. The fields become the keys algo.*.
+    An algorithm of one's own derives from this class; a line in algos/__init__.py names it. The fields become the
+    keys algo.*.
     """
 
     name: str = ""  # by which the algorithm was chosen

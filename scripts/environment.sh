@@ -1,4 +1,4 @@
-# Sourced by train.sh and test.sh: makes .venv once, with the versions of constraints.txt, and installs the project in it.
+# Sourced by train.sh, test.sh and lint.sh: makes .venv once, with the versions of constraints.txt, and installs the project in it.
 # Usage: prepare EXTRAS, for example `prepare test,warp`. PYTHON chooses the interpreter (3.11 or newer).
 
 prepare() {

@@ -1,4 +1,4 @@
-"""Full episodes of a trained policy: harl_isaac/cli/evaluate.py."""
+"""Plays full episodes of a trained policy: harl_isaac/cli/evaluate.py."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Every task with its agents: harl_isaac/cli/list_tasks.py."""
+"""Lists every task with its agents: harl_isaac/cli/list_tasks.py."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A trained policy as a video or in the viewer: harl_isaac/cli/play.py."""
+"""Show a trained policy as a video or in the viewer: harl_isaac/cli/play.py."""
 
 import sys
 from pathlib import Path

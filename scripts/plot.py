@@ -1,4 +1,4 @@
-"""Learning curves as a picture: harl_isaac/cli/plot.py."""
+"""Draw learning curves: harl_isaac/cli/plot.py."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What runs had reached, as a table: harl_isaac/cli/table.py."""
+"""Tabulates what runs had reached: harl_isaac/cli/table.py."""
 
 import sys
 from pathlib import Path

@@ -3,6 +3,6 @@
 set -euo pipefail
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 source "$here/environment.sh"
-prepare test,warp
+prepare test,warp,lint # the same as lint.sh's, so that one set-up does for both
 cd "$here/.."
 exec "$VENV_PYTHON" -m pytest --numprocesses logical --maxprocesses 4 --dist worksteal "$@"

@@ -1,4 +1,4 @@
-"""The examples and Theorem 7 of the paper, Figure 1: harl_isaac/cli/theory.py."""
+"""Compute the paper's examples and draw Figure 1: harl_isaac/cli/theory.py."""
 
 import sys
 from pathlib import Path

@@ -1,6 +1,16 @@
-"""Every task by its name. To add one: write its file, add a line here."""
+"""Registry of the tasks.
 
-# name -> module:dataclass of settings, whose `make(num_envs, device, sim)` builds the environment
+To add a task, write one file with
+
+- settings: a dataclass that derives from `harl_isaac.settings.TaskCfg` (or from a family's, such as `HandsCfg`,
+  `MamujocoCfg`, `ParticleCfg`), whose `make(num_envs, device, sim)` builds the environment;
+- the environment: a `harl_isaac.env.MultiAgentEnv`. `TensorGame` (games/base.py), `TwoHands` (hands/base.py),
+  `MamujocoTask` (mamujoco/base.py) and `ParticleTask` (particles/base.py) are bases with most of it;
+
+and add a line to TASKS. `harl_isaac.check_env.check_env` tests an environment against the contract.
+"""
+
+# name -> module:dataclass of settings
 TASKS = {
     "ShadowHandOver": "harl_isaac.tasks.hands.over:ShadowHandOverCfg",
     "CountingGame": "harl_isaac.tasks.games.counting:CountingGameCfg",
@@ -27,12 +37,13 @@ TASKS = {
     "pettingzoo": "harl_isaac.adapters.pettingzoo.game:PettingZooCfg",
 }
 
-# Families whose tasks are other installs': any name of theirs is a task, those that come with them are listed.
+# Families of external tasks: any name of theirs is a task, and is validated when the environment is built.
 FAMILIES = {
     "isaacgym": "harl_isaac.adapters.isaacgym.env:IsaacGymCfg",
     "isaaclab": "harl_isaac.adapters.isaaclab.env:IsaacLabCfg",
 }
-KNOWN = {
+# Tasks that come with these families, for the list of tasks.
+EXTERNAL_TASKS = {
     "isaacgym": (
         "ShadowHandBlockStack",
         "ShadowHandBottleCap",
@@ -57,8 +68,8 @@ KNOWN = {
     ),
     "isaaclab": ("Isaac-Cart-Double-Pendulum-Direct-v0", "Isaac-Shadow-Hand-Over-Direct-v0"),
 }
-TASKS.update({f"{family}/{name}": FAMILIES[family] for family, names in KNOWN.items() for name in names})
-# Scenarios of simulators that are adapted as they are, by family: where their settings are, and the names within it
+TASKS.update({f"{family}/{name}": FAMILIES[family] for family, names in EXTERNAL_TASKS.items() for name in names})
+# Scenarios of adapted simulators: family -> (module:dataclass of settings, names within the family)
 SCENARIOS = {
     "smac": (
         "harl_isaac.adapters.starcraft.settings:SmacCfg",

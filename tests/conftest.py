@@ -49,7 +49,7 @@ def same_random_numbers():
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item):
-    """What needs a simulator that is not installed here is skipped, with what to install as the reason."""
+    """Skip a test that needs a simulator which is not installed here; the reason names the package to install."""
     try:
         return (yield)
     except MissingSimulator as error:

@@ -35,9 +35,8 @@ def test_an_experiment_composes_and_repeats_no_default(name):
         assert [path for path, part in pairs.items() if OmegaConf.select(plain, path) == part] == []
 
 
-ONE_OF_A_FAMILY = sorted(
-    {path: name for name, path in TASKS.items()}.values()
-)  # names that share their settings compose alike
+# Names that share their settings compose alike.
+ONE_OF_A_FAMILY = sorted({path: name for name, path in TASKS.items()}.values())
 
 
 @pytest.mark.parametrize(
@@ -49,7 +48,7 @@ def test_every_task_and_every_algorithm_composes(task, algo):
     assert run.task.name == task and run.algo.name == algo
 
 
-def test_any_name_of_a_family_of_other_installs_is_a_task():
+def test_any_name_of_an_external_family_is_a_task():
     register_external_tasks(["isaaclab/My-Own-Task-v0", "elsewhere/Task", "isaaclab/", "Task"])
     try:
         register()

@@ -1,65 +1,90 @@
-"""Rules of the code that a machine can hold: short functions and files, imports one way, nothing of the host on the hot path."""
+"""Rules of the code that a machine can hold: layers, lengths, the hot path, one thought a line, the field's words."""
 
 import ast
+import functools
+import io
+import re
 import shutil
 import statistics
 import subprocess
 import sys
+import tokenize
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-CODE = sorted(
-    path for folder in ("harl_isaac", "tasks", "scripts", "benchmarks", "cfg") for path in (ROOT / folder).rglob("*.py")
-)
+FOLDERS = ("harl_isaac", "tasks", "cfg", "benchmarks", "scripts")
+MODULES = [path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")]
+CODE = sorted([ROOT / "train.py", ROOT / "setup.py", *MODULES])
 LIBRARY = [path for path in CODE if path.relative_to(ROOT).parts[0] in ("harl_isaac", "tasks", "cfg")]
-HOT = (
-    "algos",
-    "learning",
-    "networks",
-    "buffers",
-    "sim",
-    "hands",
-    "games",
-    "mamujoco",
-    "particles",
-)  # folders whose code runs between actions and metrics
-HOT_FILES = ("acting.py", "episode_stats.py")
+FOREIGN = ("fake_isaacgym", "fake_isaaclab", "fake_starcraft.py")  # named and written as the simulators they stand for
+TESTS = [path for path in sorted((ROOT / "tests").rglob("*.py")) if not set(FOREIGN) & set(path.parts)]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+# Folders and files whose code runs between actions and metrics.
+HOT = {"algos", "learning", "networks", "buffers", "sim", "hands", "games", "mamujoco", "particles"}
+HOT |= {"acting.py", "episode_stats.py"}
 FORBIDDEN = {"item", "cpu", "numpy", "nonzero", "tolist", "masked_select"}
 # Construction, and the CPU engine, whose own memory is numpy's and whose rows are chosen on the host.
 ALLOWED = {("mujoco_cpu.py", "numpy"), ("mujoco_warp.py", "numpy"), ("base.py", "cpu")}
-# A folder may import from those named after it, and from itself.
-ROOT_CONTRACT = {"env", "settings", "runtime", "devices", "acting"}
+# A folder (or a module of the root) may import from those named after it, and from itself.
+CONTRACT = {"env", "settings", "runtime", "devices", "acting"}
 LAYERS = {
     "env": set(),
     "runtime": set(),
     "devices": set(),
     "settings": {"env"},
     "acting": {"env", "runtime"},
-    "networks": ROOT_CONTRACT,
-    "buffers": ROOT_CONTRACT | {"networks"},
-    "learning": ROOT_CONTRACT | {"networks", "buffers"},
-    "algos": ROOT_CONTRACT | {"networks", "buffers", "learning", "rl_games"},
-    "rl_games": ROOT_CONTRACT | {"learning", "registry", "config"},
+    "check_env": {"env"},
+    "networks": CONTRACT,
+    "buffers": CONTRACT | {"networks"},
+    "learning": CONTRACT | {"networks", "buffers"},
+    "algos": CONTRACT | {"networks", "buffers", "learning", "rl_games"},
     "sim": {"env", "runtime"},
     "tasks": {"env", "settings", "sim"},
-    "adapters": ROOT_CONTRACT,
-    "registry": {"algos", "tasks"},
-    "config": {"registry", "algos", "tasks"},
-    "training": ROOT_CONTRACT | {"config", "registry"},
+    "adapters": CONTRACT | {"tasks"},  # the partition of a hand among agents
+    "cfg": set(),
+    "registry": {"settings", "algos", "tasks"},
+    "config": {"settings", "registry", "algos", "tasks"},
+    "rl_games": CONTRACT | {"networks", "learning", "registry", "config"},
+    "training": CONTRACT | {"networks", "buffers", "learning", "config", "registry"},
     "rendering": set(),
-    "theory": {"env", "tasks"},
-    "cli": ROOT_CONTRACT | {"config", "registry", "algos", "tasks", "cfg", "training", "rendering", "theory"},
+    "theory": {"env", "settings", "tasks"},
+    "cli": CONTRACT | {"config", "registry", "algos", "tasks", "cfg", "networks", "training", "rendering", "theory"},
 }
+# The declared shape of a task and an algorithm names what they make.
+TYPES_ONLY = {("settings", "networks"), ("settings", "learning")}
+OLD_NAMES = """
+    take_in by_name forget see Sight write_side_by_side arranged judge alike blank_obs behaviours Choices Greedy
+    PlainMLP PlainActors JointTable of_agent OwnCritics sees_obs only_if Share descend improved replayed followers
+    unless_absent DeterministicLearner SmoothedLearner SoftLearner DuelingLearner MOST KEPT _succeed _here _turns
+    Board lose blank crew Died let_go value_of unproven claim surroundings OwnRandom Unsavable ManyAgents OneAgent
+    TwoHalves Choosing admit locate calm sights movers discs MujocoTask playback launch command_line
+"""
+STEMS = (
+    "optim minim maxim normal initial parametr random serial synchron organ recogn summar discret vector quant util "
+    "general special visual standard factor penal regular final custom categor priorit character equal parallel"
+)
+BRITISH = re.compile(
+    rf"\w*(?:{'|'.join(STEMS.split())})is(?:e|es|ed|er|ers|ing|ation|ations)(?![a-z])|\w*analys(?:e|ed|es|ing)\b|"
+    r"\w*(?:behaviour|colour|neighbour|favour|honour|modell|labell|cancell|travell)\w*|"
+    r"\b(?:centres?|centred|grey|artefacts?|catalogues?|licence|whilst|judgement)\b"
+)
+SAVED_KEYS = dict.fromkeys(("checkpoint.py", "test_old_runs.py"), {"optimiser", "optimisers"})  # of format 2
+WEAK_BEGINNING = re.compile(r"(What|Where|How|Who|Of|As|That)\b")
 
 
+@functools.lru_cache(maxsize=None)
 def tree(path):
     return ast.parse(path.read_text(), str(path), feature_version=(3, 8))
 
 
+def nodes(path, *kinds):
+    return [node for node in ast.walk(tree(path)) if isinstance(node, kinds)]
+
+
 def functions(path):
-    return [node for node in ast.walk(tree(path)) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
+    return nodes(path, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 def name(path):
@@ -78,54 +103,154 @@ def test_the_median_function_is_under_ten_lines():
     assert statistics.median(lengths) < 10
 
 
+def public(body):
+    """Functions and methods of a module or class that others call, and those of its public classes."""
+    for node in body:
+        if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
+            yield node
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+            yield from public(node.body)
+
+
 @pytest.mark.parametrize("path", CODE, ids=name)
-def test_modules_and_public_classes_say_what_they_are(path):
+def test_modules_classes_and_public_functions_say_what_they_are(path):
     module = tree(path)
     if not path.read_text().strip():
         return
     assert ast.get_docstring(module)
-    public = [node for node in module.body if isinstance(node, ast.ClassDef) and not node.name.startswith("_")]
-    assert [node.name for node in public if not ast.get_docstring(node)] == []
+    classes = [node for node in module.body if isinstance(node, ast.ClassDef) and not node.name.startswith("_")]
+    assert [node.name for node in [*classes, *public(module.body)] if not ast.get_docstring(node)] == []
 
 
-def is_hot(path):
-    return bool(set(path.relative_to(ROOT).parts) & set(HOT)) or path.name in HOT_FILES
+@pytest.mark.parametrize("path", CODE, ids=name)
+def test_docstrings_begin_with_a_thing_or_an_act(path):
+    documented = nodes(path, ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    texts = [ast.get_docstring(node) or "" for node in documented]
+    assert [text.split("\n")[0] for text in texts if WEAK_BEGINNING.match(text)] == []
 
 
-@pytest.mark.parametrize("path", list(filter(is_hot, LIBRARY)), ids=name)
+@pytest.mark.parametrize("path", [path for path in LIBRARY if HOT & set(path.relative_to(ROOT).parts)], ids=name)
 def test_the_hot_path_asks_nothing_of_the_host(path):
-    found = {
-        node.func.attr
-        for node in ast.walk(tree(path))
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in FORBIDDEN
-    }
+    calls = [node.func for node in nodes(path, ast.Call) if isinstance(node.func, ast.Attribute)]
+    found = {call.attr for call in calls if call.attr in FORBIDDEN}
     assert {call for call in found if (path.name, call) not in ALLOWED} == set()
 
 
 def layer(path):
     relative = path.relative_to(ROOT)
-    if relative.parts[0] == "tasks":
-        return "tasks"
+    if relative.parts[0] != "harl_isaac":
+        return relative.parts[0]
     return relative.parts[1] if len(relative.parts) > 2 else relative.stem
+
+
+def imported(path):
+    """Modules that a file imports anywhere in it, for types alone too; of `from package import x` also package.x."""
+    found = set()
+    for node in nodes(path, ast.Import, ast.ImportFrom):
+        if isinstance(node, ast.ImportFrom):
+            found.add(node.module)
+            found.update(f"{node.module}.{alias.name}" for alias in node.names)
+        else:
+            found.update(alias.name for alias in node.names)
+    return found
+
+
+def test_every_folder_has_a_layer():
+    assert {layer(path) for path in LIBRARY} - {"__init__"} == set(LAYERS)
 
 
 @pytest.mark.parametrize("path", [path for path in LIBRARY if layer(path) in LAYERS], ids=name)
 def test_imports_point_one_way(path):
-    modules = [node.module for node in ast.walk(tree(path)) if isinstance(node, ast.ImportFrom) and node.module]
-    own = {module.split(".")[1] for module in modules if module.startswith("harl_isaac.")}
-    assert own - LAYERS[layer(path)] - {layer(path)} == set()
+    parts = [module.split(".") for module in imported(path)]
+    assert not [words[0] for words in parts if words[0] in ("benchmarks", "scripts", "tests", "tasks", "cfg")]
+    own = {words[1] for words in parts if words[0] == "harl_isaac" and len(words) > 1}
+    here = layer(path)
+    allowed = LAYERS[here] | {here, "__version__"} | {other for each, other in TYPES_ONLY if each == here}
+    assert own - allowed == set()
+
+
+def test_types_alone_are_imported_as_such():
+    """Importing settings brings neither torch nor a learner: worker processes read them."""
+    program = (
+        "import sys, harl_isaac.settings; sys.exit('torch' in sys.modules or 'harl_isaac.learning' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", program], cwd=str(ROOT)).returncode == 0
+
+
+def module_of(path):
+    relative = path.relative_to(ROOT).with_suffix("")
+    words = [word for word in relative.parts if word != "__init__"]
+    return ".".join(words if words[0] in ("harl_isaac", "benchmarks") else ["harl_isaac", *words])
+
+
+def test_no_module_imports_itself_through_others():
+    paths = {module_of(path): path for path in CODE if name(path).partition("/")[0] in (*FOLDERS[:3], "benchmarks")}
+    graph = {module: imported(path) & set(paths) - {module} for module, path in paths.items()}
+    size = None
+    while size != len(graph):  # what imports nothing, or is imported by nothing, lies in no circle
+        size = len(graph)
+        used = {module for targets in graph.values() for module in targets}
+        kept = {module for module, targets in graph.items() if targets and module in used}
+        graph = {module: graph[module] & kept for module in kept}
+    assert graph == {}
 
 
 def test_settings_are_never_assigned_after_they_are_made():
     found = [
         (name(path), node.lineno)
         for path in LIBRARY
-        for node in ast.walk(tree(path))
-        if isinstance(node, ast.Assign)
-        for target in node.targets
+        for node in nodes(path, ast.Assign, ast.AugAssign, ast.AnnAssign)
+        for target in getattr(node, "targets", [getattr(node, "target", None)])
         if isinstance(target, ast.Attribute) and isinstance(target.value, ast.Name) and target.value.id == "cfg"
     ]
     assert found == []
+
+
+def is_packed(node):
+    """Several assignments or calls in one statement; a swap is one thought."""
+    if isinstance(node, ast.Expr):
+        return isinstance(node.value, ast.Tuple)
+    sides = [*node.targets, node.value]
+    if not all(isinstance(side, ast.Tuple) for side in sides):
+        return False
+    left, right = ({ast.unparse(each) for each in side.elts} for side in (sides[0], sides[-1]))
+    return left != right
+
+
+@pytest.mark.parametrize("path", CODE + TESTS, ids=name)
+def test_a_line_holds_one_assignment(path):
+    if sys.version_info < (3, 9):
+        pytest.skip("ast.unparse is of Python 3.9")
+    packed = [node.lineno for node in nodes(path, ast.Assign, ast.Expr) if is_packed(node)]
+    assert packed == []
+
+
+@pytest.mark.parametrize("path", CODE + TESTS, ids=name)
+def test_types_are_annotations_not_comments(path):
+    tokens = tokenize.generate_tokens(io.StringIO(path.read_text()).readline)
+    comments = [token.string for token in tokens if token.type == tokenize.COMMENT]
+    assert [text for text in comments if re.match(r"#\s*type:(?!\s*ignore\[[\w-]+\])", text)] == []
+
+
+def identifiers(path):
+    for node in ast.walk(tree(path)):
+        for field in ("id", "attr", "arg", "name", "asname"):
+            value = getattr(node, field, None)
+            if isinstance(value, str):
+                yield value
+
+
+@pytest.mark.parametrize("path", CODE + TESTS, ids=name)
+def test_things_have_the_field_s_names(path):
+    assert set(identifiers(path)) & set(OLD_NAMES.split()) == set()
+
+
+@pytest.mark.parametrize("path", CODE + TESTS + PAGES, ids=name)
+def test_spelling_is_torch_s(path):
+    if path == Path(__file__).resolve():
+        return
+    found = set(BRITISH.findall(path.read_text(encoding="utf-8")))
+    assert found - SAVED_KEYS.get(path.name, set()) == set()
 
 
 def test_the_core_needs_neither_mujoco_nor_a_second_to_spare():
@@ -136,7 +261,7 @@ def test_the_core_needs_neither_mujoco_nor_a_second_to_spare():
     )
     core = (
         "from harl_isaac.config import register\nregister()\nimport harl_isaac.training.trainer\n"
-        "import harl_isaac.check_env, harl_isaac.training.evaluation, harl_isaac.cli.script\n"
+        "import harl_isaac.check_env, harl_isaac.training.evaluation, harl_isaac.cli.entry\n"
         "assert 'mujoco' not in [n for n, m in sys.modules.items() if m]\n"
     )
     result = subprocess.run([sys.executable, "-c", hidden + core], capture_output=True, text=True)

@@ -1,5 +1,6 @@
 """The README's commands run, with tiny sizes."""
 
+import ast
 import os
 import re
 import shlex
@@ -79,3 +80,31 @@ def test_every_task_and_algorithm_is_named():
 def test_every_link_leads_somewhere():
     links = [link.split("#")[0] for link in re.findall(r"\]\(([^)]+)\)", README) if not link.startswith("http")]
     assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def definitions(path):
+    """Names that a module defines, and Class.method."""
+    found = set()
+    for node in ast.parse(path.read_text()).body:
+        name = getattr(node, "name", "")
+        found.add(name)
+        found.update(f"{name}.{getattr(each, 'name', '')}" for each in getattr(node, "body", []))
+    return found
+
+
+def test_the_code_tour_names_what_is_there():
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    places = re.findall(r"`((?:harl_isaac|tasks|cfg|tests)/[\w/.]+?)(?::([\w.]+))?`", text)
+    assert len(places) > 60
+    missing = [path for path, name in places if not (ROOT / path).exists()]
+    assert missing == []
+    wrong = [f"{path}:{name}" for path, name in places if name and name not in definitions(ROOT / path)]
+    assert wrong == []
+
+
+@pytest.mark.parametrize(
+    "page", sorted(ROOT.glob("docs/**/*.md")) + [ROOT / "CONTRIBUTING.md"], ids=lambda page: page.name
+)
+def test_every_link_of_a_page_leads_somewhere(page):
+    links = re.findall(r"\]\((?!https?:)([^)#]+)[^)]*\)", page.read_text())
+    assert [link for link in links if not (page.parent / link).exists()] == []

@@ -1,4 +1,4 @@
-"""rl_games: agents become rows and rows actions again, its runs are runs like any other, its own Runner knows our tasks."""
+"""rl_games: conversion of agents to rows and back, its runs like any other's, our tasks in its own Runner."""
 
 import re
 import subprocess
@@ -17,7 +17,8 @@ from support.resuming import flat, same, whole_and_resumed
 from harl_isaac.algos.rl_games_ppo import RlGamesPpoCfg
 from harl_isaac.config import RunCfg
 from harl_isaac.env import Box, Discrete, MultiDiscrete
-from harl_isaac.rl_games.vec_env import Rows, TaskEnv, make, register
+from harl_isaac.rl_games.rows import Rows
+from harl_isaac.rl_games.vec_env import TaskEnv, make, register
 from harl_isaac.tasks.games.sum import SumGame
 from harl_isaac.training import checkpoint
 from harl_isaac.training.evaluation import Player, evaluate_policy
@@ -32,7 +33,7 @@ TINY = ["algo.hidden=[16]", "algo.rollout_length=5"]
 def test_all_agents_are_one_row_with_each_dimension_s_own_bounds():
     env = SumGame(3, CPU)
     rows = Rows(env.spec)
-    info = rows.info()
+    info = rows.env_info()
     assert info["action_space"].low.tolist() == [-3, 0, 0] and info["action_space"].high.tolist() == [1, 2, 2]
     assert info["observation_space"].shape == (3,) and info["state_space"].shape == (1,) and info["agents"] == 1
     step = env.reset(0)
@@ -41,18 +42,17 @@ def test_all_agents_are_one_row_with_each_dimension_s_own_bounds():
     assert one.tolist() == [[-3.0]] * 3 and two.tolist() == [[0.5, 2.0]] * 3
 
 
-def test_shared_rows_are_environment_by_environment_and_know_their_place():
+def test_shared_rows_are_environment_by_environment_and_carry_agent_ids():
     spec = reference.spec_for((Box(2, -1.0, 3.0),) * 3, (2, 2, 2), num_envs=2, reward_agents=3)
     rows = Rows(spec, "shared")
     obs = tuple(torch.tensor([[i, 10.0], [i, 20.0]]) for i in range(3))
     expected = [[i, value] + [float(i == j) for j in range(3)] for value in (10.0, 20.0) for i in range(3)]
     assert rows.obs(obs).tolist() == expected
-    assert rows.info()["agents"] == 3 and rows.info()["action_space"].shape == (2,)
+    assert rows.env_info()["agents"] == 3 and rows.env_info()["action_space"].shape == (2,)
     assert rows.reward(torch.tensor([[1.0, 2, 3], [4, 5, 6]])).tolist() == [1, 2, 3, 4, 5, 6]
-    assert rows.each(torch.tensor([True, False])).tolist() == [True] * 3 + [False] * 3
-    actions = rows.actions(
-        torch.arange(12.0).view(6, 2) / 4
-    )  # rows: environment 0's three agents, then environment 1's
+    assert rows.per_row(torch.tensor([True, False])).tolist() == [True] * 3 + [False] * 3
+    # rows: environment 0's three agents, then environment 1's
+    actions = rows.actions(torch.arange(12.0).view(6, 2) / 4)
     assert [part.tolist() for part in actions] == [
         [[0, 0.25], [1.5, 1.75]],
         [[0.5, 0.75], [2, 2.25]],
@@ -64,7 +64,7 @@ def test_shared_rows_are_environment_by_environment_and_know_their_place():
 def test_choices_of_all_agents_are_the_heads_of_one():
     spec = reference.spec_for((Discrete(3), MultiDiscrete((2, 4))), (1, 1), num_envs=2)
     rows = Rows(spec)
-    assert [space.n for space in rows.info()["action_space"]] == [3, 2, 4]
+    assert [space.n for space in rows.env_info()["action_space"]] == [3, 2, 4]
     assert [part.tolist() for part in rows.actions(torch.tensor([[2, 1, 3], [0, 0, 1]]))] == [
         [[2], [0]],
         [[1, 3], [0, 1]],
@@ -101,18 +101,18 @@ def test_settings_that_cannot_run_are_refused():
         RlGamesPpoCfg(policy="shared").learner(spec, 0)
 
 
-def test_ends_and_time_outs_are_told_in_every_row():
+def test_ends_and_time_outs_are_reported_in_every_row():
     env = make("harl_isaac/SumGame", 2, device="cpu", seed=5)
     first = env.reset()["obs"]
     assert torch.equal(first, make("harl_isaac/SumGame", 2, device="cpu", seed=5).reset()["obs"])
-    told = [env.step(torch.zeros(2, 3))[2:] for _ in range(5)]
-    assert [done.tolist() for done, _ in told] == [[0, 0]] * 4 + [[1, 1]]
-    assert [infos["time_outs"].tolist() for _, infos in told] == [[False, False]] * 4 + [[True, True]]
-    assert "episode" not in told[0][1] and told[4][1]["episode"]["success"].shape == (2,)
+    reported = [env.step(torch.zeros(2, 3))[2:] for _ in range(5)]
+    assert [done.tolist() for done, _ in reported] == [[0, 0]] * 4 + [[1, 1]]
+    assert [infos["time_outs"].tolist() for _, infos in reported] == [[False, False]] * 4 + [[True, True]]
+    assert "episode" not in reported[0][1] and reported[4][1]["episode"]["success"].shape == (2,)
     game = make("harl_isaac/OppositesGame", 2, policy="shared", device="cpu")
     game.reset()
     _, reward, done, infos = game.step(torch.tensor([0, 1, 0, 0] + [0] * (2 * game.rows.agents - 4)))
-    assert done.tolist() == [1] * 2 * game.rows.agents and not infos["time_outs"].any()  # over, not out of time
+    assert done.tolist() == [1] * 2 * game.rows.agents and not infos["time_outs"].any()  # terminated, not timed out
     assert reward.shape == (2 * game.rows.agents,)
 
 
@@ -120,24 +120,24 @@ def test_ends_and_time_outs_are_told_in_every_row():
     "task, words", [("SumGame", []), ("OppositesGame", ["algo.policy=shared"]), ("MatrixGame", [])]
 )
 def test_the_policy_that_is_evaluated_is_the_one_that_rl_games_trained(settings, task, words):
-    """The likeliest action by rl_games' own model, scaled by rl_games, is what `evaluate` plays."""
+    """The most likely action of rl_games' own model, scaled by rl_games, is what `evaluate` plays."""
     trainer = Trainer(settings(task, "algo=rl_games_ppo", *TINY, *words))
     for _ in range(2):
         trainer.iterate()
     learner = trainer.learner
     step = trainer.step
-    seen = learner.agent.get_action_values(learner.env.go_on(trainer.env, step))
+    outputs = learner.agent.get_action_values(learner.env.continue_from(trainer.env, step))
     if learner.rows.continuous:
-        action = learner.agent.preprocess_actions(seen["mus"])
+        action = learner.agent.preprocess_actions(outputs["mus"])
     else:
-        logits = seen["logits"] if isinstance(seen["logits"], list) else [seen["logits"]]
+        logits = outputs["logits"] if isinstance(outputs["logits"], list) else [outputs["logits"]]
         action = torch.stack([each.argmax(1) for each in logits], 1)
     expected = learner.rows.actions(action)
     for one, other in zip(Player(trainer.env.spec, learner.actors).act(step), expected):
         torch.testing.assert_close(one, other)
 
 
-def test_the_likeliest_allowed_choice_is_taken():
+def test_the_most_likely_allowed_choice_is_taken():
     spec = reference.spec_for((Discrete(3),) * 2, (1, 1), num_envs=2, has_action_mask=True)
     for policy in ("joint", "shared"):
         actors = RlGamesPpoCfg(policy=policy, hidden=[4]).actors(spec)
@@ -147,7 +147,7 @@ def test_the_likeliest_allowed_choice_is_taken():
 
 def test_masked_choices_are_never_taken_in_training():
     class FakeChoices:
-        """SumGame's views, with choices that are masked and do nothing."""
+        """SumGame's observations, with choices that are masked and do nothing."""
 
         spec = reference.spec_for((Discrete(3),) * 2, (1, 2), num_envs=4, has_action_mask=True, state_size=1)
         game = SumGame(4, CPU)
@@ -243,23 +243,23 @@ def test_the_sum_game_is_learned(settings, tmp_path):
     assert evaluate_policy(SumGame(64, CPU), trainer.learner.actors, 64, 7).means()["return"] > 4.3
 
 
-def test_one_policy_for_all_solves_opposites_only_if_it_knows_its_place(settings, tmp_path):
+def test_one_policy_for_all_solves_opposites_only_with_agent_ids(settings, tmp_path):
     """Zhong et al., Example 2: at best half the players' halves agree by chance."""
     found = []
-    for knows in ("true", "false"):
+    for agent_id in ("true", "false"):
         trainer = Trainer(
             settings(
                 "OppositesGame",
                 "algo=rl_games_ppo",
                 "algo.policy=shared",
-                "algo.agent_id=" + knows,
+                "algo.agent_id=" + agent_id,
                 "num_envs=64",
                 "total_steps=6000",
                 "algo.lr=0.01",
                 "algo.lr_schedule=constant",
             )
         )
-        trainer.train(tmp_path / knows)
+        trainer.train(tmp_path / agent_id)
         found.append(trainer.iterate()["episode/return"])
     assert found[0] > 0.95 and found[1] < 0.7
 
@@ -277,13 +277,11 @@ def test_the_documented_configuration_trains_in_rl_games_own_runner(tmp_path):
     assert len(list(tmp_path.glob("runs/over_*/nn/*.pth"))) == 1
 
 
-def test_every_task_is_registered_and_settings_of_its_own_are_heard():
+def test_every_task_is_registered_and_takes_settings_of_its_own():
     from rl_games.common import env_configurations, vecenv
 
     register()
     env = vecenv.create_vec_env("harl_isaac/MatrixGame", 2, device="cpu", task={"absences": True})
     assert isinstance(env, TaskEnv) and env.env.spec.has_alive and env.env.spec.num_envs == 2
-    assert (
-        env_configurations.configurations["harl_isaac/OppositesGame"]["env_creator"](device="cpu").env.spec.num_envs
-        == 1
-    )
+    create = env_configurations.configurations["harl_isaac/OppositesGame"]["env_creator"]
+    assert create(device="cpu").env.spec.num_envs == 1

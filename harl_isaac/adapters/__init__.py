@@ -1,1 +1,1 @@
-"""Other people's simulators behind the contract of `harl_isaac.env`."""
+"""Adapters of other projects' simulators to the environment contract of `harl_isaac.env`."""

@@ -1,8 +1,8 @@
-"""What a simulator takes for granted about the process that it lives in: being the only one there, the folder, the command
-line, the random numbers."""
+"""Process-wide state for simulators that must run in-process: one instance, working folder, argv, random numbers."""
 
 import os
 import sys
+from abc import ABC, abstractmethod
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
@@ -12,76 +12,89 @@ from torch import Tensor
 
 from harl_isaac.env import Step
 
+RngState = Tuple[Tensor, Optional[Tensor]]  # torch's CPU generator, and that of the CUDA device if there is one
+
 _running: List[str] = []  # simulations of this process; none can be taken out of it again
 
 
-def claim(name: str) -> None:
-    """The process's one simulation will be this one. Raises ValueError where there is one already."""
+def claim_process(name: str) -> None:
+    """Make `name` the one simulation of this process. Raises ValueError where there is one already."""
     if _running:
         raise ValueError(
-            f"{name}: this process has a simulation already ({_running[0]}), and its simulator allows one; start a process of its "
-            "own for each run (no -m, no second environment)"
+            f"{name}: this process has a simulation already ({_running[0]}), and its simulator allows one; "
+            "start a process of its own for each run (no -m, no second environment)"
         )
     _running.append(name)
 
 
 @contextmanager
-def surroundings(folder: Optional[Path], words: Sequence[str]) -> Iterator[None]:
-    """The working folder (None: as it is) and the command line behind the program's name, for as long as it lasts."""
-    before = os.getcwd()
+def cwd_and_argv(folder: Optional[Path], words: Sequence[str]) -> Iterator[None]:
+    """Set the working folder (None: unchanged) and argv after the program's name; both are restored on exit."""
+    cwd = os.getcwd()
     argv = sys.argv
     sys.argv = [*argv[:1], *words]
-    os.chdir(before if folder is None else folder)
+    os.chdir(cwd if folder is None else folder)
     try:
         yield
     finally:
-        os.chdir(before)
+        os.chdir(cwd)
         sys.argv = argv
 
 
-class OwnRandom:
-    """Random numbers of a simulator's own, though it draws torch's global ones: those are exchanged while it runs.
+class IsolatedRng:
+    """Random numbers of a simulator that draws from torch's global generators: a context that exchanges their state.
 
-    So evaluating on it, or seeding it, changes nothing of what the policies draw. Nothing waits for the device.
+    Evaluating on the simulator, or seeding it, then changes nothing that the policies draw. Nothing waits for the
+    device.
     """
+
+    device: torch.device
+    state: RngState  # of the simulator, while the context is not entered
 
     def __init__(self, device: torch.device):
         self.device = device
-        self.state = self._now()
+        self.state = self._global_state()
+        self._outer = self.state  # of everybody else, while the context is entered
 
     def seed(self, seed: int) -> None:
-        """From here on the numbers of this seed."""
+        """Restart the simulator's random numbers from a seed."""
         with self:
             torch.manual_seed(seed)
 
     def __enter__(self) -> None:
-        self._others = self._now()
-        self._set(self.state)
+        self._outer = self._global_state()
+        self._set_global_state(self.state)
 
-    def __exit__(self, *error) -> None:
-        self.state = self._now()
-        self._set(self._others)
+    def __exit__(self, *error: object) -> None:
+        self.state = self._global_state()
+        self._set_global_state(self._outer)
 
-    def _now(self) -> Tuple[Tensor, Optional[Tensor]]:
+    def _global_state(self) -> RngState:
         cuda = torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None
         return torch.get_rng_state(), cuda
 
-    def _set(self, state: Tuple[Tensor, Optional[Tensor]]) -> None:
-        torch.set_rng_state(state[0])
-        if state[1] is not None and self.device.type == "cuda":
-            torch.cuda.set_rng_state(state[1], self.device)
+    def _set_global_state(self, state: RngState) -> None:
+        cpu, cuda = state
+        torch.set_rng_state(cpu)
+        if cuda is not None and self.device.type == "cuda":
+            torch.cuda.set_rng_state(cuda, self.device)
 
 
-class Unsavable:
-    """An environment whose simulator cannot be saved: its random numbers are, and resuming begins new episodes."""
+class NotCheckpointable(ABC):
+    """An environment whose simulator cannot be saved: resuming restores its random numbers and begins new episodes."""
 
-    random: OwnRandom
+    rng: IsolatedRng
+
+    @abstractmethod
+    def reset(self, seed: Optional[int] = None) -> Step:
+        """Start new episodes in every environment, see `MultiAgentEnv.reset`."""
 
     def state_dict(self) -> Dict[str, Any]:
-        """The random numbers alone."""
-        return {"random": list(self.random.state)}
+        """The state of the random numbers."""
+        return {"random": list(self.rng.state)}
 
     def load_state_dict(self, state: Dict[str, Any]) -> Step:
-        """New episodes, with the random numbers of that time."""
-        self.random.state = tuple(state["random"])
+        """Begin new episodes with the saved random numbers; returns the Step that they begin with."""
+        cpu, cuda = state["random"]
+        self.rng.state = (cpu, cuda)
         return self.reset()

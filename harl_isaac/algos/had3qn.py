@@ -1,117 +1,128 @@
 """HAD3QN: a value-based approximation to HADDPG for choices (Zhong et al., 2024, Appendix I, Algorithm 8).
 
-A central dueling critic has a value for every joint action; each agent's own dueling network learns what the critic says
-of its choices beside the newest choices of those before it and the greedy ones of those after it. The agents' targets choose
-what comes next, the critic's target values it (double Q-learning). All allowed choices of an agent are learned from a transition;
-in the reference implementation it is one.
+A central dueling critic has a value for every joint action; each agent's own dueling network learns the critic's
+values of its choices, beside the newest choices of the agents before it and the greedy ones of those after it. The
+agents' targets choose the next actions, the critic's target values them (double Q-learning). All allowed choices of
+an agent are learned from a transition; in the reference implementation it is one.
 """
 
 import copy
 import math
 from dataclasses import dataclass
-from typing import Dict, List
+from typing import List
 
 import torch
 from torch import Tensor, nn
 
 from harl_isaac.buffers.replay import Batch
 from harl_isaac.env import Box, EnvSpec
-from harl_isaac.learning.off_policy import OffPolicyCfg, OffPolicyLearner
+from harl_isaac.learning.learner import Metrics
+from harl_isaac.learning.batching import Rows
+from harl_isaac.learning.off_policy import OffPolicyLearner
+from harl_isaac.learning.off_policy_cfg import OffPolicyCfg
 from harl_isaac.networks.dueling import DuelingMLP, JointActionQ
 from harl_isaac.networks.heads import EpsilonGreedyHead
 from harl_isaac.networks.off_policy_nets import OffPolicyActors
 from harl_isaac.settings import check_ranges
 
-MOST = 2**20  # joint actions: their places are exact in float32 up to 2^24
+MAX_JOINT_ACTIONS = 2**20  # their indices are exact in float32 up to 2^24
 
 
 @dataclass
 class Had3qnCfg(OffPolicyCfg):
-    """HAD3QN."""
+    """Settings of HAD3QN."""
 
     name: str = "had3qn"
     epsilon: float = 0.05  # probability of a random choice while collecting
 
     def check(self, spec: EnvSpec) -> None:
+        """Raise ValueError, with both numbers, for settings that cannot run."""
         super().check(spec)
-        check_ranges(self, (("epsilon", 0, 1),))
+        check_ranges(self, [("epsilon", 0, 1)])
 
-    def kinds(self, spec: EnvSpec) -> List[EpsilonGreedyHead]:
-        """Raises ValueError for continuous actions, and where there are too many joint ones."""
+    def heads(self, spec: EnvSpec) -> List[EpsilonGreedyHead]:
+        """Each agent's policy head. Raises ValueError for continuous actions, and for too many joint ones."""
+        heads = []
         for agent, space in zip(spec.agents, spec.actions):
             if isinstance(space, Box):
                 raise ValueError(f"algo={self.name} needs choices (Discrete, MultiDiscrete); {agent} has {space}")
-        kinds = [EpsilonGreedyHead(space, self.epsilon) for space in spec.actions]
-        total = math.prod(kind.head_size for kind in kinds)
-        if total > MOST:
+            heads.append(EpsilonGreedyHead(space, self.epsilon))
+        if math.prod(head.head_size for head in heads) > MAX_JOINT_ACTIONS:
+            sizes = " x ".join(str(head.head_size) for head in heads)
             raise ValueError(
-                f"algo={self.name} has a value for each of {' x '.join(str(kind.head_size) for kind in kinds)} "
-                f"joint actions, more than {MOST}; use algo=hasac"
+                f"algo={self.name} has a value for each of {sizes} joint actions, more than {MAX_JOINT_ACTIONS}; "
+                "use algo=hasac"
             )
-        return kinds
+        return heads
 
     def actors(self, spec: EnvSpec) -> OffPolicyActors:
-        return OffPolicyActors(spec, self.hidden, self.activation, self.layer_norm, self.kinds(spec), DuelingMLP)
+        """New policies, with dueling networks, for environments of this spec."""
+        return OffPolicyActors(spec, self.hidden, self.activation, self.layer_norm, self.heads(spec), DuelingMLP)
 
-    def learner(self, spec: EnvSpec, seed: int) -> OffPolicyLearner:
-        return DuelingLearner(spec, self, seed)
+    def learner(self, spec: EnvSpec, seed: int) -> "Had3qn":
+        """A new learner. Raises ValueError for settings that cannot run."""
+        return Had3qn(spec, self, seed)
 
 
-class DuelingLearner(OffPolicyLearner):
-    """Actions are places in each agent's choices [B]. Where each agent has a reward, their mean is everybody's."""
+class Had3qn(OffPolicyLearner):
+    """Actions are indices of each agent's choices, [B]. Where each agent has a reward, all learn from the mean."""
 
     def __init__(self, spec: EnvSpec, cfg: Had3qnCfg, seed: int = 0):
         super().__init__(spec, cfg, seed)
         self.target_actors = copy.deepcopy(self.actors)
-        self.followers.append((self.target_actors, self.actors))
+        self.targets.append((self.target_actors, self.actors))
 
-    def new_critic(self, count: int) -> nn.Module:
+    def new_critic(self) -> nn.Module:
+        """The value of every joint action."""
         spec = self.spec
         cfg = self.cfg
-        sizes = [kind.head_size for kind in self.actors.kinds]
-        return JointActionQ(
-            spec.state_agents * spec.state_size, cfg.hidden, sizes, cfg.activation, cfg.layer_norm, spec.device
-        )
+        sizes = [head.head_size for head in self.actors.heads]
+        inputs = spec.state_agents * spec.state_size
+        return JointActionQ(inputs, cfg.hidden, sizes, cfg.activation, cfg.layer_norm, spec.device)
 
     def joint(self, state: Tensor, actions: List[Tensor]) -> Tensor:
-        """States with the joint action's place beside them, [B, S + 1]."""
-        return torch.cat((state, self.critic.place(actions)[:, None].to(state.dtype)), 1)
+        """States with the joint action's index beside them, [B, S + 1]."""
+        return torch.cat((state, self.critic.joint_index(actions)[:, None].to(state.dtype)), 1)
 
     @torch.no_grad()
     def target(self, batch: Batch) -> Tensor:
+        """The value that the critic is fitted to, [B, 1]."""
         return batch.reward.mean(1, keepdim=True) + batch.discount * self.next_value(batch)
 
     def next_value(self, batch: Batch) -> Tensor:
-        """Of the choices of the agents' targets by the critic's, [B, 1]."""
-        actions = [
-            kind.best(self.target_actors.agent(i)(batch.next_obs[i]), batch.next_mask[i])
-            for i, kind in enumerate(self.actors.kinds)
-        ]
+        """Target value of the choices of the agents' target networks in the next states, [B, 1]."""
+        actions = []
+        for i, head in enumerate(self.actors.heads):
+            values = self.target_actors.agent(i)(batch.next_obs[i])
+            actions.append(head.argmax(values, batch.next_mask[i]))
         return self.target_critic(self.joint(batch.next_state, actions))[0]
 
     @torch.no_grad()
     def action(self, i: int, batch: Batch) -> Tensor:
-        """What agent i would choose now, [B]."""
-        return self.actors.kinds[i].best(self.actors.agent(i)(batch.obs[i]), batch.mask[i])
+        """Index of agent i's current choice, [B]."""
+        return self.actors.heads[i].argmax(self.actors.agent(i)(batch.obs[i]), batch.mask[i])
 
     @torch.no_grad()
-    def improved(self, i: int, batch: Batch, actions: List[Tensor]) -> Tensor:
-        """The critic's choice for agent i beside the others' `actions`, [B]."""
-        return self.actors.kinds[i].best(self._of_agent(i, batch, actions), batch.mask[i])
+    def updated_action(self, i: int, batch: Batch, actions: List[Tensor]) -> Tensor:
+        """Index of the critic's choice for agent i beside the others' `actions`, [B]."""
+        return self.actors.heads[i].argmax(self._agent_q_values(i, batch, actions), batch.mask[i])
 
-    def fit_actor(self, i: int, batch: Batch, actions: List[Tensor]) -> Dict[str, Tensor]:
-        """A step of agent i towards the critic's values of its choices beside the others' `actions`."""
+    def fit_actor(self, i: int, batch: Batch, actions: List[Tensor]) -> Metrics:
+        """One step of agent i towards the critic's values of its choices beside the others' `actions`."""
         mask = batch.mask[i]
-        values = self._of_agent(i, batch, actions)
-        allowed = torch.ones_like(values) if mask is None else self.actors.kinds[i].allowed(mask).to(values.dtype)
+        values = self._agent_q_values(i, batch, actions)
+        allowed = torch.ones_like(values)
+        if mask is not None:
+            allowed = self.actors.heads[i].allowed(mask).to(values.dtype)
 
-        def rows_of(part):
+        def rows_of(part: Rows) -> Tensor:
             error = (self.actors.agent(i)(batch.obs[i][part]) - values[part]) * allowed[part]
             return error.square().sum(1, keepdim=True) / allowed[part].sum(1, keepdim=True)
 
-        means, norm = self.descend(i, batch, rows_of)
+        means, norm = self.actor_step(i, batch, rows_of)
         return {"loss": means[0], "grad_norm": norm}
 
     @torch.no_grad()
-    def _of_agent(self, i: int, batch: Batch, actions: List[Tensor]) -> Tensor:
-        return self.critic.of_agent(i, self.critic.net(batch.state), actions)
+    def _agent_q_values(self, i: int, batch: Batch, actions: List[Tensor]) -> Tensor:
+        """The critic's values [B, N_i] of agent i's choices beside the others' `actions`."""
+        return self.critic.agent_q_values(i, self.critic.net(batch.state), actions)

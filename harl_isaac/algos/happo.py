@@ -1,35 +1,30 @@
 """HAPPO: heterogeneous-agent proximal policy optimization (Zhong et al., 2024, Section 3.2.2, Algorithm 4)."""
 
 from dataclasses import dataclass
-from typing import Dict
 
 import torch
 from torch import Tensor
 
-from harl_isaac.buffers.rollout import AgentBatch
 from harl_isaac.env import EnvSpec
-from harl_isaac.learning.on_policy import OnPolicyLearner
-from harl_isaac.learning.policy_fit import FirstOrderCfg, fit_policy
-from harl_isaac.networks.actors import Actor
+from harl_isaac.learning.on_policy_cfg import FirstOrderCfg
+from harl_isaac.learning.policy_fit import FirstOrderLearner
 
 
 @dataclass
 class HappoCfg(FirstOrderCfg):
-    """HAPPO."""
+    """Settings of HAPPO."""
 
     name: str = "happo"
 
-    def learner(self, spec: EnvSpec, seed: int) -> OnPolicyLearner:
-        return OnPolicyLearner(spec, self, update_agent, seed)
+    def learner(self, spec: EnvSpec, seed: int) -> "Happo":
+        """A new learner. Raises ValueError for settings that cannot run."""
+        return Happo(spec, self, seed)
 
 
-def happo_loss(ratio: Tensor, advantage: Tensor, clip: float) -> Tensor:
-    """Clipped surrogate of each row, [B] x 2 -> [B]; `advantage` already carries the factor (Equation 11)."""
-    return -torch.min(ratio * advantage, ratio.clamp(1.0 - clip, 1.0 + clip) * advantage)
+class Happo(FirstOrderLearner):
+    """One agent after the other, each by the clipped surrogate with the factor."""
 
-
-def update_agent(
-    actor: Actor, optimizer: torch.optim.Optimizer, batch: AgentBatch, advantage: Tensor, cfg: HappoCfg
-) -> Dict[str, Tensor]:
-    """See `fit_policy`."""
-    return fit_policy(actor, optimizer, batch, advantage, cfg, lambda ratio, own: happo_loss(ratio, own, cfg.clip))
+    def surrogate(self, ratio: Tensor, advantage: Tensor) -> Tensor:
+        """Clipped surrogate of each row, [B] x 2 -> [B]; `advantage` carries the factor (Equation 11)."""
+        clipped = ratio.clamp(1.0 - self.cfg.clip, 1.0 + self.cfg.clip)
+        return -torch.min(ratio * advantage, clipped * advantage)

@@ -1,20 +1,19 @@
-"""HATD3: HADDPG with twin critics, smoothed targets and delayed actors (Zhong et al., 2024, Section 3.5.3, Algorithm 7)."""
+"""HATD3: HADDPG with twin critics, smoothed targets, delayed actors (Zhong et al., 2024, Section 3.5.3, Alg. 7)."""
 
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from harl_isaac.algos.haddpg import DeterministicLearner, HaddpgCfg
+from harl_isaac.algos.haddpg import Haddpg, HaddpgCfg
 from harl_isaac.buffers.replay import Batch
 from harl_isaac.env import EnvSpec
-from harl_isaac.learning.off_policy import OffPolicyLearner
 from harl_isaac.settings import INFINITY, check_ranges
 
 
 @dataclass
 class Hatd3Cfg(HaddpgCfg):
-    """HATD3."""
+    """Settings of HATD3."""
 
     name: str = "hatd3"
     policy_delay: int = 2
@@ -22,17 +21,23 @@ class Hatd3Cfg(HaddpgCfg):
     noise_clip: float = 0.5  # its largest size
 
     def check(self, spec: EnvSpec) -> None:
+        """Raise ValueError, with both numbers, for settings that cannot run."""
         super().check(spec)
-        check_ranges(self, (("policy_noise", 0, INFINITY), ("noise_clip", 0, INFINITY)))
+        check_ranges(self, [("policy_noise", 0, INFINITY), ("noise_clip", 0, INFINITY)])
 
-    def learner(self, spec: EnvSpec, seed: int) -> OffPolicyLearner:
-        return SmoothedLearner(spec, self, seed, critics=2)
+    def learner(self, spec: EnvSpec, seed: int) -> "Hatd3":
+        """A new learner. Raises ValueError for settings that cannot run."""
+        return Hatd3(spec, self, seed)
 
 
-class SmoothedLearner(DeterministicLearner):
-    """Targets' actions with clipped noise, within the bounds."""
+class Hatd3(Haddpg):
+    """Targets' actions with clipped noise, within the bounds; the minimum of two critics as their value."""
+
+    num_critics = 2
 
     def target_action(self, i: int, batch: Batch) -> Tensor:
+        """Action of agent i's target network in the next states, with clipped noise, [B, W_i]."""
         action = super().target_action(i, batch)
-        noise = (torch.randn_like(action) * self.cfg.policy_noise).clamp(-self.cfg.noise_clip, self.cfg.noise_clip)
+        noise = torch.randn_like(action) * self.cfg.policy_noise
+        noise = noise.clamp(-self.cfg.noise_clip, self.cfg.noise_clip)
         return (action + noise).clamp(-1.0, 1.0)

@@ -2,17 +2,22 @@
 
 from dataclasses import dataclass
 
-from harl_isaac.algos.haa2c import Haa2cCfg, update_agent
+from harl_isaac.algos.haa2c import Haa2c, Haa2cCfg
 from harl_isaac.env import EnvSpec
-from harl_isaac.learning.on_policy import OnPolicyLearner
-from harl_isaac.learning.sequential import simultaneous_update
 
 
 @dataclass
 class Maa2cCfg(Haa2cCfg):
-    """MAA2C, with own networks or a shared one (share_param)."""
+    """Settings of MAA2C, with own networks or a shared one (share_param)."""
 
     name: str = "maa2c"
 
-    def learner(self, spec: EnvSpec, seed: int) -> OnPolicyLearner:
-        return OnPolicyLearner(spec, self, update_agent, seed, simultaneous_update)
+    def learner(self, spec: EnvSpec, seed: int) -> "Maa2c":
+        """A new learner. Raises ValueError for settings that cannot run."""
+        return Maa2c(spec, self, seed)
+
+
+class Maa2c(Haa2c):
+    """All agents at once, each by the policy gradient."""
+
+    sequential = False

@@ -3,16 +3,22 @@
 
 from dataclasses import dataclass
 
-from harl_isaac.algos.haddpg import DeterministicLearner, HaddpgCfg
+from harl_isaac.algos.haddpg import Haddpg, HaddpgCfg
 from harl_isaac.env import EnvSpec
-from harl_isaac.learning.off_policy import OffPolicyLearner
 
 
 @dataclass
 class MaddpgCfg(HaddpgCfg):
-    """MADDPG."""
+    """Settings of MADDPG."""
 
     name: str = "maddpg"
 
-    def learner(self, spec: EnvSpec, seed: int) -> OffPolicyLearner:
-        return DeterministicLearner(spec, self, seed, sequential=False)
+    def learner(self, spec: EnvSpec, seed: int) -> "Maddpg":
+        """A new learner. Raises ValueError for settings that cannot run."""
+        return Maddpg(spec, self, seed)
+
+
+class Maddpg(Haddpg):
+    """All actors at once, each against the others' replayed actions."""
+
+    sequential = False

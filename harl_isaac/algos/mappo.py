@@ -2,17 +2,22 @@
 
 from dataclasses import dataclass
 
-from harl_isaac.algos.happo import HappoCfg, update_agent
+from harl_isaac.algos.happo import Happo, HappoCfg
 from harl_isaac.env import EnvSpec
-from harl_isaac.learning.on_policy import OnPolicyLearner
-from harl_isaac.learning.sequential import simultaneous_update
 
 
 @dataclass
 class MappoCfg(HappoCfg):
-    """MAPPO, with own networks or a shared one (share_param)."""
+    """Settings of MAPPO, with own networks or a shared one (share_param)."""
 
     name: str = "mappo"
 
-    def learner(self, spec: EnvSpec, seed: int) -> OnPolicyLearner:
-        return OnPolicyLearner(spec, self, update_agent, seed, simultaneous_update)
+    def learner(self, spec: EnvSpec, seed: int) -> "Mappo":
+        """A new learner. Raises ValueError for settings that cannot run."""
+        return Mappo(spec, self, seed)
+
+
+class Mappo(Happo):
+    """All agents at once, each by the clipped surrogate."""
+
+    sequential = False

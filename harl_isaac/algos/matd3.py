@@ -2,16 +2,22 @@
 
 from dataclasses import dataclass
 
-from harl_isaac.algos.hatd3 import Hatd3Cfg, SmoothedLearner
+from harl_isaac.algos.hatd3 import Hatd3, Hatd3Cfg
 from harl_isaac.env import EnvSpec
-from harl_isaac.learning.off_policy import OffPolicyLearner
 
 
 @dataclass
 class Matd3Cfg(Hatd3Cfg):
-    """MATD3."""
+    """Settings of MATD3."""
 
     name: str = "matd3"
 
-    def learner(self, spec: EnvSpec, seed: int) -> OffPolicyLearner:
-        return SmoothedLearner(spec, self, seed, critics=2, sequential=False)
+    def learner(self, spec: EnvSpec, seed: int) -> "Matd3":
+        """A new learner. Raises ValueError for settings that cannot run."""
+        return Matd3(spec, self, seed)
+
+
+class Matd3(Hatd3):
+    """All actors at once, each against the others' replayed actions."""
+
+    sequential = False

@@ -1,34 +1,39 @@
 """rl_games_ppo: the PPO of the package rl_games (Makoviichuk and Makoviychuk, https://github.com/Denys88/rl_games).
 
-It knows one policy: all agents' observations and actions together are one agent's (joint), or agents of equal spaces are
-rows of a shared one. The single-agent PPO of the paper's Figure 10 is the first.
+It trains one policy: either of all agents as one, with their observations and actions concatenated (joint), or shared
+by agents of equal spaces, each a row of the batch (shared). The single-agent PPO of the paper's Figure 10 is the
+former.
 """
 
 from dataclasses import dataclass, field
-from typing import List
+from typing import TYPE_CHECKING, List
 
 from harl_isaac.env import EnvSpec
 from harl_isaac.networks.mlp import ACTIVATIONS
 from harl_isaac.settings import INFINITY, AlgoCfg, check_choices, check_divides, check_hidden, check_ranges
+
+if TYPE_CHECKING:
+    from harl_isaac.rl_games.learner import RlGamesLearner
+    from harl_isaac.rl_games.policy import RlGamesPolicy
 
 SCHEDULES = ("adaptive", "linear", "constant")
 
 
 @dataclass
 class RlGamesPpoCfg(AlgoCfg):
-    """Defaults are those of Isaac Lab's Shadow-Hand-Over (its rl_games_ppo_cfg.yaml), but for rewards as they are."""
+    """Settings of rl_games' PPO. Defaults are those of Isaac Lab's Shadow-Hand-Over (its rl_games_ppo_cfg.yaml),
+    but for the rewards, which are not scaled.
+    """
 
     name: str = "rl_games_ppo"
     policy: str = "joint"  # joint: all agents as one; shared: one policy for all agents
-    agent_id: bool = True  # a shared policy sees whose place it takes
+    agent_id: bool = True  # a shared policy observes which agent it acts for
     central_value: bool = True  # a network of its own that values the task's state
     rollout_length: int = 16  # T, steps of each environment in one iteration
     hidden: List[int] = field(default_factory=lambda: [512, 512, 256, 128])
     activation: str = "elu"  # relu, tanh, elu, selu
     lr: float = 5e-4
-    lr_schedule: str = (
-        "adaptive"  # adaptive (keeps the KL near kl_threshold), linear (to zero at total_steps), constant
-    )
+    lr_schedule: str = "adaptive"  # adaptive (keeps KL near kl_threshold), linear (to zero at total_steps), constant
     kl_threshold: float = 0.016
     epochs: int = 5
     minibatches: int = 1
@@ -44,7 +49,7 @@ class RlGamesPpoCfg(AlgoCfg):
     reward_scale: float = 1.0
 
     def check(self, spec: EnvSpec) -> None:
-        """Refuse what cannot run. Raises ValueError with both numbers."""
+        """Raise ValueError, with both numbers, for settings that cannot run in environments of this spec."""
         check_ranges(
             self,
             (
@@ -68,13 +73,14 @@ class RlGamesPpoCfg(AlgoCfg):
                 "agent's return, and here each agent has its own reward; add algo.central_value=false"
             )
 
-    def actors(self, spec: EnvSpec):
-        """A new policy for an environment."""
-        from harl_isaac.rl_games.learner import RlGamesPolicy  # only here is the package needed
+    def actors(self, spec: EnvSpec) -> "RlGamesPolicy":
+        """A new policy for environments of this spec. Raises MissingSimulator where rl_games is not installed."""
+        from harl_isaac.rl_games.policy import RlGamesPolicy  # only here is the package needed
 
         return RlGamesPolicy(spec, self)
 
-    def learner(self, spec: EnvSpec, seed: int):
+    def learner(self, spec: EnvSpec, seed: int) -> "RlGamesLearner":
+        """A new learner. Raises ValueError as `check` does, MissingSimulator where rl_games is not installed."""
         self.check(spec)
         from harl_isaac.rl_games.learner import RlGamesLearner
 

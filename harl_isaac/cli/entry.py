@@ -1,15 +1,18 @@
-"""The command's first steps, before torch: Isaac Gym refuses to be imported after it."""
+"""Entry points of the commands. They run before torch is imported: Isaac Gym refuses to be imported after it."""
 
 import sys
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
-from typing import List
+from typing import Callable, List
 
-BEFORE_TORCH = {"isaacgym": "isaacgym"}  # family of tasks -> module that must come first
+from harl_isaac.env import SimulatorError
+
+BEFORE_TORCH = {"isaacgym": "isaacgym"}  # family of tasks -> module to import before torch
 
 
 def train() -> None:
-    """Entry of `harl-train` and `python train.py`."""
+    """Entry point of `harl-train` and `python train.py`."""
     import_first(sys.argv[1:])
     from harl_isaac.cli.train import main
 
@@ -17,70 +20,78 @@ def train() -> None:
 
 
 def evaluate() -> None:
-    """Entry of `scripts/evaluate.py`."""
+    """Entry point of `scripts/evaluate.py`."""
     run_command("evaluate")
 
 
 def play() -> None:
-    """Entry of `scripts/play.py`."""
+    """Entry point of `scripts/play.py`."""
     run_command("play")
 
 
 def list_tasks() -> None:
-    """Entry of `scripts/list_tasks.py`."""
+    """Entry point of `scripts/list_tasks.py`."""
     run_command("list_tasks")
 
 
 def plot() -> None:
-    """Entry of `scripts/plot.py`."""
+    """Entry point of `scripts/plot.py`."""
     run_command("plot")
 
 
 def table() -> None:
-    """Entry of `scripts/table.py`."""
+    """Entry point of `scripts/table.py`."""
     run_command("table")
 
 
 def theory() -> None:
-    """Entry of `scripts/theory.py`."""
+    """Entry point of `scripts/theory.py`."""
     run_command("theory")
 
 
 def run_command(name: str) -> None:
-    """Run `main` of harl_isaac/cli/<name>.py; user errors are one line on stderr and exit code 2."""
+    """Run `main` of harl_isaac/cli/<name>.py as `run_script` does."""
     import_first(sys.argv[1:])
-    from harl_isaac.cli.script import run_script
-
     run_script(import_module("harl_isaac.cli." + name).main)
 
 
-def import_first(words: List[str]) -> None:
-    """Import what the task that a command line (or the run that it names) asks for needs before torch.
+def run_script(main: Callable[[], None]) -> None:
+    """Run `main`; errors are printed on stderr. Exit code 2 for user errors (one line), 1 for a simulator's crash."""
+    try:
+        main()
+    except (ValueError, OSError, SimulatorError) as error:
+        print(f"{Path(sys.argv[0]).name}: {error}", file=sys.stderr)
+        sys.exit(1 if isinstance(error, SimulatorError) else 2)
 
-    A failure is reported where the environment is made.
+
+def import_first(words: List[str]) -> None:
+    """Import the module that the requested task needs before torch, if any.
+
+    A module that is not installed is reported later, where the environment is made.
     """
     family = named_task(words).partition("/")[0]
     if family in BEFORE_TORCH:
-        try:
+        with suppress(ImportError):
             import_module(BEFORE_TORCH[family])
-        except ImportError:
-            pass
 
 
 def named_task(words: List[str]) -> str:
-    """The task that is asked for: by name, or as that of an experiment or a run. Empty where that is not to be seen."""
+    """Name of the requested task (task=, experiment= or the resumed run), or '' if unknown."""
     values = dict(word.lstrip("+").split("=", 1) for word in words if "=" in word)
     if "task" in values:
         return values["task"]
-    return _task_of_run(values.get("resume") or values.get("run") or "") or values.get("experiment", "")
+    run = values.get("resume") or values.get("run") or ""
+    return _task_of_run(run) or values.get("experiment", "")
 
 
 def _task_of_run(where: str) -> str:
-    """From the settings in a run folder, or above a checkpoint in one."""
+    """Task of the run folder `where`, or of the folder above the checkpoint `where`; '' if it cannot be read."""
+    if not where:
+        return ""
     import yaml
 
     path = Path(where)
-    for folder in [path, *list(path.parents)[:2]] if where else []:
+    for folder in (path, *list(path.parents)[:2]):
         try:
             return str(yaml.safe_load((folder / "config.yaml").read_text())["task"]["name"])
         except (OSError, yaml.YAMLError, KeyError, TypeError):

@@ -1,5 +1,7 @@
-"""What `python train.py --help` says. Hydra's own help copies the configuration once for every folder of experiments, which
-takes 20 seconds."""
+"""Text of `python train.py --help`.
+
+Hydra's own help copies the configuration once for every folder of experiments, which takes 20 seconds.
+"""
 
 import textwrap
 from typing import Dict, List
@@ -7,7 +9,7 @@ from typing import Dict, List
 from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
 
-from harl_isaac.cli.overrides import CONFIG, registry
+from harl_isaac.cli.overrides import CONFIG, group_names
 
 USAGE = """Train heterogeneous agents. Values are given as key=value, several at once with -m (-m seed=1,2,3).
 
@@ -35,33 +37,46 @@ KEYS = {
 
 
 def help_text() -> str:
-    """Usage, every name there is to choose, and the common keys with their defaults for HAPPO on ShadowHandOver."""
-    with initialize_config_module(CONFIG, version_base="1.3"):
-        cfg = compose("config", ["task=ShadowHandOver", "algo=happo"])
+    """Usage, all names of the groups, and the common keys with their defaults for HAPPO on ShadowHandOver."""
     parts = [USAGE]
     for group, title in GROUPS.items():
-        parts.append("{} ({}=...)\n{}".format(title, group, "\n".join(by_folder(registry(group)))))
-    defaults = [f"{key}={OmegaConf.select(cfg, key)}" for key in KEYS]
-    lines = [f"  {word.replace('=None', '=null'):<26} {said}" for word, said in zip(defaults, KEYS.values())]
-    parts.append("\n".join(["Keys and defaults (task=ShadowHandOver algo=happo)", *(line.rstrip() for line in lines)]))
+        names = "\n".join(by_folder(group_names(group)))
+        parts.append(f"{title} ({group}=...)\n{names}")
+    parts.append("\n".join(["Keys and defaults (task=ShadowHandOver algo=happo)", *_keys_with_defaults()]))
     return "\n\n".join(parts)
 
 
+def _keys_with_defaults() -> List[str]:
+    """One line for each of KEYS: key=default and its meaning."""
+    with initialize_config_module(CONFIG, version_base="1.3"):
+        cfg = compose("config", ["task=ShadowHandOver", "algo=happo"])
+    lines = []
+    for key, meaning in KEYS.items():
+        value = OmegaConf.select(cfg, key)
+        word = f"{key}={'null' if value is None else value}"
+        lines.append(f"  {word:<26} {meaning}".rstrip())
+    return lines
+
+
 def by_folder(names: List[str]) -> List[str]:
-    """Lines of the names, those of one folder together."""
+    """Wrapped lines of the names, those of one folder together."""
     folders: Dict[str, List[str]] = {}
     for name in names:
         folder, slash, leaf = name.rpartition("/")
         folders.setdefault(folder + slash, []).append(leaf)
-    return [
-        line
-        for folder, leaves in sorted(folders.items())
-        for line in textwrap.wrap(
-            (folder + ": " if folder else "") + ", ".join(leaves),
-            110,
-            initial_indent="  ",
-            subsequent_indent="      ",
-            break_on_hyphens=False,
-            break_long_words=False,
-        )
-    ]
+    lines = []
+    for folder, leaves in sorted(folders.items()):
+        heading = f"{folder}: " if folder else ""
+        lines += _wrapped(heading + ", ".join(leaves))
+    return lines
+
+
+def _wrapped(text: str) -> List[str]:
+    return textwrap.wrap(
+        text,
+        110,
+        initial_indent="  ",
+        subsequent_indent="      ",
+        break_on_hyphens=False,
+        break_long_words=False,
+    )

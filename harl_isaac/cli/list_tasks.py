@@ -1,71 +1,81 @@
 """python scripts/list_tasks.py: every task with its agents, widths, actions and engines."""
 
+from typing import Dict, Iterable, Tuple
+
 import torch
 from rich.console import Console
 from rich.table import Table
 
-from harl_isaac.env import Box, Discrete
+from harl_isaac.env import Box, Discrete, MultiAgentEnv, Space
 from harl_isaac.registry import TASKS, default_settings
 from harl_isaac.tasks import FAMILIES
 
 
-def short(space) -> str:
-    if isinstance(space, Box):
-        return f"Box({space.size})"
-    return (
-        f"Discrete({space.n})"
-        if isinstance(space, Discrete)
-        else "MultiDiscrete({})".format(", ".join(str(n) for n in space.nvec))
-    )
-
-
-def row(words, separator: str) -> str:
-    """All words, or if there are many: the first to the last, or how often the same one."""
-    words = list(words)
-    if len(words) <= 3:
-        return separator.join(words)
-    same = len(set(words)) == 1
-    return f"{len(words)} x {words[0]}" if same else f"{words[0]} ... {words[-1]}"
-
-
 def main() -> None:
+    """Print a table of all tasks; below it, what to install for those that are not available here."""
+    # A process can make at most one environment of these families: they are listed by name only.
+    external = [name for name in sorted(TASKS) if name.partition("/")[0] in FAMILIES]
+    table, missing = task_table(name for name in sorted(TASKS) if name not in external)
+    Console(width=max(180, Console().width)).print(table)
+    for reason in missing.values():
+        print(reason)
+    guides = "docs/isaacgym.md, docs/isaaclab.md"
+    print(f"with simulators of your own ({guides}): {', '.join(external)}, or any other of theirs")
+
+
+def task_table(names: Iterable[str]) -> Tuple[Table, Dict[str, str]]:
+    """A row for each task, and for each family without its simulator the reason (that of its first task)."""
     table = Table("task", "agents", "observations", "actions", "state", "episode", "engines", box=None)
-    missing = {}  # family -> why the first of its tasks is not available
     for column in table.columns:
         column.no_wrap = True
-    others = [
-        name for name in sorted(TASKS) if name.partition("/")[0] in FAMILIES
-    ]  # a process can make one of them at most
-    for name in sorted(set(TASKS) - set(others)):
+    missing: Dict[str, str] = {}
+    for name in names:
         try:
             env = default_settings(TASKS, name).make(1, torch.device("cpu"), "auto")
         except (ImportError, ValueError) as error:
             table.add_row(name, "not available here")
-            missing.setdefault(name.split("/")[0], error)
+            missing.setdefault(name.split("/")[0], str(error))
             continue
-        spec = env.spec
-        engines = (
-            "mujoco, mujoco_warp"
-            if hasattr(env, "physics")
-            else "worker processes"
-            if hasattr(env, "crew")
-            else "torch"
-        )
-        table.add_row(
-            name,
-            row(spec.agents, ", "),
-            row((str(size) for size in spec.obs_sizes), " "),
-            row((short(space) for space in spec.actions), " "),
-            str(spec.state_size),
-            f"{spec.max_episode_steps} steps",
-            engines,
-        )
+        add_task(table, name, env)
         env.close()
-    Console(width=max(180, Console().width)).print(table)
-    for error in missing.values():
-        print(error)
-    print(
-        "with simulators of your own (docs/isaacgym.md, docs/isaaclab.md): {}, or any other of theirs".format(
-            ", ".join(others)
-        )
+    return table, missing
+
+
+def add_task(table: Table, name: str, env: MultiAgentEnv) -> None:
+    """Append the row of a task, described by an environment of it."""
+    spec = env.spec
+    table.add_row(
+        name,
+        summarize(spec.agents, ", "),
+        summarize((str(size) for size in spec.obs_sizes), " "),
+        summarize((describe_space(space) for space in spec.actions), " "),
+        str(spec.state_size),
+        f"{spec.max_episode_steps} steps",
+        engines(env),
     )
+
+
+def summarize(words: Iterable[str], separator: str) -> str:
+    """All words; of more than three the first and the last, or their number if all are the same."""
+    words = list(words)
+    if len(words) <= 3:
+        return separator.join(words)
+    if len(set(words)) == 1:
+        return f"{len(words)} x {words[0]}"
+    return f"{words[0]} ... {words[-1]}"
+
+
+def describe_space(space: Space) -> str:
+    """Short form of an action space, such as Box(20)."""
+    if isinstance(space, Box):
+        return f"Box({space.size})"
+    if isinstance(space, Discrete):
+        return f"Discrete({space.n})"
+    return f"MultiDiscrete({', '.join(str(n) for n in space.nvec)})"
+
+
+def engines(env: MultiAgentEnv) -> str:
+    """Names of the engines that can step the environment's task."""
+    if hasattr(env, "physics"):
+        return "mujoco, mujoco_warp"
+    return "worker processes" if hasattr(env, "workers") else "torch"

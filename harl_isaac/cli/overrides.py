@@ -1,15 +1,16 @@
-"""What is wrong with a command line, in one line: hydra's errors in the user's terms, with the nearest name."""
+"""Checks of a command line: hydra's errors as one line in the user's terms, with the nearest name."""
 
 import difflib
 import re
 from collections import Counter
 from os.path import commonprefix
 from pathlib import Path
-from typing import List
+from typing import Dict, List
 
 from hydra import compose, initialize_config_module
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -23,7 +24,7 @@ CONFIG = "harl_isaac.cfg"
 FREE = (
     "task.kwargs.",
     "task.options.",
-)  # whatever a simulator takes: hydra adds keys that it does not know only after a ++
+)  # keys of a simulator's own: hydra adds keys outside its schema only after a ++
 VALUED_FLAGS = (
     "-c",
     "--cfg",
@@ -43,9 +44,8 @@ VALUED_FLAGS = (
 
 def overrides_in(words: List[str]) -> List[str]:
     """The command line without hydra's own options and their values."""
-    return [
-        word for before, word in zip([""] + words, words) if not word.startswith("-") and before not in VALUED_FLAGS
-    ]
+    pairs = zip(["", *words], words)
+    return [word for previous, word in pairs if not word.startswith("-") and previous not in VALUED_FLAGS]
 
 
 def with_free_keys(words: List[str]) -> List[str]:
@@ -54,12 +54,13 @@ def with_free_keys(words: List[str]) -> List[str]:
 
 
 def check_command_line(words: List[str], several: bool = False) -> None:
-    """Compose once, to say in one line what is wrong with the command; `several` runs (-m) may be asked for.
+    """Compose the configuration once to find mistakes; `several`: sweeps are allowed (-m).
 
-    Raises ValueError.
+    Raises ValueError with one line.
     """
     try:
-        plain = [first_point(override, several) for override in OverridesParser.create().parse_overrides(words)]
+        overrides = OverridesParser.create().parse_overrides(words)
+        plain = [first_point(override, several) for override in overrides]
         with initialize_config_module(CONFIG, version_base="1.3"):
             to_run(compose("config", plain))
     except (HydraException, OmegaConfBaseException) as error:
@@ -68,70 +69,81 @@ def check_command_line(words: List[str], several: bool = False) -> None:
         GlobalHydra.instance().clear()
 
 
-def first_point(override, several: bool) -> str:
-    """An override as it is, a sweep's (seed=1,2,3) by its first value. Raises ValueError for a sweep without -m."""
+def first_point(override: Override, several: bool) -> str:
+    """The override itself, or that of a sweep's (seed=1,2,3) first value. Raises ValueError for a sweep without -m."""
+    line = override.input_line or ""
     if not override.is_sweep_override():
-        return override.input_line
+        return line
+    key, _, value = line.partition("=")
     if not several:
-        key, _, value = override.input_line.partition("=")
         raise ValueError(
-            f"{override.input_line} has several values: add -m for a run with each, or quote it if it is one value: \"{key}='{value}'\""
+            f"{line} has several values: add -m for a run with each, or quote it if it is one value: "
+            f"\"{key}='{value}'\""
         )
-    return "{}={}".format(override.input_line.partition("=")[0], next(iter(override.sweep_string_iterator())))
+    return f"{key}={next(iter(override.sweep_string_iterator()))}"
 
 
-def explain(error: Exception, words: List[str]) -> str:
+def explain(error: BaseException, words: List[str]) -> str:
     """Hydra's and OmegaConf's errors as one line, with the nearest name where one was misspelled."""
-    causes = [str(error)]
-    while error.__cause__ is not None:
-        error = error.__cause__
-        causes.append(str(error))
+    causes = _messages(error)
     text = "\n".join(causes)
     missing = re.search(r"Could not find '(?P<group>\w+)/(?P<name>[^']+)'", text)
     if missing:
-        return unknown(missing["group"], missing["name"], registry(missing["group"]))
+        return unknown_name(missing["group"], missing["name"], group_names(missing["group"]))
+    full_key = re.search(r"full_key: (\S+)", text)
     key = re.search(r"Key '(?P<key>[^']+)' (?:is )?not in '(?P<cls>\w+)'", text)
     if key:
-        full = re.search(r"full_key: (\S+)", text)
-        return unknown("key", full[1] if full else key["key"], known_keys(words, full[1] if full else key["key"]))
+        given = full_key[1] if full_key else key["key"]
+        return unknown_name("key", given, known_keys(words, given))
     if "You must specify 'task'" in text:
-        return "give a task, such as task=ShadowHandOver; possible: " + listed(registry("task"))
+        return "give a task, such as task=ShadowHandOver; possible: " + list_names(group_names("task"))
     lines = [part.strip() for part in causes[-1].split("\n") if part.strip() and "https:" not in part]
     if "override" in lines[0] or "alternative" in lines[0]:
-        return "cannot read {} ({}); give key=value".format(" ".join(words), "; ".join(lines))
-    where = re.search(r"full_key: (\S+)", text)
-    return (where[1] + ": " if where else "") + lines[0]
+        return f"cannot read {' '.join(words)} ({'; '.join(lines)}); give key=value"
+    return f"{full_key[1]}: {lines[0]}" if full_key else lines[0]
 
 
-def unknown(kind: str, given: str, possible: List[str]) -> str:
-    """task Shadowhandover is unknown; did you mean ShadowHandOver? possible: ..."""
-    alike = len(
-        commonprefix([given, *possible]).rpartition(".")[0]
-    )  # algo. of them all says nothing about their likeness
-    folded = {name[alike:].lower(): name for name in possible}
-    near = [folded[name] for name in difflib.get_close_matches(given[alike:].lower(), list(folded), 1)]
-    hint = f"; did you mean {near[0]}?" if near else ";"
-    return f"{kind} {given} is unknown{hint} possible: {listed(possible, (near or [given])[0])}"
+def _messages(error: BaseException) -> List[str]:
+    """Messages of the error and of its causes, the first cause last."""
+    messages = [str(error)]
+    while error.__cause__ is not None:
+        error = error.__cause__
+        messages.append(str(error))
+    return messages
 
 
-def listed(possible: List[str], near: str = "") -> str:
-    """The names on the way to `near`; what lies in other folders as folder/... and how much it is."""
-    rooms = Counter(seen_from(name, near) for name in possible)
-    return ", ".join(room if room in possible else f"{room}/... ({count})" for room, count in rooms.items())
+def unknown_name(kind: str, given: str, possible: List[str]) -> str:
+    """Message such as "task Shadowhandover is unknown; did you mean ShadowHandOver? possible: ..."."""
+    # The prefix of all names, such as "algo.", tells nothing about how close one is.
+    prefix = len(commonprefix([given, *possible]).rpartition(".")[0])
+    by_lower_case = {name[prefix:].lower(): name for name in possible}
+    close = difflib.get_close_matches(given[prefix:].lower(), list(by_lower_case), 1)
+    if close:
+        nearest = by_lower_case[close[0]]
+        return f"{kind} {given} is unknown; did you mean {nearest}? possible: {list_names(possible, nearest)}"
+    return f"{kind} {given} is unknown; possible: {list_names(possible, given)}"
 
 
-def seen_from(name: str, near: str) -> str:
-    """The part of folder/folder/name up to the first folder that is not one of `near`'s."""
+def list_names(possible: List[str], near: str = "") -> str:
+    """The names in the folders that lead to `near`; other folders are given as folder/... and their number of names."""
+    counts = Counter(first_step_away(name, near) for name in possible)
+    return ", ".join(name if name in possible else f"{name}/... ({count})" for name, count in counts.items())
+
+
+def first_step_away(name: str, near: str) -> str:
+    """The part of folder/folder/name up to the first folder that does not lead to `near`."""
     parts = name.split("/")
-    return "/".join(parts[: len(commonprefix([parts, near.split("/")])) + 1])
+    common = len(commonprefix([parts, near.split("/")]))
+    return "/".join(parts[: common + 1])
 
 
-def registry(group: str) -> List[str]:
-    """Names that a group knows."""
+def group_names(group: str) -> List[str]:
+    """Sorted names of a configuration group: task, algo or experiment."""
     if group == "experiment":
         folder = Path(cfg.__file__).parent / "experiment"
         return sorted(str(path.relative_to(folder).with_suffix("")) for path in folder.rglob("*.yaml"))
-    return sorted({"task": TASKS, "algo": ALGOS}.get(group, {}))
+    registries: Dict[str, Dict[str, str]] = {"task": TASKS, "algo": ALGOS}
+    return sorted(registries.get(group, {}))
 
 
 def known_keys(words: List[str], given: str) -> List[str]:
@@ -142,4 +154,5 @@ def known_keys(words: List[str], given: str) -> List[str]:
         node = compose("config", choices)
     if parent:
         node = OmegaConf.select(node, parent)
-    return [f"{parent}.{key}" if parent else str(key) for key in node or {}]
+    keys = [str(key) for key in node or {}]
+    return [f"{parent}.{key}" if parent else key for key in keys]

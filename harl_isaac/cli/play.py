@@ -1,8 +1,8 @@
-"""python scripts/play.py run=<run folder>: show a trained policy, in MuJoCo's viewer where there is a screen, else as a video.
-Tasks without MuJoCo are drawn, if they say how.
+"""python scripts/play.py run=<run folder>: show a trained policy, in MuJoCo's viewer where there is a screen, else as a
+video. Tasks without MuJoCo are drawn, if they say how.
 
-Keys: run (a run folder, which means its best checkpoint, or a checkpoint file), out (video.mp4, or strip.png for a row of
-pictures; default: the viewer, or <run>/play.mp4), episodes=4, speed=0.5 (of the video), pick=any (any, success: only
+Keys: run (a run folder, which means its best checkpoint, or a checkpoint file), out (video.mp4, or strip.png for a row
+of pictures; default: the viewer, or <run>/play.mp4), episodes=4, speed=0.5 (of the video), pick=any (any, success: only
 episodes that succeed), seed=0, sim=mujoco.
 """
 
@@ -10,11 +10,14 @@ import os
 import tempfile
 import time
 from pathlib import Path
+from typing import Any, Dict, List, NamedTuple, Sequence
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from harl_isaac.cli.script import read_arguments
+from harl_isaac.cli.arguments import read_arguments
+from harl_isaac.networks.joint_policy import JointPolicy
 from harl_isaac.rendering.mujoco_video import render, save_recording, write
 from harl_isaac.rendering.particle_frames import pictures
 from harl_isaac.training.checkpoint import run_folder
@@ -22,10 +25,50 @@ from harl_isaac.training.evaluation import Player
 from harl_isaac.training.load_policy import load_policy
 
 DEFAULTS = {"run": None, "out": None, "episodes": 4, "speed": 0.5, "pick": "any", "seed": 0, "sim": "mujoco"}
+CANDIDATES = 16  # episodes played for each that is shown, with pick=success
+
+# A MultiAgentEnv that can be shown has `control_seconds` and either `physics` and `visual_model()` (MuJoCo) or
+# `render_shapes()` and `shape_radii()` (drawn in the plane).
+VisibleEnv = Any
 
 
-def record(env, actors, seed: int):
-    """One episode in every environment: frames of a snapshot's parts [F, E, ...], lengths [E], success [E]."""
+class Recording(NamedTuple):
+    """One episode of every environment."""
+
+    parts: List[np.ndarray]  # of a snapshot, each [F, E, ...]
+    lengths: np.ndarray  # [E] steps
+    success: np.ndarray  # [E] bool, all false where the task has no such metric
+
+
+def main() -> None:
+    """Show the run named on the command line in the viewer, or write a video or a strip of pictures."""
+    args = read_arguments(__doc__, DEFAULTS)
+    has_screen = bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+    num_envs = args["episodes"] * (CANDIDATES if args["pick"] == "success" else 1)
+    env, actors, checkpoint = load_policy(args["run"], num_envs, "cpu", args["sim"])
+    if not is_drawn(env) and not hasattr(env, "visual_model"):
+        raise ValueError("the run's task has no picture: it is not simulated by MuJoCo")
+    torch.manual_seed(args["seed"])
+    if args["out"] is None and has_screen and not is_drawn(env):  # drawings have no viewer
+        watch(env, actors, args["seed"])
+    else:
+        write_video(env, actors, args, Path(args["out"] or run_folder(checkpoint) / "play.mp4"))
+
+
+def is_drawn(env: VisibleEnv) -> bool:
+    """Whether the task is drawn as shapes in the plane."""
+    return hasattr(env, "render_shapes")
+
+
+def snapshot(env: VisibleEnv) -> Sequence[Tensor]:
+    """State of all environments that a picture needs, each part [E, ...]."""
+    if is_drawn(env):
+        return env.render_shapes()
+    return env.physics.qpos, env.physics.mocap_pos, env.physics.mocap_quat
+
+
+def record(env: VisibleEnv, actors: JointPolicy, seed: int) -> Recording:
+    """Play one episode in every environment with the deterministic policy."""
     step = env.reset(seed)
     frames = []
     player = Player(env.spec, actors)
@@ -33,7 +76,7 @@ def record(env, actors, seed: int):
     success = np.zeros_like(lengths, dtype=bool)
     running = np.ones_like(lengths, dtype=bool)
     for t in range(env.spec.max_episode_steps):
-        frames.append([value.cpu().numpy().copy() for value in snapshot(env)])
+        frames.append([part.cpu().numpy().copy() for part in snapshot(env)])
         step = env.step(player.act(step))
         lengths[running] = t + 1
         if "success" in step.metrics:
@@ -41,60 +84,57 @@ def record(env, actors, seed: int):
         running &= ~step.done.cpu().numpy()
         if not running.any():
             break
-    return [np.stack(part) for part in zip(*frames)], lengths, success
+    return Recording([np.stack(part) for part in zip(*frames)], lengths, success)
 
 
-def snapshot(env):
-    """What a picture of every environment needs."""
-    if drawn(env):
-        return env.discs()
-    return env.physics.qpos, env.physics.mocap_pos, env.physics.mocap_quat
-
-
-def drawn(env) -> bool:
-    """The task is shown as discs in a plane."""
-    return hasattr(env, "discs")
-
-
-def choose(lengths, success, pick: str, episodes: int):
-    """Environments to show. Raises ValueError if none qualifies."""
+def choose(recording: Recording, pick: str, episodes: int) -> np.ndarray:
+    """Indices of the environments to show, at most `episodes`. Raises ValueError if none qualifies."""
     if pick not in ("any", "success"):
         raise ValueError(f"pick={pick}; possible: any, success")
-    candidates = np.flatnonzero(success) if pick == "success" else np.arange(len(lengths))
+    count = len(recording.lengths)
+    candidates = np.flatnonzero(recording.success) if pick == "success" else np.arange(count)
     if not len(candidates):
-        raise ValueError(f"pick=success: none of {len(lengths)} episodes succeeded; use pick=any")
+        raise ValueError(f"pick=success: none of {count} episodes succeeded; use pick=any")
     return candidates[:episodes]
 
 
-def write_video(env, actors, args, out: Path) -> None:
-    parts, lengths, success = record(env, actors, args["seed"])
-    chosen = choose(lengths, success, args["pick"], args["episodes"])
-    parts = [np.concatenate([part[: lengths[e], e] for e in chosen]) for part in parts]
+def write_video(env: VisibleEnv, actors: JointPolicy, args: Dict[str, Any], out: Path) -> None:
+    """Play episodes and write the chosen ones, one after the other, to `out`."""
+    recording = record(env, actors, args["seed"])
+    chosen = choose(recording, args["pick"], args["episodes"])
+    parts = [joined_episodes(part, recording.lengths, chosen) for part in recording.parts]
     fps = args["speed"] / env.control_seconds
-    if drawn(env):
-        write(pictures(*parts, env.radii()), out, fps)
+    if is_drawn(env):
+        centers, colors, words = parts
+        write(pictures(centers, colors, words, env.shape_radii()), out, fps)
     else:
         write_rendered(env, parts, out, fps)
-    successes = f", {success[chosen].sum()} of them with success" if "success" in env.spec.metrics else ""
+    successes = f", {recording.success[chosen].sum()} of them with success" if "success" in env.spec.metrics else ""
     print(f"{out}: {len(chosen)} episodes{successes}, {len(parts[0])} frames")
 
 
-def write_rendered(env, parts, out: Path, fps: float) -> None:
-    """By MuJoCo's renderer, in a process of its own."""
+def joined_episodes(part: np.ndarray, lengths: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """Frames of the chosen environments' episodes one after the other, [sum of lengths, ...], of part [F, E, ...]."""
+    return np.concatenate([part[: lengths[e], e] for e in chosen])
+
+
+def write_rendered(env: VisibleEnv, parts: List[np.ndarray], out: Path, fps: float) -> None:
+    """Write frames of qpos, mocap_pos and mocap_quat with MuJoCo's renderer, in a process of its own."""
+    qpos, mocap_pos, mocap_quat = parts
     with tempfile.TemporaryDirectory() as folder:
-        recording = Path(folder) / "recording.npz"
-        save_recording(recording, env.visual_model(), *parts, fps)
-        render(recording, out)
+        file = Path(folder) / "recording.npz"
+        save_recording(file, env.visual_model(), qpos, mocap_pos, mocap_quat, fps)
+        render(file, out)
 
 
-def watch(env, actors, args) -> None:
-    """The viewer, at real-time speed, until it is closed; it shows the first environment."""
+def watch(env: VisibleEnv, actors: JointPolicy, seed: int) -> None:
+    """Show the first environment in MuJoCo's viewer, at real-time speed, until it is closed."""
     import mujoco
     import mujoco.viewer
 
     model = env.visual_model()
     data = mujoco.MjData(model)
-    step = env.reset(args["seed"])
+    step = env.reset(seed)
     player = Player(env.spec, actors)
     with mujoco.viewer.launch_passive(model, data) as viewer:
         while viewer.is_running():
@@ -106,18 +146,3 @@ def watch(env, actors, args) -> None:
             mujoco.mj_forward(model, data)
             viewer.sync()
             time.sleep(max(0.0, env.control_seconds - (time.monotonic() - started)))
-
-
-def main() -> None:
-    args = read_arguments(__doc__, DEFAULTS)
-    screen = args["out"] is None and bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
-    # More environments than episodes to show, so that pick=success has some to choose from.
-    count = args["episodes"] * (16 if args["pick"] == "success" else 1)
-    env, actors, checkpoint = load_policy(args["run"], count, "cpu", args["sim"])
-    if not drawn(env) and not hasattr(env, "visual_model"):
-        raise ValueError("the run's task has no picture: it is not simulated by MuJoCo")
-    torch.manual_seed(args["seed"])
-    if screen and not drawn(env):  # there is no viewer of drawings
-        watch(env, actors, args)
-        return
-    write_video(env, actors, args, Path(args["out"] or run_folder(checkpoint) / "play.mp4"))

@@ -1,10 +1,12 @@
-"""What `harl-train` does once launch.py has imported what must come first: composes the configuration with hydra, makes or
-finds the run folder, trains."""
+"""Command of `harl-train`: compose the configuration with hydra, make or find the run folder, train.
+
+`entry.py` imports this module, after the modules that must come before torch.
+"""
 
 import os
 import sys
 from pathlib import Path
-from typing import List
+from typing import Any, Dict, List, cast
 
 # Threads that spin while they wait take a core from the physics' threads; must be set before torch starts any.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -26,25 +28,24 @@ USER_ERRORS = (ValueError, OSError, FloatingPointError)  # with a message meant 
 
 
 def main() -> None:
-    """What `launch.train` goes on with. Exit code 2 for a mistake of the user's, after one line."""
+    """Parse, check and run. User errors print one line and exit with 2."""
     keep_freed_memory()
     try:
-        sys.argv[1:] = with_free_keys(with_saved_overrides(sys.argv[1:]))
-        register_external_tasks(
-            name for word in sys.argv[1:] if word.startswith("task=") for name in word[len("task=") :].split(",")
-        )
+        words = with_free_keys(with_saved_overrides(sys.argv[1:]))
+        sys.argv[1:] = words
+        register_external_tasks(requested_tasks(words))
         register()
-        if {"-h", "--help"} & set(sys.argv):
+        if "-h" in words or "--help" in words:
             print(help_text())
             return
-        check_command_line(overrides_in(sys.argv[1:]), bool({"-m", "--multirun"} & set(sys.argv)))
+        check_command_line(overrides_in(words), several="-m" in words or "--multirun" in words)
     except USER_ERRORS as error:
         fail(error)
     hydra_main(version_base="1.3", config_path="pkg://" + CONFIG, config_name="config")(job)()
 
 
 def job(cfg: DictConfig) -> None:
-    """One run (hydra calls it once, or once for each point of a multirun)."""
+    """Train, and print errors; hydra calls it once, or once for each point of a multirun."""
     try:
         train(cfg)
     except USER_ERRORS as error:
@@ -56,43 +57,57 @@ def job(cfg: DictConfig) -> None:
 
 
 def train(cfg: DictConfig) -> None:
-    """Train a new run, or go on with one."""
+    """Train a new run, or resume one."""
     run = to_run(cfg)
-    saved = None
-    file = None
-    if run.resume:
-        file = checkpoint.find(run.resume)
-        check_unchanged(cfg, checkpoint.run_folder(file))
-        saved = checkpoint.load(file)
-    trainer = Trainer(run, saved)
-    trainer.train(checkpoint.run_folder(file) if file else new_run(cfg, run))
+    if not run.resume:
+        trainer = Trainer(run)
+        trainer.train(new_run(cfg, run))
+        return
+    file = checkpoint.find(run.resume)
+    folder = checkpoint.run_folder(file)
+    check_unchanged(cfg, folder)
+    trainer = Trainer(run, checkpoint.load(file))
+    trainer.train(folder)
+
+
+def requested_tasks(words: List[str]) -> List[str]:
+    """Names given as task=; several in a sweep."""
+    names: List[str] = []
+    for word in words:
+        if word.startswith("task="):
+            names += word[len("task=") :].split(",")
+    return names
 
 
 def with_saved_overrides(words: List[str]) -> List[str]:
-    """For resume=<folder>: the run's own overrides in front of those given now."""
+    """The command line of resume=<folder>, preceded by the run's own overrides of keys that are not given now."""
     resumes = [word.split("=", 1)[1] for word in words if word.startswith("resume=")]
     if not resumes or resumes[-1] in ("null", ""):
         return words
     folder = checkpoint.run_folder(checkpoint.find(resumes[-1]))
-    given = {word.split("=", 1)[0].lstrip("+~") for word in words if "=" in word}
-    old = [word for word in read_overrides(folder) if word.split("=", 1)[0].lstrip("+~") not in given]
-    return old + words
+    given = {_key(word) for word in words if "=" in word}
+    return [word for word in read_overrides(folder) if _key(word) not in given] + words
+
+
+def _key(word: str) -> str:
+    """Key of an override, without hydra's prefixes."""
+    return word.split("=", 1)[0].lstrip("+~")
 
 
 def check_unchanged(cfg: DictConfig, folder: Path) -> None:
-    """A resumed run keeps its settings. Raises ValueError that names what would differ."""
+    """Raise ValueError, with the differences, unless the settings are those of the run in `folder`."""
     saved = saved_config(folder)
     register_external_tasks([saved["task"]["name"]])
-    saved.update(task=with_new_defaults(TASKS, saved["task"]), algo=with_new_defaults(ALGOS, saved["algo"]))
-    changed = differences(saved, OmegaConf.to_container(cfg, resolve=True))
+    saved["task"] = with_new_defaults(TASKS, saved["task"])
+    saved["algo"] = with_new_defaults(ALGOS, saved["algo"])
+    changed = differences(saved, cast(Dict[str, Any], OmegaConf.to_container(cfg, resolve=True)))
     changed.sort(key=lambda text: ".name:" not in text)  # another task or algorithm says it all
     if changed:
-        raise ValueError(
-            "cannot resume {} with other settings ({}); start a new run instead".format(folder, "; ".join(changed[:3]))
-        )
+        listed = "; ".join(changed[:3])
+        raise ValueError(f"cannot resume {folder} with other settings ({listed}); start a new run instead")
 
 
 def fail(error: Exception, code: int = 2) -> None:
-    """One line on stderr, then exit."""
+    """Print the error as one line on stderr, then exit."""
     print(f"harl-train: {error}", file=sys.stderr, flush=True)
     sys.exit(code)

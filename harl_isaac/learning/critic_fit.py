@@ -1,25 +1,14 @@
 """Fitting the critic to value targets."""
 
-from typing import Dict, Optional
+from typing import Any, Dict, Optional
 
 import torch
 from torch import Tensor
 
-from harl_isaac.learning.gradient import chunks, gradient_step, minibatches
+from harl_isaac.learning.gradient import ValueLoss, gradient_step
+from harl_isaac.learning.batching import chunks, minibatches
 from harl_isaac.networks.critic import Critic
 from harl_isaac.networks.gru import SequenceStart
-
-
-def huber(error: Tensor, delta: float) -> Tensor:
-    """error^2/2 within delta, linear beyond."""
-    size = error.abs()
-    return torch.where(size <= delta, 0.5 * error.square(), delta * (size - 0.5 * delta))
-
-
-def value_loss(value: Tensor, old_value: Tensor, target: Tensor, clip: float, delta: float) -> Tensor:
-    """Clipped Huber loss of each row, [B] x 3 -> [B], in the normalizer's units."""
-    clipped = old_value + (value - old_value).clamp(-clip, clip)
-    return torch.maximum(huber(target - value, delta), huber(target - clipped, delta))
 
 
 def fit_critic(
@@ -28,32 +17,26 @@ def fit_critic(
     state: Tensor,
     old_value: Tensor,
     target: Tensor,
-    cfg,
-    memory: Optional[SequenceStart] = None,
+    cfg: Any,
+    sequence: Optional[SequenceStart] = None,
 ) -> Dict[str, Tensor]:
-    """`cfg.critic_epochs` passes over states [B, S] with old normalized values and targets [B, V] (Algorithm 4, last line).
+    """Fit by `cfg.critic_epochs` passes over states [B, S], old normalized values and targets [B, V].
 
-    With a memory all three are sequences [N, L, .]. The normalizer takes in the targets once a minibatch, before they are
-    normalized, as the reference does.
+    With a sequence start all three are sequences [N, L, .]. The normalizer is updated by the targets once a minibatch,
+    before they are normalized, as in the reference implementation (Zhong et al., 2024, Algorithm 4, last line).
     """
     rows = state.shape[0]
-    device = state.device
+    length = state[0].numel() // state.shape[-1]
     size = rows // cfg.critic_minibatches
+    weight = cfg.value_coef / (size * target[0].numel())
     state = critic.net.standardized(state)
     for _ in range(cfg.critic_epochs):
-        total = torch.zeros((), device=device)
-        for index in minibatches(rows, cfg.critic_minibatches, device):
+        total = torch.zeros((), device=state.device)
+        for index in minibatches(rows, cfg.critic_minibatches, state.device):
             critic.normalizer.update(target[index])
             goal = critic.normalizer.normalize(target)
-            weight = cfg.value_coef / (size * target[0].numel())
-
-            def loss_of(part):
-                own = None if memory is None else memory.rows(part)
-                value = critic.net.run(state[part], own, standardized=True)[0]
-                loss = value_loss(value, old_value[part], goal[part], cfg.clip, cfg.huber_delta).sum()
-                return loss * weight, loss.detach()
-
-            parts = chunks(index, size, device, state[0].numel() // state.shape[-1])
-            loss, norm = gradient_step(optimizer, loss_of, parts, cfg.max_grad_norm)
-            total += loss
+            loss = ValueLoss(critic, state, old_value, goal, sequence, cfg.clip, cfg.huber_delta, weight)
+            parts = chunks(index, size, state.device, length)
+            report, norm = gradient_step(optimizer, loss, parts, cfg.max_grad_norm)
+            total += report
     return {"loss": total / target.numel(), "grad_norm": norm}

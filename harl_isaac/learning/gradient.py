@@ -1,109 +1,105 @@
-"""Minibatches and the gradient step that actors and critics share."""
+"""Losses of policies and critics on parts of a minibatch, and the gradient step on their sum."""
 
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from typing import Any, Callable, Iterator, List, Tuple
+from dataclasses import dataclass
+from typing import Any, Callable, List, Optional, Tuple
 
 import torch
 from torch import Tensor
 
-CPU_CHUNK = 2048  # rows at most in a part on the CPU, so that its activations stay in a core's cache
+from harl_isaac.buffers.rollout import AgentBatch, Rows
+from harl_isaac.learning.optimizers import parameters_of
+from harl_isaac.networks.actors import Actor
+from harl_isaac.networks.critic import Critic
+from harl_isaac.networks.gru import SequenceStart
 
-# part of a minibatch -> (its share of the loss [], sums to report [M])
-LossOf = Callable[..., Tuple[Tensor, Tensor]]
-
-
-def adam(parameters, lr: float, eps: float) -> torch.optim.Adam:
-    """Adam in one kernel where this torch has it for the parameters' device (it then reads nothing on the host)."""
-    parameters = list(parameters)
-    try:
-        return torch.optim.Adam(parameters, lr=lr, eps=eps, fused=True)
-    except RuntimeError:  # torch < 2.4 on the CPU
-        return torch.optim.Adam(parameters, lr=lr, eps=eps)
+# part of a minibatch -> (its share of the loss [], sums to report [M], detached)
+Loss = Callable[[Rows], Tuple[Tensor, Tensor]]
 
 
-@contextmanager
-def rollback_unless(wanted: Tensor, optimizer: torch.optim.Optimizer) -> Iterator[None]:
-    """What is done inside to the parameters and to the optimizer's memory stays only if `wanted` [] is true."""
-    before = {id(tensor): tensor.clone() for tensor in _tensors(optimizer)}
-    yield
-    with torch.no_grad():
-        for tensor in _tensors(optimizer):
-            old = before.get(id(tensor))  # None: made inside, from zeros
-            tensor.copy_(torch.where(wanted, tensor, torch.zeros_like(tensor) if old is None else old))
+@dataclass
+class PolicyLoss:
+    """The loss of one agent's policy: minus the surrogate and the entropy bonus, means over rows where it was alive."""
+
+    actor: Actor
+    batch: AgentBatch  # with standardized observations
+    advantage: Tensor  # [B] normalized advantage x factor
+    surrogate: Callable[[Tensor, Tensor], Tensor]  # the algorithm's: (ratio [b], advantage [b]) -> loss [b]
+    entropy_coef: float
+    living: Tensor  # [] rows of the minibatch where the agent was alive, at least 1
+
+    def __call__(self, part: Rows) -> Tuple[Tensor, Tensor]:
+        """The part's share of the loss [], and its summed surrogate and entropy [2]."""
+        own = self.batch.rows(part)
+        head = self.actor.net.run(own.obs, own.sequence, standardized=True)[0]
+        log_prob, entropy = self.actor.log_prob_and_entropy(head, own.action, own.mask)
+        surrogate = (self.surrogate(own.ratio(log_prob), self.advantage[part]) * own.alive).sum()
+        bonus = (entropy * own.alive).sum()
+        loss = (surrogate - self.entropy_coef * bonus) / self.living
+        return loss, torch.stack((surrogate, bonus)).detach()
 
 
-def _tensors(optimizer: torch.optim.Optimizer) -> List[Tensor]:
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    states = [value for p in parameters for value in optimizer.state.get(p, {}).values()]
-    return parameters + [value for value in states if isinstance(value, Tensor)]
+@dataclass
+class ValueLoss:
+    """The loss of a critic: clipped Huber loss in units of the value normalizer, weighted."""
+
+    critic: Critic
+    state: Tensor  # [B, S] standardized; [N, L, S] of sequences, as the next two
+    old_value: Tensor  # [B, V] normalized
+    target: Tensor  # [B, V] normalized
+    sequence: Optional[SequenceStart]  # of a recurrent critic
+    clip: float
+    huber_delta: float
+    weight: float  # value_coef / numbers in the minibatch's targets
+
+    def __call__(self, part: Rows) -> Tuple[Tensor, Tensor]:
+        """The part's share of the loss [], and its sum without the weight []."""
+        sequence = None if self.sequence is None else self.sequence.rows(part)
+        value = self.critic.net.run(self.state[part], sequence, standardized=True)[0]
+        loss = value_loss(value, self.old_value[part], self.target[part], self.clip, self.huber_delta).sum()
+        return loss * self.weight, loss.detach()
 
 
-def minibatches(rows: int, count: int, device: torch.device) -> Iterator:
-    """`count` random equal parts of the rows 0..rows-1; a single part is all of them, in order."""
-    if count == 1:
-        yield slice(0, rows)
-        return
-    yield from torch.randperm(rows, device=device).view(count, rows // count)
+def value_loss(value: Tensor, old_value: Tensor, target: Tensor, clip: float, delta: float) -> Tensor:
+    """Clipped Huber loss of each row, [B] x 3 -> [B], in the normalizer's units."""
+    clipped = old_value + (value - old_value).clamp(-clip, clip)
+    return torch.maximum(huber(target - value, delta), huber(target - clipped, delta))
 
 
-def chunks(index, rows: int, device: torch.device, length: int = 1) -> List:
-    """A minibatch (slice or index) of `rows` rows in pieces: as many for each thread on the CPU, one elsewhere.
-
-    Where a row is a sequence, `length` is its number of steps.
-    """
-    threads = torch.get_num_threads()
-    steps = rows * length
-    count = threads * -(-steps // (CPU_CHUNK * threads)) if device.type == "cpu" and steps > CPU_CHUNK else 1
-    size = -(-rows // count)
-    if not isinstance(index, slice):
-        return list(index.split(size))
-    return [slice(start, min(start + size, index.stop)) for start in range(index.start, index.stop, size)]
+def huber(error: Tensor, delta: float) -> Tensor:
+    """error^2/2 within delta, linear beyond."""
+    size = error.abs()
+    return torch.where(size <= delta, 0.5 * error.square(), delta * (size - 0.5 * delta))
 
 
 def gradient_step(
-    optimizer: torch.optim.Optimizer, loss_of: LossOf, parts: List, max_norm: float
+    optimizer: torch.optim.Optimizer, loss: Loss, parts: List[Rows], max_norm: float
 ) -> Tuple[Tensor, Tensor]:
-    """One step on the sum of the parts' losses; returns the parts' summed reports [M] and the gradient's norm []."""
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    gradients, sums = summed_gradients(parameters, loss_of, parts)
+    """One step on the sum of the parts' losses, its gradient clipped to the norm `max_norm`.
+
+    Returns the parts' summed reports [M] and the gradient's norm [] before clipping.
+    """
+    parameters = parameters_of(optimizer)
+
+    def add_gradients(share: List[Rows]) -> List[Tensor]:
+        total: List[Tensor] = []
+        for part in share:
+            value, report = loss(part)
+            total = add_to(total, [*torch.autograd.grad(value, parameters), report])
+        return total
+
+    *gradients, report = sum_of(over_threads(add_gradients, parts))
     for parameter, gradient in zip(parameters, gradients):
         if parameter.grad is None:
             parameter.grad = torch.empty_like(parameter)
         parameter.grad.copy_(gradient)
     norm = torch.nn.utils.clip_grad_norm_(parameters, max_norm)
     optimizer.step()
-    return sums, norm
-
-
-def summed_gradients(parameters: List[Tensor], loss_of: LossOf, parts: List) -> Tuple[List[Tensor], Tensor]:
-    """Gradients and reports [M] summed over the parts."""
-
-    def work(part):
-        loss, sums = loss_of(part)
-        return [*torch.autograd.grad(loss, parameters), sums]
-
-    total = summed(work, parts)
-    return total[:-1], total[-1]
-
-
-def summed(work: Callable[..., List[Tensor]], parts: List) -> List[Tensor]:
-    """The fresh tensors that `work(part)` returns, each summed over the parts, always in the same order."""
-
-    def sum_of(own: List) -> List[Tensor]:
-        total = work(own[0])
-        for part in own[1:]:
-            torch._foreach_add_(total, work(part))
-        return total
-
-    total, *others = over_threads(sum_of, parts)
-    for more in others:
-        torch._foreach_add_(total, more)
-    return total
+    return report, norm
 
 
 def over_threads(work: Callable[[List], Any], parts: List) -> List:
-    """What `work(its share of the parts)` returns for each thread, in the threads' order.
+    """`work(its share of the parts)` of each thread, in the threads' order.
 
     On the CPU each thread works through parts of its own: faster than sharing every small product among threads.
     """
@@ -111,7 +107,7 @@ def over_threads(work: Callable[[List], Any], parts: List) -> List:
     if len(parts) == 1 or threads == 1:
         return [work(parts)]
 
-    def worker(k: int):
+    def worker(k: int) -> Any:
         torch.set_num_threads(1)  # of this worker
         return work(parts[k::threads])
 
@@ -120,3 +116,31 @@ def over_threads(work: Callable[[List], Any], parts: List) -> List:
             return list(pool.map(worker, range(min(threads, len(parts)))))
     finally:
         torch.set_num_threads(threads)
+
+
+def sum_over_parts(work: Callable[[Any], List[Tensor]], parts: List) -> List[Tensor]:
+    """The fresh tensors that `work(part)` returns, each summed over the parts, always in the same order."""
+
+    def add_up(share: List) -> List[Tensor]:
+        total: List[Tensor] = []
+        for part in share:
+            total = add_to(total, work(part))
+        return total
+
+    return sum_of(over_threads(add_up, parts))
+
+
+def sum_of(lists: List[List[Tensor]]) -> List[Tensor]:
+    """Sum lists of tensors item by item, in the first list's own memory."""
+    total: List[Tensor] = []
+    for values in lists:
+        total = add_to(total, values)
+    return total
+
+
+def add_to(total: List[Tensor], values: List[Tensor]) -> List[Tensor]:
+    """Add the values to the totals in place; the first values become the totals."""
+    if not total:
+        return values
+    torch._foreach_add_(total, values)
+    return total

@@ -7,9 +7,9 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 import torch
 from torch import Tensor
 
-from harl_isaac.acting import JointPolicy
 from harl_isaac.buffers.replay import Replay
 from harl_isaac.env import EnvSpec, MultiAgentEnv, Step
+from harl_isaac.networks.joint_policy import JointPolicy
 
 Observer = Callable[[Step], None]  # is shown every new Step: the episode statistics
 Metrics = Dict[str, Tensor]  # name -> [], detached, on the device

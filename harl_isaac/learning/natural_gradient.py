@@ -1,6 +1,7 @@
-"""The natural gradient's step (Schulman et al., 2015, Appendix C; Zhong et al., 2024, Equation 8): Fisher-vector products,
-conjugate gradient, length of the step, line search. Vectors [P] hold all parameters end to end; every decision is a mask,
-so that the host reads nothing."""
+"""The natural gradient's step (Schulman et al., 2015, Appendix C; Zhong et al., 2024, Equation 8): Fisher-vector
+products, conjugate gradient, length of the step, line search. Vectors [P] hold all parameters end to end; every
+decision is a mask, so that the host reads nothing.
+"""
 
 from typing import Callable, List, Sequence, Tuple
 
@@ -28,9 +29,9 @@ def fisher_vector_product(
 ) -> Product:
     """v [P] -> J' K J v, from the graph of `outputs` (any shapes), which is kept: no further forward pass.
 
-    J is the outputs' Jacobian, K the Hessian of `divergence(*outputs)` [] at these outputs. Where the divergence is least
-    there, as a KL is between a policy and itself, this is its Hessian in the parameters: the Fisher matrix. J v is the
-    derivative of J' u by u, which is cheaper than to differentiate the divergence's gradient as a whole.
+    J is the outputs' Jacobian, K the Hessian of `divergence(*outputs)` [] at these outputs. Where the divergence is
+    least there, as a KL is between a policy and itself, this is its Hessian in the parameters: the Fisher matrix. J v
+    is the derivative of J' u by u, which is cheaper than to differentiate the divergence's gradient as a whole.
     """
     seeds = [torch.zeros_like(output, requires_grad=True) for output in outputs]
     pulled = torch.autograd.grad(outputs, parameters, seeds, create_graph=True)
@@ -86,9 +87,10 @@ def line_search(
 ) -> Tuple[Tensor, Tensor]:
     """The first fraction of a step that is good: (fraction [], the trial's report [M]); (0, start) if none is.
 
-    `trial(fraction)` reports (improvement, KL, ...) [M] and `start` is the report of not moving; `expected` [] is what the
-    gradient promises for the whole step. Good is a KL below `threshold` with more improvement than `accept_ratio` >= 0 of
-    the promise, which must be positive. All fractions are tried: to stop at the first good one is a read on the host.
+    `trial(fraction)` reports (improvement, KL, ...) [M] and `start` is the report of not moving; `expected` [] is
+    what the gradient promises for the whole step. Good is a KL below `threshold` with more improvement than
+    `accept_ratio` >= 0 of the promise, which must be positive. All fractions are tried: to stop at the first good one
+    is a read on the host.
     """
     taken = torch.zeros_like(expected)
     kept = start

@@ -1,156 +1,96 @@
-"""What the off-policy algorithms share: settings, networks and optimizers, and the order of one update.
-
-The sequential scheme (Zhong et al., 2024, Algorithms 6 and 7): the critic, then the actors one by one in random order,
-each against the newest actions of those before it and the old ones of those after it.
-"""
+"""The off-policy learner: replay, steps of the critic, steps of the actors in order, slowly following targets."""
 
 import copy
-import random
+from abc import abstractmethod
 from contextlib import nullcontext
-from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, List, Tuple
+from typing import Any, Callable, ContextManager, Dict, List, Optional, Tuple
 
 import torch
 from torch import Tensor, nn
 
-from harl_isaac.acting import ObservationPacker
-from harl_isaac.buffers.placement import PLACES
-from harl_isaac.buffers.replay import DTYPES, Batch, Replay, explore
+from harl_isaac.buffers.replay import Batch, Replay, explore
 from harl_isaac.env import EnvSpec, MultiAgentEnv, Step
-from harl_isaac.learning.gradient import adam, chunks, gradient_step, rollback_unless
-from harl_isaac.learning.metrics import agent_order, per_agent_metrics
-from harl_isaac.networks.mlp import ACTIVATIONS
+from harl_isaac.learning.gradient import gradient_step
+from harl_isaac.learning.learner import GradientLearner, Metrics, Observer
+from harl_isaac.learning.metrics import per_agent_metrics
+from harl_isaac.learning.batching import Rows, chunks
+from harl_isaac.learning.off_policy_cfg import OffPolicyCfg
+from harl_isaac.learning.optimizers import adam, rollback_unless
+from harl_isaac.networks.joint_policy import ObservationPacker
 from harl_isaac.networks.off_policy_nets import JointCritics, OffPolicyActors
-from harl_isaac.settings import INFINITY, AlgoCfg, check_choices, check_hidden, check_ranges
+from harl_isaac.settings import INFINITY
 
 ADAM_EPS = 1e-8
 
 
-@dataclass
-class OffPolicyCfg(AlgoCfg):
-    """Settings of every off-policy algorithm; defaults are the paper's Tables 5, 7, 13 and 15.
+class OffPolicyLearner(GradientLearner):
+    """Networks, optimizers, replay and the update.
 
-    An algorithm's own `kinds(spec)` says how each agent acts (networks/behaviors.py), or refuses its actions by name.
+    An algorithm says the value of the next states (`next_value`), the actor's step (`fit_actor`) and the current action
+    (`action`). Actions are encoded as critics take them (networks/heads.py), [B, F_i].
     """
 
-    buffer_size: int = 1_000_000  # transitions in the replay
-    replay_dtype: str = "float32"  # of observations and states there: float32, float16
-    replay_device: str = (
-        "auto"  # where it lies: device, host (each batch is copied), auto: on the host if the device is too small
-    )
-    save_replay: bool = True  # in latest.pt, so that a resumed run goes on exactly; without, it fills a new one first
-    warmup_steps: int = 10_000  # environment steps with random actions before the first update
-    train_interval: int = 50  # steps of each environment in one iteration
-    update_per_train: float = 1.0  # updates in an iteration for each of them
-    batch_size: int = 1000
-    n_step: int = 1  # rewards summed before the critic's value of what follows
-    gamma: float = 0.99
-    polyak: float = 0.005  # share of the networks that their targets take over in an update
-    policy_delay: int = 1  # updates of the critic for one of actors and targets
-    hidden: List[int] = field(default_factory=lambda: [256, 256])  # actors and critics
-    activation: str = "relu"  # relu, tanh, elu, selu
-    layer_norm: bool = False  # in front of each Linear, the input's included
-    lr: float = 5e-4
-    critic_lr: float = 1e-3
-    lr_decay: bool = False  # linear, to zero at total_steps
-    max_grad_norm: float = 0.0  # 0: not clipped
-    fixed_order: bool = False  # update agents in their given order instead of a random one
+    cfg: Any  # the algorithm's own class derived from OffPolicyCfg
+    actors: OffPolicyActors
+    sequential = True  # actors one after the other, against the newest actions; else each against the replayed actions
+    num_critics = 1  # estimates of the joint action's value
 
-    def check(self, spec: EnvSpec) -> None:
-        """Refuse what cannot run. Raises ValueError with both numbers."""
-        check_ranges(
-            self,
-            (
-                ("warmup_steps", 1, self.buffer_size),
-                ("batch_size", 1, INFINITY),
-                ("n_step", 1, INFINITY),
-                ("train_interval", 1, INFINITY),
-                ("gamma", 0, 1),
-                ("polyak", 0, 1),
-                ("policy_delay", 1, INFINITY),
-                ("lr", 0, INFINITY),
-                ("critic_lr", 0, INFINITY),
-                ("max_grad_norm", 0, INFINITY),
-            ),
-        )
-        if self.batch_size > self.warmup_steps:
-            raise ValueError(
-                f"algo.batch_size={self.batch_size} is larger than the algo.warmup_steps={self.warmup_steps} "
-                "that it is first drawn from"
-            )
-        if self.updates < 1:
-            raise ValueError(
-                f"algo.update_per_train={self.update_per_train:g} of algo.train_interval={self.train_interval} "
-                "is less than one update an iteration"
-            )
-        check_choices("algo", self, (("activation", ACTIVATIONS), ("replay_dtype", DTYPES), ("replay_device", PLACES)))
-        check_hidden(self)
-        self.kinds(spec)
-
-    @property
-    def updates(self) -> int:
-        """In one iteration."""
-        return int(self.update_per_train * self.train_interval)
-
-    def actors(self, spec: EnvSpec) -> OffPolicyActors:
-        """New policies for an environment."""
-        return OffPolicyActors(spec, self.hidden, self.activation, self.layer_norm, self.kinds(spec))
-
-
-class OffPolicyLearner:
-    """Networks, optimizers, replay and the update. An algorithm says what comes after a transition (`next_value`), what an
-    actor descends (`fit_actor`) and what it would do now (`action`).
-
-    With `sequential` false all actors learn at once, each against the others' actions in the replay.
-    """
-
-    def __init__(self, spec: EnvSpec, cfg: OffPolicyCfg, seed: int = 0, critics: int = 1, sequential: bool = True):
-        cfg.check(spec)
-        self.spec = spec
-        self.cfg = cfg
-        self.sequential = sequential
-        self.actors = cfg.actors(spec)
-        self.critic = self.new_critic(critics)
+    def __init__(self, spec: EnvSpec, cfg: OffPolicyCfg, seed: int = 0):
+        super().__init__(spec, cfg, seed)
+        self.critic = self.new_critic()
         self.target_critic = copy.deepcopy(self.critic)
-        self.followers = [(self.target_critic, self.critic)]  # (network, whom it follows slowly)
+        self.targets = [(self.target_critic, self.critic)]  # (target network, the network that it follows)
         self.optimizers = [adam(actor.parameters(), cfg.lr, ADAM_EPS) for actor in self.actors.agents]
         self.critic_optimizer = adam(self.critic.parameters(), cfg.critic_lr, ADAM_EPS)
-        self.order = random.Random(seed)  # of the agents; on the host, so that drawing it reads no tensor
-        self.replay = Replay(spec, cfg.buffer_size, cfg.replay_dtype, cfg.replay_device)
-        self.sight = ObservationPacker(spec, self.actors)
-        # updates so far; what the last one of the actors reported, by agent
-        self.count = 0
-        self.latest = {}
+        self.replay: Replay = Replay(spec, cfg.buffer_size, cfg.replay_dtype, cfg.replay_device)
+        self.packer = ObservationPacker(spec, self.actors)
+        self.count = 0  # updates so far
+        self.latest: Dict[int, Metrics] = {}  # of the last update of the actors, by agent
 
-    def new_critic(self, count: int) -> nn.Module:
-        """`count` estimates of the value of joint actions, [B, S + all actions] -> [count, B, R]."""
+    @abstractmethod
+    def next_value(self, batch: Batch) -> Tensor:
+        """Target value of the next states, [B, R]."""
+
+    @abstractmethod
+    def action(self, i: int, batch: Batch) -> Tensor:
+        """Agent i's current action, encoded [B, F_i]."""
+
+    @abstractmethod
+    def fit_actor(self, i: int, batch: Batch, actions: List[Tensor]) -> Metrics:
+        """One step of agent i's policy against the others' encoded `actions` A x [B, F_j]."""
+
+    def new_critic(self) -> nn.Module:
+        """Estimates of the value of joint actions, [B, S + all F_i] -> [num_critics, B, R]."""
         spec = self.spec
         cfg = self.cfg
-        inputs = spec.state_agents * spec.state_size + sum(kind.features for kind in self.actors.kinds)
-        return JointCritics(inputs, cfg.hidden, spec.reward_agents, cfg.activation, cfg.layer_norm, spec.device, count)
+        inputs = spec.state_agents * spec.state_size + sum(head.features for head in self.actors.heads)
+        return JointCritics(
+            inputs, cfg.hidden, spec.reward_agents, cfg.activation, cfg.layer_norm, spec.device, self.num_critics
+        )
 
-    def collect(self, env: MultiAgentEnv, step: Step, observer=None) -> Tuple[Step, int]:
-        """Store an iteration's steps, and before the first update those of the warmup; the last Step and their number.
+    def collect(self, env: MultiAgentEnv, step: Step, observer: Optional[Observer] = None) -> Tuple[Step, int]:
+        """Store an iteration's steps, and before the first update those of the warmup.
 
-        A replay that was not saved is filled anew, by the policies.
+        Returns the last Step and the number of steps that each environment took. A replay that was not saved is filled
+        anew, by the policies.
         """
         layers = self.actors.fused_layers()
         warmup = min(-(-self.cfg.warmup_steps // self.spec.num_envs), self.replay.capacity)
         missing = max(warmup - self.replay.filled, 0)
 
         def by_policy(step: Step) -> Tensor:
-            return self.actors.explore(*self.sight(step), layers)
+            return self.actors.explore(*self.packer(step), layers)
 
         def at_random(step: Step) -> Tensor:
-            return self.actors.random(self.sight(step)[1])
+            return self.actors.random(self.packer(step)[1])
 
         step = explore(env, by_policy if self.count else at_random, self.replay, step, missing, observer)
         step = explore(env, by_policy, self.replay, step, self.cfg.train_interval, observer)
         return step, missing + self.cfg.train_interval
 
-    def update(self, progress: float) -> Dict[str, Tensor]:
-        """One iteration's updates; `progress` is the share of training done before it."""
-        self._set_learning_rates(progress)
+    def update(self, progress: float) -> Metrics:
+        """One iteration's updates: a critic step each, and every `policy_delay` of them the actors and targets."""
+        self.decay_learning_rates(progress)
         fitted = []
         for _ in range(self.cfg.updates):
             batch = self.replay.sample(self.cfg.batch_size, self.cfg.n_step, self.cfg.gamma)
@@ -163,18 +103,18 @@ class OffPolicyLearner:
         metrics.update(per_agent_metrics(self.latest, self.spec.agents))
         return metrics
 
-    def fit_critic(self, batch: Batch) -> Dict[str, Tensor]:
-        """A step towards r + gamma^n next_value, each estimate by its mean square error."""
+    def fit_critic(self, batch: Batch) -> Metrics:
+        """One step towards r + gamma^n next_value, each estimate by its mean squared error."""
         target = self.target(batch)
-        joint = self.joint(batch.state, self.replayed(batch))
-        weight = 1.0 / (batch.known.sum().clamp(min=1.0) * target.shape[1])
+        joint = self.joint(batch.state, self.replayed_actions(batch))
+        weight = 1.0 / (batch.valid.sum().clamp(min=1.0) * target.shape[1])
 
-        def loss_of(part):
+        def loss_of(part: Rows) -> Tuple[Tensor, Tensor]:
             value = self.critic(joint[part])
-            error = (value - target[part]) * batch.known[part]
+            error = (value - target[part]) * batch.valid[part]
             loss = error.square().sum() * weight
-            seen = value.detach() * batch.known[part]
-            means = torch.stack((seen.sum(), error.detach().abs().sum())) * (weight / len(value))
+            valid_value = value.detach() * batch.valid[part]
+            means = torch.stack((valid_value.sum(), error.detach().abs().sum())) * (weight / len(value))
             return loss, torch.cat((loss.detach()[None], means))
 
         means, norm = gradient_step(self.critic_optimizer, loss_of, self._parts(batch), self._max_norm())
@@ -182,99 +122,97 @@ class OffPolicyLearner:
 
     @torch.no_grad()
     def target(self, batch: Batch) -> Tensor:
-        """What the critic is fitted to, [B, R]."""
+        """The value that the critic is fitted to, [B, R]."""
         return batch.reward + batch.discount * self.next_value(batch)
 
-    def fit_actors(self, batch: Batch) -> Dict[int, Dict[str, Tensor]]:
-        """A step of each agent; returns metrics by agent."""
+    def fit_actors(self, batch: Batch) -> Dict[int, Metrics]:
+        """One step of each agent, in random order; returns metrics by agent."""
         metrics = {}
-        order = self._turns()
-        actions = self.replayed(batch)
+        order = self.draw_agent_order()
+        actions = self.replayed_actions(batch)
         if self.sequential:
-            for i in order[1:]:  # those after the first are met with what they would do before their turn
+            for i in order[1:]:  # until their own step, the later agents are taken at their current actions
                 actions[i] = self.action(i, batch)
         for i in order:
             metrics[i] = self.fit_actor(i, batch, actions)
             if self.sequential and i != order[-1]:
-                actions[i] = self.improved(i, batch, actions)
+                actions[i] = self.updated_action(i, batch, actions)
         return metrics
 
-    def improved(self, i: int, batch: Batch, actions: List[Tensor]) -> Tensor:
-        """What the agents after agent i's turn are to meet: what it would do now."""
+    def updated_action(self, i: int, batch: Batch, actions: List[Tensor]) -> Tensor:
+        """Agent i's action after its step, on which later agents condition, [B, F_i]."""
         return self.action(i, batch)
 
-    def descend(self, i: int, batch: Batch, rows_of: Callable[..., Tensor]) -> Tuple[Tensor, Tensor]:
-        """A step of agent i down the mean of column 0 of `rows_of(part)` [b, M] over rows where it was alive.
+    def actor_step(self, i: int, batch: Batch, rows_of: Callable[[Rows], Tensor]) -> Tuple[Tensor, Tensor]:
+        """One step of agent i down the mean of column 0 of `rows_of(part)` [b, M] over rows where it was alive.
 
-        Returns the columns' means [M] and the gradient's norm.
+        Returns the columns' means [M] and the gradient's norm [].
         """
         alive = batch.alive[:, i : i + 1]
         living = alive.sum().clamp(min=1.0)
 
-        def loss_of(part):
+        def loss_of(part: Rows) -> Tuple[Tensor, Tensor]:
             means = (rows_of(part) * alive[part]).sum(0) / living
             return means[0], means.detach()
 
-        with self.unless_absent(i, batch, self.optimizers[i]):
+        with self.skip_if_dead(i, batch, self.optimizers[i]):
             return gradient_step(self.optimizers[i], loss_of, self._parts(batch), self._max_norm())
 
-    def unless_absent(self, i: int, batch: Batch, optimizer: torch.optim.Optimizer):
-        """A context in which the optimizer moves nothing if agent i was absent from the whole batch."""
-        return rollback_unless(batch.alive[:, i].any(), optimizer) if self.spec.has_alive else nullcontext()
+    def skip_if_dead(self, i: int, batch: Batch, optimizer: torch.optim.Optimizer) -> ContextManager[None]:
+        """A context in which the optimizer moves nothing if agent i was alive in no row of the batch."""
+        if not self.spec.has_alive:
+            return nullcontext()
+        return rollback_unless(batch.alive[:, i].any(), optimizer)
 
     def joint(self, state: Tensor, actions: List[Tensor]) -> Tensor:
-        """The critics' input from states [B, S] and all agents' encoded actions."""
+        """The critics' input [B, S + all F_i] from states [B, S] and all agents' encoded actions."""
         return torch.cat((state, *actions), 1)
 
-    def replayed(self, batch: Batch) -> List[Tensor]:
+    def replayed_actions(self, batch: Batch) -> List[Tensor]:
         """All agents' encoded actions as they were taken, A x [B, F_i]."""
-        return [kind.encode(action) for kind, action in zip(self.actors.kinds, batch.action)]
+        return [head.encode(action) for head, action in zip(self.actors.heads, batch.action)]
 
-    def forget(self) -> None:
-        """The running episodes were lost: new ones begin."""
-        self.replay.cut()
+    def on_episodes_lost(self) -> None:
+        """Truncate the running episodes in the replay."""
+        self.replay.truncate_episodes()
+
+    def all_optimizers(self) -> List[torch.optim.Optimizer]:
+        """Those of the actors, then the critic's."""
+        return [*self.optimizers, self.critic_optimizer]
 
     def state_dict(self) -> Dict[str, Any]:
+        """Everything needed to continue exactly, without the replay."""
         return {
             "actors": self.actors.state_dict(),
             "critic": self.critic.state_dict(),
-            "followers": [network.state_dict() for network, _ in self.followers],
-            "optimizers": [optimizer.state_dict() for optimizer in self._all_optimizers()],
+            "targets": [target.state_dict() for target, _ in self.targets],
+            "optimizers": [optimizer.state_dict() for optimizer in self.all_optimizers()],
             "order": self.order.getstate(),
             "count": self.count,
             "latest": self.latest,
         }
 
     def load_state_dict(self, state: Dict[str, Any]) -> None:
+        """Continue from a `state_dict` of a learner with the same settings and sizes."""
         self.actors.load_state_dict(state["actors"])
         self.critic.load_state_dict(state["critic"])
-        for (network, _), saved in zip(self.followers, state["followers"]):
-            network.load_state_dict(saved)
-        for optimizer, saved in zip(self._all_optimizers(), state["optimizers"]):
+        for (target, _), saved in zip(self.targets, state["targets"]):
+            target.load_state_dict(saved)
+        for optimizer, saved in zip(self.all_optimizers(), state["optimizers"]):
             optimizer.load_state_dict(saved)
         self.order.setstate(state["order"])
         self.count = state["count"]
+        device = self.spec.device
         self.latest = {
-            i: {name: value.to(self.spec.device) for name, value in each.items()} for i, each in state["latest"].items()
+            i: {name: value.to(device) for name, value in metrics.items()} for i, metrics in state["latest"].items()
         }
-
-    def _all_optimizers(self) -> List[torch.optim.Optimizer]:
-        return [*self.optimizers, self.critic_optimizer]
-
-    def _turns(self) -> List[int]:
-        return agent_order(self.order, self.spec.num_agents, self.cfg.fixed_order)
 
     @torch.no_grad()
     def _move_targets(self) -> None:
-        for target, network in self.followers:
+        for target, network in self.targets:
             torch._foreach_lerp_(list(target.parameters()), list(network.parameters()), self.cfg.polyak)
 
-    def _set_learning_rates(self, progress: float) -> None:
-        share = 1.0 - progress if self.cfg.lr_decay else 1.0
-        for optimizer in self._all_optimizers():
-            optimizer.param_groups[0]["lr"] = optimizer.defaults["lr"] * share
-
-    def _parts(self, batch: Batch) -> List[slice]:
+    def _parts(self, batch: Batch) -> List[Rows]:
         rows = len(batch.state)
         return chunks(slice(0, rows), rows, batch.state.device)
 

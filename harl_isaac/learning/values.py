@@ -1,6 +1,6 @@
 """The value functions of a learner: one central critic for all agents, or a critic for each agent's own observation."""
 
-from typing import Any, Dict, List, NamedTuple
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 import torch
 from torch import Tensor
@@ -8,7 +8,7 @@ from torch import Tensor
 from harl_isaac.buffers.rollout import Rollout
 from harl_isaac.env import EnvSpec
 from harl_isaac.learning.critic_fit import fit_critic
-from harl_isaac.learning.gradient import adam
+from harl_isaac.learning.optimizers import adam
 from harl_isaac.networks.critic import Critic
 from harl_isaac.networks.gru import SequenceStart
 
@@ -24,10 +24,10 @@ class Estimate(NamedTuple):
 class ValueFunction:
     """A critic, its optimizer and, if it is recurrent, its state, for states [T, E, K, S].
 
-    It has `values` outputs for each state: V = K x values columns in all.
+    It has `values` outputs for each state: V = K x values columns in all. `cfg` is an OnPolicyCfg.
     """
 
-    def __init__(self, state_size: int, agents: int, values: int, spec: EnvSpec, cfg):
+    def __init__(self, state_size: int, agents: int, values: int, spec: EnvSpec, cfg: Any):
         self.cfg = cfg
         self.agents = agents
         self.values = values
@@ -41,45 +41,46 @@ class ValueFunction:
             running_norm=cfg.input_norm == "running",
         )
         self.optimizer = adam(self.critic.parameters(), cfg.critic_lr, cfg.adam_eps)
-        shape = (spec.num_envs * agents, cfg.hidden[-1])
-        self.hidden = (
-            torch.zeros(shape, device=spec.device) if cfg.recurrent else None
-        )  # [E K, H] after the last rollout
-        self.memory = None  # of the rollout that `estimate` saw
+        hidden_size = cfg.hidden[-1] if cfg.recurrent else 0
+        self.hidden = torch.zeros((spec.num_envs * agents, hidden_size), device=spec.device)  # [E K, H] after a rollout
+        self.sequence: Optional[SequenceStart] = None  # of the rollout that `estimate` was given
 
     @torch.no_grad()
     def estimate(self, rollout: Rollout, state: Tensor, next_state: Tensor) -> Estimate:
         """Values of states [T, E, K, S] and of their successors, in two batched passes."""
-        if not self.cfg.recurrent:
-            normalized, next_normalized = [self.critic.normalized(x).flatten(2) for x in (state, next_state)]
+        if self.cfg.recurrent:
+            normalized, next_normalized = self._unroll(rollout, state, next_state)
         else:
-            normalized, next_normalized = self._unrolled(rollout, state, next_state)
+            normalized = self.critic.normalized(state).flatten(2)
+            next_normalized = self.critic.normalized(next_state).flatten(2)
         denormalize = self.critic.normalizer.denormalize
         return Estimate(normalized, denormalize(normalized), denormalize(next_normalized))
 
     def fit(self, rollout: Rollout, state: Tensor, old: Tensor, target: Tensor) -> Dict[str, Tensor]:
-        """Fit to targets [T, E, V], given the old normalized values."""
-        rows = [
-            self._as_batch(rollout, value.unflatten(2, (self.agents, -1)) if value.dim() == 3 else value)
-            for value in (state, old, target)
-        ]
-        return fit_critic(self.critic, self.optimizer, *rows, self.cfg, self.memory)
+        """Fit to targets [T, E, V], given the old normalized values; returns metrics."""
+        rows = self._as_batch(rollout, state)
+        old_rows = self._as_batch(rollout, old.unflatten(2, (self.agents, -1)))
+        target_rows = self._as_batch(rollout, target.unflatten(2, (self.agents, -1)))
+        return fit_critic(self.critic, self.optimizer, rows, old_rows, target_rows, self.cfg, self.sequence)
 
-    def take_in(self, state: Tensor) -> None:
-        """Let the running moments, if there are any, learn states [T, E, K, S]."""
+    def update_input_norm(self, state: Tensor) -> None:
+        """Update the running moments of inputs, if there are any, by states [T, E, K, S]."""
         if self.critic.net.input_norm is not None:
-            self.critic.net.input_norm.take_in(state.flatten(0, 2))
-
-    def set_learning_rate(self, lr: float) -> None:
-        self.optimizer.param_groups[0]["lr"] = lr
+            self.critic.net.input_norm.update(state.flatten(0, 2))
 
     def state_dict(self) -> Dict[str, Any]:
-        return {"critic": self.critic.state_dict(), "optimizer": self.optimizer.state_dict(), "hidden": self.hidden}
+        """Everything needed to continue exactly."""
+        return {
+            "critic": self.critic.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "hidden": self.hidden if self.cfg.recurrent else None,
+        }
 
     def load_state_dict(self, state: Dict[str, Any]) -> None:
+        """Continue from a `state_dict` of a value function of the same sizes."""
         self.critic.load_state_dict(state["critic"])
         self.optimizer.load_state_dict(state["optimizer"])
-        if self.hidden is not None:
+        if self.cfg.recurrent:
             self.hidden.copy_(state["hidden"])
 
     @staticmethod
@@ -87,23 +88,40 @@ class ValueFunction:
         """[T, E, K, S] as rows [B K, S] or sequences [N K, L, S]."""
         return rollout.as_batch(value).movedim(-2, 1).flatten(0, 1)
 
-    def _unrolled(self, rollout: Rollout, state: Tensor, next_state: Tensor):
-        """Along the rollout from the state that the last one ended with; a successor is one step on from its state."""
-        length, envs = state.shape[:2]
-        begin = rollout.begin().t()[:, None].expand(-1, self.agents, -1).flatten(0, 1)  # [E K, T]
-        x, next_x = [value.permute(1, 2, 0, 3).flatten(0, 1) for value in (state, next_state)]  # [E K, T, S]
-        out, after = self.critic.net.run(x, SequenceStart(self.hidden, begin))
-        lone = torch.zeros_like(begin).flatten()[:, None]
-        next_out = self.critic.net(next_x.flatten(0, 1)[:, None], SequenceStart(after.flatten(0, 1), lone)).reshape(
-            out.shape
-        )
-        before = torch.cat((self.hidden[:, None], after[:, :-1]), 1).masked_fill(begin[..., None], 0.0)
-        starts = before[:, :: self.cfg.chunk_length].transpose(0, 1)  # [T/L, E K, H]
-        starts_begin = self._as_batch(rollout, rollout.begin()[..., None, None].expand(-1, -1, self.agents, -1))[..., 0]
-        self.memory = SequenceStart(starts.flatten(0, 1), starts_begin)
+    def _unroll(self, rollout: Rollout, state: Tensor, next_state: Tensor) -> Tuple[Tensor, Tensor]:
+        """Normalized values along the rollout, from the state that the last one ended with.
+
+        A successor is one step on from its state.
+        """
+        starts = rollout.episode_starts().t()[:, None].expand(-1, self.agents, -1).flatten(0, 1)  # [E K, T]
+        x = self._by_env(state)
+        next_x = self._by_env(next_state)
+        out, after = self.critic.net.run(x, SequenceStart(self.hidden, starts))
+        assert after is not None  # the network is recurrent
+        alone = torch.zeros_like(starts).flatten()[:, None]
+        next_start = SequenceStart(after.flatten(0, 1), alone)
+        next_out = self.critic.net(next_x.flatten(0, 1)[:, None], next_start).reshape(out.shape)
+        self._remember(rollout, after, starts)
+        return self._by_time(out, state), self._by_time(next_out, state)
+
+    def _remember(self, rollout: Rollout, after: Tensor, starts: Tensor) -> None:
+        """Keep the states that sequences start from, and the last one, from those `after` each step [E K, T, H]."""
+        before = torch.cat((self.hidden[:, None], after[:, :-1]), 1).masked_fill(starts[..., None], 0.0)
+        chunk_starts = before[:, :: self.cfg.chunk_length].transpose(0, 1)  # [T/L, E K, H]
+        episode_starts = rollout.episode_starts()[..., None, None].expand(-1, -1, self.agents, -1)
+        self.sequence = SequenceStart(chunk_starts.flatten(0, 1), self._as_batch(rollout, episode_starts)[..., 0])
         done = (rollout.terminated | rollout.truncated)[-1].expand(-1, self.agents).flatten()
         self.hidden.copy_(after[:, -1].masked_fill(done[:, None], 0.0))
-        return [value.view(envs, self.agents, length, -1).permute(2, 0, 1, 3).flatten(2) for value in (out, next_out)]
+
+    @staticmethod
+    def _by_env(state: Tensor) -> Tensor:
+        """[T, E, K, S] -> [E K, T, S]"""
+        return state.permute(1, 2, 0, 3).flatten(0, 1)
+
+    def _by_time(self, value: Tensor, state: Tensor) -> Tensor:
+        """[E K, T, values] -> [T, E, V], for states [T, E, K, S]."""
+        length, envs = state.shape[:2]
+        return value.view(envs, self.agents, length, -1).permute(2, 0, 1, 3).flatten(2)
 
 
 class CentralCritic:
@@ -111,56 +129,58 @@ class CentralCritic:
 
     uses_observations = False
 
-    def __init__(self, spec: EnvSpec, cfg):
+    def __init__(self, spec: EnvSpec, cfg: Any):
         values = spec.reward_agents if spec.state_agents == 1 else 1  # one state, a reward for each agent: A outputs
         self.function = ValueFunction(spec.state_size, spec.state_agents, values, spec, cfg)
 
     @property
     def functions(self) -> List[ValueFunction]:
+        """The one value function."""
         return [self.function]
 
     def estimate(self, rollout: Rollout) -> Estimate:
-        """Of all states of a rollout, [T, E, V]; V is 1 or A."""
+        """Values of all states of a rollout, [T, E, V]; V is 1 or A."""
         return self.function.estimate(rollout, rollout.state, rollout.next_state)
 
     def fit(self, rollout: Rollout, old: Tensor, target: Tensor) -> Dict[str, Tensor]:
-        """See `ValueFunction.fit`."""
+        """Fit to targets [T, E, V], given the old normalized values; returns metrics."""
         return self.function.fit(rollout, rollout.state, old, target)
 
-    def take_in(self, rollout: Rollout) -> None:
-        """See `ValueFunction.take_in`."""
-        self.function.take_in(rollout.state)
+    def update_input_norm(self, rollout: Rollout) -> None:
+        """Update the running moments of inputs by the rollout's states."""
+        self.function.update_input_norm(rollout.state)
 
 
 class PerAgentCritics:
-    """V_i(o_i): a network for each agent, which sees what the agent sees (IPPO)."""
+    """V_i(o_i): a network for each agent, whose input is the agent's observation (IPPO)."""
 
     uses_observations = True
 
-    def __init__(self, spec: EnvSpec, cfg):
+    def __init__(self, spec: EnvSpec, cfg: Any):
         self.sizes = spec.obs_sizes
         self.functions = [ValueFunction(size, 1, 1, spec, cfg) for size in spec.obs_sizes]
 
     def estimate(self, rollout: Rollout) -> Estimate:
-        """Of all agents' observations, [T, E, A]."""
-        each = [
-            function.estimate(rollout, self._own(rollout.obs, i), self._own(rollout.next_obs, i))
-            for i, function in enumerate(self.functions)
-        ]
+        """Values of all agents' observations, [T, E, A]."""
+        each = []
+        for i, function in enumerate(self.functions):
+            each.append(function.estimate(rollout, self._own(rollout.obs, i), self._own(rollout.next_obs, i)))
         return Estimate(*[torch.cat(values, 2) for values in zip(*each)])
 
     def fit(self, rollout: Rollout, old: Tensor, target: Tensor) -> Dict[str, Tensor]:
-        """Each to its own column; metrics are means over agents."""
-        metrics = [
-            function.fit(rollout, self._own(rollout.obs, i), old[:, :, i : i + 1], target[:, :, i : i + 1])
-            for i, function in enumerate(self.functions)
-        ]
+        """Fit each critic to its own column of targets [T, E, A]; metrics are means over agents."""
+        metrics = []
+        for i, function in enumerate(self.functions):
+            own = slice(i, i + 1)
+            metrics.append(function.fit(rollout, self._own(rollout.obs, i), old[:, :, own], target[:, :, own]))
         return {name: torch.stack([values[name] for values in metrics]).mean() for name in metrics[0]}
 
-    def take_in(self, rollout: Rollout) -> None:
-        """Each its agent's observations."""
+    def update_input_norm(self, rollout: Rollout) -> None:
+        """Update the running moments of each critic's inputs by its agent's observations."""
         for i, function in enumerate(self.functions):
-            function.take_in(self._own(rollout.obs, i))
+            function.update_input_norm(self._own(rollout.obs, i))
 
-    def _own(self, obs: Tensor, i: int) -> Tensor:
+    def _own(self, obs: Optional[Tensor], i: int) -> Tensor:
+        """Agent i's observations [T, E, 1, O_i] of padded ones [T, E, A, O]."""
+        assert obs is not None  # the rollout keeps next_obs for these critics
         return obs[:, :, i : i + 1, : self.sizes[i]]

@@ -1,4 +1,4 @@
-"""The critic V(s), and the normalizer of its targets, which nobody outside sees."""
+"""The critic V(s)."""
 
 from typing import Optional, Sequence
 
@@ -37,9 +37,10 @@ class Critic(nn.Module):
         )
         self.normalizer = ValueNormalizer(beta, device)
 
-    def forward(self, state: Tensor, memory: Optional[SequenceStart] = None) -> Tensor:
-        return self.normalizer.denormalize(self.normalized(state, memory))
+    def forward(self, state: Tensor, sequence: Optional[SequenceStart] = None) -> Tensor:
+        """V(s) in the units of the return."""
+        return self.normalizer.denormalize(self.normalized(state, sequence))
 
-    def normalized(self, state: Tensor, memory: Optional[SequenceStart] = None) -> Tensor:
+    def normalized(self, state: Tensor, sequence: Optional[SequenceStart] = None) -> Tensor:
         """V(s) in the normalizer's units, in which the critic is fitted."""
-        return self.net(state, memory)
+        return self.net(state, sequence)

@@ -5,12 +5,12 @@ allows choices (discrete only). Actions are float [..., W] throughout; discrete 
 """
 
 import math
-from typing import List, Optional, Tuple
+from typing import List, Optional, Tuple, Union
 
 import torch
 from torch import Tensor
 
-from harl_isaac.env import Box, Discrete, Space
+from harl_isaac.env import Box, Discrete, MultiDiscrete, Space
 
 STD_X = 1.0  # sigma = max_std sigmoid(log_std / STD_X): 0.73 max_std at the start, where log_std is 1
 MAX_STD = 0.5  # of the paper's experiments
@@ -42,16 +42,16 @@ class Gaussian:
         return head
 
     def log_prob(self, head: Tensor, log_std: Tensor, mask: Optional[Tensor], action: Tensor) -> Tensor:
-        """[...]"""
+        """Log-probability of actions [..., W], [...]."""
         return self.log_probs(head, log_std, mask, action).sum(-1)
 
     def log_probs(self, head: Tensor, log_std: Tensor, mask: Optional[Tensor], action: Tensor) -> Tensor:
-        """[..., W]: of each dimension."""
+        """Log-probability of each dimension, [..., W]."""
         std = std_of(log_std, self.max_std)
         return -0.5 * ((action - head) / std).square() - std.log() - HALF_LOG_2PI
 
     def entropy(self, head: Tensor, log_std: Tensor, mask: Optional[Tensor]) -> Tensor:
-        """[...]"""
+        """Entropy [...]."""
         total = (0.5 + HALF_LOG_2PI + std_of(log_std, self.max_std).log()).sum(-1)
         return total.expand(head.shape[:-1])
 
@@ -68,7 +68,7 @@ class Gaussian:
 class Categoricals:
     """Independent choices for Discrete (one head) and MultiDiscrete (several)."""
 
-    def __init__(self, space: Space):
+    def __init__(self, space: Union[Discrete, MultiDiscrete]):
         self.nvec = (space.n,) if isinstance(space, Discrete) else tuple(space.nvec)
         self.head_size = sum(self.nvec)
         self.width = len(self.nvec)
@@ -85,15 +85,15 @@ class Categoricals:
         return torch.stack([log.argmax(-1) for log in self.log_probs_of_choices(head, mask)], -1).to(head.dtype)
 
     def log_prob(self, head: Tensor, log_std: Optional[Tensor], mask: Optional[Tensor], action: Tensor) -> Tensor:
-        """[...]: of all heads together."""
+        """Log-probability of all heads' choices together, [...]."""
         return self._gather(self.log_probs_of_choices(head, mask), action.long())
 
     def log_probs(self, head: Tensor, log_std: Optional[Tensor], mask: Optional[Tensor], action: Tensor) -> Tensor:
-        """[..., W]: of each head's choice."""
+        """Log-probability of each head's choice, [..., W]."""
         return self._gather_each(self.log_probs_of_choices(head, mask), action.long())
 
     def entropy(self, head: Tensor, log_std: Optional[Tensor], mask: Optional[Tensor]) -> Tensor:
-        """[...]: summed over heads."""
+        """Entropy [...], summed over heads."""
         return -sum((log.exp() * log).sum(-1) for log in self.log_probs_of_choices(head, mask))
 
     def kl(
@@ -113,19 +113,19 @@ class Categoricals:
         return sum((old.exp() * (old - new)).sum(-1) for old, new in pairs)
 
     def log_probs_of_choices(self, head: Tensor, mask: Optional[Tensor]) -> List[Tensor]:
-        """Of all choices, a tensor [..., n] for each head."""
+        """Log-probabilities of all choices, a tensor [..., n] for each head."""
         if mask is not None:
             head = torch.where(mask, head, FORBIDDEN)
         return [part.log_softmax(-1) for part in head.split(self.nvec, -1)]
 
     @staticmethod
-    def _gather_each(logs, action: Tensor) -> Tensor:
+    def _gather_each(logs: List[Tensor], action: Tensor) -> Tensor:
         return torch.cat([log.gather(-1, action[..., i : i + 1]) for i, log in enumerate(logs)], -1)
 
-    def _gather(self, logs, action: Tensor) -> Tensor:
+    def _gather(self, logs: List[Tensor], action: Tensor) -> Tensor:
         return self._gather_each(logs, action).sum(-1)
 
 
-def distribution_for(space: Space, max_std: float = MAX_STD):
+def distribution_for(space: Space, max_std: float = MAX_STD) -> Union[Gaussian, Categoricals]:
     """The distribution of a policy over `space`; `max_std` bounds the sigma of a Box."""
     return Gaussian(space, max_std) if isinstance(space, Box) else Categoricals(space)

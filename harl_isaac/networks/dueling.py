@@ -1,4 +1,4 @@
-"""Networks of HAD3QN: dueling values (Wang et al., 2016), and a table of the values of all joint actions in a state."""
+"""Networks of HAD3QN: dueling values (Wang et al., 2016), and the values of all joint actions in a state."""
 
 from typing import List, Sequence
 
@@ -18,15 +18,20 @@ class DuelingMLP(nn.Module):
         super().__init__()
         self.base = FeedForward(inputs, hidden[:-1], hidden[-1], activation, layer_norm, device)
         self.activation = self.base.activation
-        self.value, self.advantage = [
-            nn.ModuleList([nn.Linear(hidden[-1], hidden[-1], device=device), nn.Linear(hidden[-1], out, device=device)])
-            for out in (1, outputs)
-        ]
+        self.value = _stream(hidden[-1], 1, device)
+        self.advantage = _stream(hidden[-1], outputs, device)
 
     def forward(self, x: Tensor) -> Tensor:
+        """The values [..., out]."""
         x = self.activation(self.base(x))
-        value, advantage = [stream[1](F.hardswish(stream[0](x))) for stream in (self.value, self.advantage)]
+        value = self.value[1](F.hardswish(self.value[0](x)))
+        advantage = self.advantage[1](F.hardswish(self.advantage[0](x)))
         return value + advantage - advantage.mean(-1, keepdim=True)
+
+
+def _stream(width: int, outputs: int, device: torch.device) -> nn.ModuleList:
+    hidden = nn.Linear(width, width, device=device)
+    return nn.ModuleList([hidden, nn.Linear(width, outputs, device=device)])
 
 
 class JointActionQ(nn.Module):
@@ -47,22 +52,22 @@ class JointActionQ(nn.Module):
         self.net = DuelingMLP(inputs, hidden, self.strides[0] * self.sizes[0], activation, layer_norm, device)
 
     def forward(self, joint: Tensor) -> Tensor:
-        """States with the joint action's place beside them [B, S + 1] -> [1, B, 1]."""
+        """Q-values [1, B, 1] of states with the joint action's index beside them, [B, S + 1]."""
         return self.net(joint[:, :-1]).gather(1, joint[:, -1:].long())[None]
 
-    def place(self, actions: Sequence[Tensor]) -> Tensor:
-        """Of joint actions, from each agent's choice A x [B] -> [B]."""
+    def joint_index(self, actions: Sequence[Tensor]) -> Tensor:
+        """Index [B] of joint actions, from each agent's choice A x [B]."""
         return sum(action * stride for action, stride in zip(actions, self.strides))
 
-    def of_agent(self, i: int, values: Tensor, actions: Sequence[Tensor]) -> Tensor:
-        """Values [B, all] -> [B, N_i] of agent i's choices beside the other agents' `actions`."""
-        rest = self.place(actions) - actions[i] * self.strides[i]
+    def agent_q_values(self, i: int, values: Tensor, actions: Sequence[Tensor]) -> Tensor:
+        """Values [B, N_i] of agent i's choices beside the others' `actions`, of the joint ones' `values` [B, all]."""
+        rest = self.joint_index(actions) - actions[i] * self.strides[i]
         own = torch.arange(self.sizes[i], device=values.device) * self.strides[i]
         return values.gather(1, rest[:, None] + own)
 
 
 def strides(sizes: Sequence[int]) -> List[int]:
-    """How far apart neighbors of each axis lie in a flat table of these sizes; the last axis runs fastest."""
+    """Strides of a flat table of these sizes; the last axis runs fastest."""
     result = [1]
     for size in list(sizes)[:0:-1]:
         result.insert(0, result[0] * size)

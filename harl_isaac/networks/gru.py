@@ -1,24 +1,25 @@
-"""The recurrence of policies and critics: one GRU layer (Cho et al., 2014) whose state starts at zero with each episode.
+"""The recurrence of policies and critics: one GRU layer (Cho et al., 2014) whose state starts at zero with each
+episode.
 
-An episode's end inside a sequence is a mask, not a cut: the loop runs over the steps of a sequence, for all sequences at
-once, wherever episodes end.
+An episode's end inside a sequence is a mask, not a cut: the loop runs over the steps of a sequence, for all sequences
+at once, wherever episodes end.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, Union
 
 import torch
 from torch import Tensor
 
 
 class SequenceStart(NamedTuple):
-    """Where N sequences of L steps start from."""
+    """The recurrent state that N sequences of L steps start from, and where episodes begin in them."""
 
     hidden: Tensor  # [N, H] before the first step
-    begin: Tensor  # [N, L] bool: an episode begins with this step, so the state is zero before it
+    episode_starts: Tensor  # [N, L] bool: an episode begins with this step, so the state is zero before it
 
-    def rows(self, index) -> "SequenceStart":
-        """The sequences that a slice or an index tensor names."""
-        return SequenceStart(self.hidden[index], self.begin[index])
+    def rows(self, index: Union[slice, Tensor]) -> "SequenceStart":
+        """The sequences that a slice or an index tensor selects."""
+        return SequenceStart(self.hidden[index], self.episode_starts[index])
 
 
 def gru_step(inputs: Tensor, recurrent: Tensor, hidden: Tensor) -> Tensor:
@@ -29,11 +30,11 @@ def gru_step(inputs: Tensor, recurrent: Tensor, hidden: Tensor) -> Tensor:
     return torch.lerp(candidate, hidden, gates[..., size:])
 
 
-def unroll(inputs: Tensor, weight: Tensor, bias: Tensor, memory: SequenceStart) -> Tensor:
+def unroll(inputs: Tensor, weight: Tensor, bias: Tensor, start: SequenceStart) -> Tensor:
     """States [N, L, H] after each step; inputs [N, L, 3H], weight U [3H, H], bias c [3H]."""
-    hidden = memory.hidden
+    hidden = start.hidden
     states = []
-    keep = (~memory.begin).to(inputs.dtype)[..., None]
+    keep = (~start.episode_starts).to(inputs.dtype)[..., None]
     for step in range(inputs.shape[1]):
         hidden = hidden * keep[:, step]
         hidden = gru_step(inputs[:, step], torch.addmm(bias, hidden, weight.t()), hidden)

@@ -1,6 +1,8 @@
-"""The network of the on-policy algorithms: LayerNorm on the input (or its running moments), then [Linear, activation, LayerNorm] for each hidden
-layer, a GRU with a LayerNorm behind it if the network is recurrent, then a Linear head; orthogonal weights, zero biases
-(HARL, Appendix K and reference implementation)."""
+"""The network of the on-policy algorithms (HARL, Appendix K and reference implementation).
+
+LayerNorm on the input (or its running moments), then [Linear, activation, LayerNorm] for each hidden layer, a GRU
+with a LayerNorm behind it if the network is recurrent, then a Linear head; orthogonal weights, zero biases.
+"""
 
 from typing import List, Optional, Sequence, Tuple
 
@@ -20,9 +22,9 @@ class MLP(nn.Module):
 
     The first weight is [in, out], the others are [out, in]; `norm_*` are the LayerNorm in front of each Linear. A
     LayerNorm's scale and shift are folded into the Linear behind it: the same function, but their gradients then come
-    from the weight's, and no gradient is computed for the observations. With `gru`, its (weight [3H, H], bias [3H]), the
-    last Linear but one gives the GRU's inputs [3H], and x is [N, L, in] with a `SequenceStart`. With `input_norm`, it stands in for
-    the LayerNorm on the input, whose scale and shift remain.
+    from the weight's, and no gradient is computed for the observations. With `gru`, its (weight [3H, H], bias [3H]),
+    the last Linear but one gives the GRU's inputs [3H], and x is [N, L, in] with a `SequenceStart`. `input_norm`, if
+    given, replaces the LayerNorm on the input, whose scale and shift remain.
     """
 
     def __init__(
@@ -44,17 +46,21 @@ class MLP(nn.Module):
         self.activation = ACTIVATIONS[activation]
         self.input_norm = input_norm
 
-    def forward(self, x: Tensor, memory: Optional[SequenceStart] = None) -> Tensor:
-        return self.run(x, memory)[0]
+    def forward(self, x: Tensor, sequence: Optional[SequenceStart] = None) -> Tensor:
+        """The output [..., out]."""
+        return self.run(x, sequence)[0]
 
     def standardized(self, x: Tensor) -> Tensor:
         """Inputs [..., in] with mean 0 and deviation 1: the same in every pass over a batch."""
         return layer_norm(x) if self.input_norm is None else self.input_norm(x)
 
     def run(
-        self, x: Tensor, memory: Optional[SequenceStart] = None, standardized: bool = False
+        self, x: Tensor, sequence: Optional[SequenceStart] = None, standardized: bool = False
     ) -> Tuple[Tensor, Optional[Tensor]]:
-        """The output, and of a recurrent network its states [N, L, H] after each step; x may be standardized already."""
+        """The output [..., out], and of a recurrent network its states [N, L, H] after each step.
+
+        `standardized` says that x has been standardized before.
+        """
         last = len(self.weights) - 1
         states = None
         for layer, matrix in enumerate(self.matrices()):
@@ -62,11 +68,14 @@ class MLP(nn.Module):
             shift = self.norm_biases[layer]
             weight = matrix * scale
             bias = torch.addmv(self.biases[layer], matrix, shift)
-            if layer > 0 or not standardized:
-                x = layer_norm(x) if layer > 0 else self.standardized(x)
+            if layer > 0:
+                x = layer_norm(x)
+            elif not standardized:
+                x = self.standardized(x)
             x = F.linear(x, weight, bias)
-            if memory is not None and layer == last - 1:
-                x = states = unroll(x, self.gru[0], self.gru[1], memory)
+            if sequence is not None and layer == last - 1:
+                states = unroll(x, self.gru[0], self.gru[1], sequence)
+                x = states
             elif layer < last:
                 x = self.activation(x)
         return x, states
@@ -77,7 +86,7 @@ class MLP(nn.Module):
 
 
 def layer_norm(x: Tensor) -> Tensor:
-    """[..., F] with mean 0 and deviation 1 in each row."""
+    """Standardize each row of [..., F]: mean 0 and deviation 1."""
     return F.layer_norm(x, x.shape[-1:], eps=EPS)
 
 
@@ -101,7 +110,7 @@ def new_mlp(
     recurrent: bool = False,
     running_norm: bool = False,
 ) -> MLP:
-    """An initialized MLP with memory of its own."""
+    """An initialized MLP with parameters of its own."""
     ins, outs = layer_sizes(input_size, hidden, output_size, recurrent)
     weights = [torch.zeros(ins[0], outs[0], device=device)]
     weights += [torch.zeros(out, width, device=device) for width, out in zip(ins[1:], outs[1:])]

@@ -1,4 +1,4 @@
-"""Inputs in units of their running mean and deviation: what a network sees of quantities as different as angles and forces."""
+"""Running mean/variance normalization of network inputs, which may be as different as angles and forces."""
 
 from typing import Optional, Sequence
 
@@ -10,9 +10,9 @@ EPS = 1e-5  # added to variances
 
 
 class RunningNorm(nn.Module):
-    """Mean and variance of all inputs [..., *shape] taken in so far, each of them weighing the same.
+    """Normalizes by the mean and variance of all inputs [..., *shape] so far, each of them weighing the same.
 
-    Until the first are taken in, inputs pass as they are, within the limit. Kept in float64: in float32 a mean of 1e8
+    Before the first update, inputs pass as they are, within the limit. Kept in float64: in float32 a mean of 1e8
     inputs would no longer move.
     """
 
@@ -22,12 +22,15 @@ class RunningNorm(nn.Module):
             self.register_buffer(name, moment, persistent=saved)
 
     def row(self, i: int, width: int) -> "RunningNorm":
-        """Of the i-th of [A, F], its first `width` inputs: a view of the same memory, saved with the whole."""
+        """The normalizer of the first `width` inputs of row i of [A, F], a view that is saved with the whole."""
         return RunningNorm(self.mean[i, :width], self.variance[i, :width], self.count[i], saved=False)
 
     @torch.no_grad()
-    def take_in(self, x: Tensor, weight: Optional[Tensor] = None) -> None:
-        """A batch [N, *shape]; rows of weight 0 in [N, *shape[:-1]] do not count (Chan et al., 1979, parallel variance)."""
+    def update(self, x: Tensor, weight: Optional[Tensor] = None) -> None:
+        """Update the moments by a batch [N, *shape]; rows of weight 0 in [N, *shape[:-1]] do not count.
+
+        Source: Chan et al., 1979 (parallel variance).
+        """
         weight = torch.ones_like(x[..., :1]) if weight is None else weight[..., None].to(x.dtype)
         rows = weight.sum(0)
         mean = (x * weight).sum(0) / rows.clamp(min=1.0)
@@ -39,16 +42,16 @@ class RunningNorm(nn.Module):
         self.variance += share * (variance - self.variance) + share * (1.0 - share) * change.square()
 
     def forward(self, x: Tensor) -> Tensor:
-        """[..., *shape] with mean 0 and deviation 1 as far as known, within +-LIMIT."""
+        """Normalized inputs [..., *shape], within +-LIMIT."""
         return self.apply_to(x, self.mean, self.variance)
 
     @staticmethod
     def apply_to(x: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
-        """`forward` with moments of another layout."""
+        """Normalize by moments of another layout."""
         return (x - mean.to(x.dtype)).mul_((variance + EPS).rsqrt().to(x.dtype)).clamp_(-LIMIT, LIMIT)
 
 
 def new_running_norm(shape: Sequence[int], device: torch.device) -> RunningNorm:
-    """One that has seen nothing."""
+    """A normalizer without any input yet."""
     mean = torch.zeros(*shape, dtype=torch.float64, device=device)
     return RunningNorm(mean, torch.ones_like(mean), torch.zeros_like(mean[..., :1]))

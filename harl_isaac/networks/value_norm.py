@@ -18,7 +18,7 @@ class ValueNormalizer(nn.Module):
 
     @torch.no_grad()
     def update(self, target: Tensor) -> None:
-        """Take in a batch of targets of any shape."""
+        """Update the moments by a batch of targets of any shape."""
         target = target.double()
         for total, value in (
             (self.mean, target.mean()),

@@ -1,4 +1,4 @@
-"""Recorded states to a video or a strip of pictures. Run as a process of its own,
+"""Rendering of recorded states by MuJoCo, as a video or a strip of pictures. Runs as a process of its own,
 
     python -m harl_isaac.rendering.mujoco_video <recording.npz> <out.mp4 | out.png>
 
@@ -11,9 +11,12 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Iterator, List
+from typing import TYPE_CHECKING, Any, Iterable, Iterator, List, Mapping
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import mujoco
 
 WIDTH = 640
 HEIGHT = 480
@@ -22,12 +25,17 @@ BACKENDS = ("egl", "osmesa", "glfw")
 
 
 def render(recording: Path, out: Path) -> None:
-    """Render in a second process, with the first OpenGL backend that works. Raises ValueError if none does."""
+    """Render a recording in a second process, with the first OpenGL backend that works.
+
+    Raises ValueError if none does.
+    """
     check_suffix(out)
     preferred = os.environ.get("MUJOCO_GL")
-    for backend in [preferred] if preferred else BACKENDS:
+    # The module is run by its path: by its name another clone, which is installed here, could be found.
+    command = [sys.executable, str(Path(__file__).resolve()), str(recording), str(out)]
+    for backend in (preferred,) if preferred else BACKENDS:
         result = subprocess.run(
-            [sys.executable, "-m", "harl_isaac.rendering.mujoco_video", str(recording), str(out)],
+            command,
             env={**os.environ, "MUJOCO_GL": backend},
             capture_output=True,
             text=True,
@@ -42,15 +50,15 @@ def render(recording: Path, out: Path) -> None:
 
 
 def check_suffix(out: Path) -> None:
-    """Raises ValueError for a file that is neither a video nor a picture."""
+    """Raise ValueError for a file that is neither a video nor a picture."""
     if out.suffix not in (".mp4", ".png"):
         raise ValueError(f"out={out}: give a file that ends in .mp4 or .png")
 
 
 def save_recording(
-    path: Path, model, qpos: np.ndarray, mocap_pos: np.ndarray, mocap_quat: np.ndarray, fps: float
+    path: Path, model: "mujoco.MjModel", qpos: np.ndarray, mocap_pos: np.ndarray, mocap_quat: np.ndarray, fps: float
 ) -> None:
-    """Keep frames qpos [F, nq], mocap [F, n, 3] and [F, n, 4] together with the compiled model."""
+    """Write frames qpos [F, nq], mocap_pos [F, n, 3] and mocap_quat [F, n, 4] together with the compiled model."""
     import mujoco
 
     with tempfile.TemporaryDirectory() as folder:
@@ -60,8 +68,8 @@ def save_recording(
     np.savez_compressed(path, model=content, qpos=qpos, mocap_pos=mocap_pos, mocap_quat=mocap_quat, fps=fps)
 
 
-def frames(recording) -> Iterator[np.ndarray]:
-    """Pictures [HEIGHT, WIDTH, 3] of a loaded recording."""
+def frames(recording: Mapping[str, Any]) -> Iterator[np.ndarray]:
+    """Render the pictures [HEIGHT, WIDTH, 3] of a loaded recording."""
     import mujoco
 
     with tempfile.TemporaryDirectory() as folder:
@@ -83,13 +91,15 @@ def frames(recording) -> Iterator[np.ndarray]:
 
 def strip(pictures: List[np.ndarray]) -> np.ndarray:
     """STRIP_PICTURES pictures from start to end, side by side, at half size."""
-    chosen = [pictures[i] for i in np.linspace(0, len(pictures) - 1, STRIP_PICTURES).round().astype(int)]
     gap = np.full((HEIGHT // 2, 4, 3), 255, dtype=np.uint8)
-    return np.concatenate([part for picture in chosen for part in (picture[::2, ::2], gap)][:-1], axis=1)
+    parts = []
+    for i in np.linspace(0, len(pictures) - 1, STRIP_PICTURES).round().astype(int):
+        parts += [pictures[i][::2, ::2], gap]
+    return np.concatenate(parts[:-1], axis=1)
 
 
-def write(pictures: Iterator[np.ndarray], out: Path, fps: float) -> None:
-    """Pictures [HEIGHT, WIDTH, 3] as a video or, with .png, a strip. Raises ValueError for other files."""
+def write(pictures: Iterable[np.ndarray], out: Path, fps: float) -> None:
+    """Write pictures [HEIGHT, WIDTH, 3] as a video or, with .png, a strip. Raises ValueError for other files."""
     check_suffix(out)
     if out.suffix == ".png":
         import imageio.v3
@@ -106,6 +116,7 @@ def write(pictures: Iterator[np.ndarray], out: Path, fps: float) -> None:
 
 
 def main() -> None:
+    """Render the recording named on the command line."""
     recording = np.load(sys.argv[1])
     write(frames(recording), Path(sys.argv[2]), float(recording["fps"]))
 

@@ -1,4 +1,4 @@
-"""Pictures of discs in a plane, drawn without OpenGL, for tasks that say `discs()` and `radii()`."""
+"""Pictures of discs in a plane, drawn without OpenGL, for tasks with `render_shapes()` and `shape_radii()`."""
 
 from typing import Iterator, Sequence
 
@@ -7,34 +7,42 @@ import numpy as np
 from harl_isaac.rendering.mujoco_video import HEIGHT, WIDTH
 
 LEAST_EXTENT = 1.2  # [m] from the middle to the upper edge
-SQUARE = 14  # pixels of a word's square
-INK = 0.15  # its outline
+SQUARE = 14  # [pixels] side of a word's square
+SPACING = SQUARE + 4  # [pixels] between the squares' upper left corners
+INK = 0.15  # gray of the squares' outline and of the loudest word
 
 
 def pictures(
-    centers: np.ndarray, colors: np.ndarray, words: np.ndarray, radii: Sequence[float]
+    centers: np.ndarray, colors: np.ndarray, words: np.ndarray, disc_radii: Sequence[float]
 ) -> Iterator[np.ndarray]:
-    """[HEIGHT, WIDTH, 3] uint8 of frames: centers [F, n, 2] m, colors [F, n, 3] within [0, 1], words [F, speakers, words].
+    """Draw F pictures [HEIGHT, WIDTH, 3] uint8 of n discs.
 
-    Later discs lie over earlier ones. All frames have the same scale, at which every disc is seen. Words are rows of
-    squares below on the left, one row for each speaker, the darker the louder.
+    centers [F, n, 2] and disc_radii [n] in meters; colors [F, n, 3] and words [F, speakers, words] within [0, 1].
+
+    Later discs lie over earlier ones. All frames have the same scale, at which every disc is visible. Words are rows of
+    squares on the lower left, one row for each speaker, the darker the louder.
     """
-    reach = np.abs(centers) + np.asarray(radii)[:, None]
-    extent = max(LEAST_EXTENT, float(reach[..., 1].max()), float(reach[..., 0].max()) * HEIGHT / WIDTH)
-    scale = HEIGHT / 2 / extent  # pixels in a meter
-    for center, color, said in zip(centers, colors, words):
+    scale = HEIGHT / 2 / visible_extent(centers, disc_radii)  # [pixels/m]
+    for frame_centers, frame_colors, frame_words in zip(centers, colors, words):
         picture = np.ones((HEIGHT, WIDTH, 3))
-        for place, radius, tint in zip(center, radii, color):
-            x = WIDTH / 2 + place[0] * scale
-            y = HEIGHT / 2 - place[1] * scale
-            paint_disc(picture, x, y, radius * scale, tint)
-        for row, loudness in enumerate(said):
-            paint_words(picture, row, len(said), loudness)
+        for center, radius, color in zip(frame_centers, disc_radii, frame_colors):
+            x = WIDTH / 2 + center[0] * scale
+            y = HEIGHT / 2 - center[1] * scale
+            paint_disc(picture, x, y, radius * scale, color)
+        for row, loudness in enumerate(frame_words):
+            top = HEIGHT - (len(frame_words) - row) * SPACING
+            paint_words(picture, top, loudness)
         yield (picture * 255.0).round().astype(np.uint8)
 
 
+def visible_extent(centers: np.ndarray, disc_radii: Sequence[float]) -> float:
+    """Meters from the middle to the upper edge at which all discs are visible: centers [F, n, 2], disc_radii [n]."""
+    reach = np.abs(centers) + np.asarray(disc_radii)[:, None]
+    return max(LEAST_EXTENT, float(reach[..., 1].max()), float(reach[..., 0].max()) * HEIGHT / WIDTH)
+
+
 def paint_disc(picture: np.ndarray, x: float, y: float, radius: float, color: np.ndarray) -> None:
-    """A disc with smooth edges and a darker rim; x to the right, y down, in pixels."""
+    """Paint a disc with smooth edges and a darker rim; x to the right, y down, in pixels."""
     left = max(0, int(x - radius) - 1)
     right = min(picture.shape[1], int(x + radius) + 3)
     top = max(0, int(y - radius) - 1)
@@ -48,12 +56,10 @@ def paint_disc(picture: np.ndarray, x: float, y: float, radius: float, color: np
         patch[:] = patch * (1.0 - cover) + shade * cover
 
 
-def paint_words(picture: np.ndarray, row: int, rows: int, loudness: np.ndarray) -> None:
-    """A row of squares above the lower edge."""
-    top = HEIGHT - (rows - row) * (SQUARE + 4)
-    for place, value in enumerate(loudness):
-        left = 4 + place * (SQUARE + 4)
+def paint_words(picture: np.ndarray, top: int, loudness: np.ndarray) -> None:
+    """Paint a row of squares whose upper edge is at pixel `top`, one for each word: loudness [words]."""
+    for column, value in enumerate(loudness):
+        left = 4 + column * SPACING
+        fill = 1.0 - (1.0 - INK) * float(np.clip(value, 0.0, 1.0))
         picture[top : top + SQUARE, left : left + SQUARE] = INK
-        picture[top + 1 : top + SQUARE - 1, left + 1 : left + SQUARE - 1] = 1.0 - (1.0 - INK) * float(
-            np.clip(value, 0.0, 1.0)
-        )
+        picture[top + 1 : top + SQUARE - 1, left + 1 : left + SQUARE - 1] = fill

@@ -1,1 +1,19 @@
-"""TODO."""
+"""The package rl_games (https://github.com/Denys88/rl_games): its PPO as a learner, this library's tasks in its runs.
+
+Importing this, or any module of it, raises MissingSimulator where that package is not installed.
+"""
+
+from importlib import import_module
+
+from harl_isaac.env import MissingSimulator
+
+
+def check_installed() -> None:
+    """Raise MissingSimulator, with the command to run, where the package rl_games cannot be imported."""
+    try:
+        import_module("rl_games.common.vecenv")
+    except ImportError as error:
+        raise MissingSimulator(f"rl_games is not installed here ({error}): pip install -e .[rl-games]") from None
+
+
+check_installed()  # here, and so before the modules of this folder import rl_games in whatever order

@@ -1,86 +1,67 @@
-"""rl_games at work: its Runner makes the agent, our trainer asks it for an iteration at a time."""
+"""The PPO of rl_games as a learner: its Runner builds the agent, our trainer runs one iteration of it at a time.
 
-import contextlib
-import io
+`cfg` is an RlGamesPpoCfg (algos/rl_games_ppo.py) throughout.
+"""
+
 import tempfile
 from typing import Any, Dict, List, Optional, Tuple
 
 import torch
 from rl_games.algos_torch.a2c_continuous import A2CAgent
 from rl_games.algos_torch.a2c_discrete import DiscreteA2CAgent
-from rl_games.algos_torch.model_builder import ModelBuilder
+from rl_games.common.a2c_common import A2CBase
 from rl_games.common.algo_observer import AlgoObserver
 from rl_games.torch_runner import Runner
-from torch import Tensor, nn
+from torch import Tensor
 
-from harl_isaac.acting import FEW_ROWS, pack_agents
-from harl_isaac.env import EnvSpec, MultiAgentEnv, Step, action_width, mask_width
+from harl_isaac.acting import FEW_ROWS
+from harl_isaac.env import EnvSpec, MultiAgentEnv, Step
+from harl_isaac.learning.learner import Learner, Metrics, Observer
 from harl_isaac.learning.metrics import explained_variance
-from harl_isaac.rl_games.vec_env import Rows, TaskEnv  # first: it says what to install where rl_games is missing
+from harl_isaac.rl_games.policy import RlGamesPolicy, mlp_settings, model_settings, no_output
+from harl_isaac.rl_games.rows import Rows
+from harl_isaac.rl_games.vec_env import TaskEnv
 from harl_isaac.runtime import one_thread
 
 
-class TwoHalves:
-    """An rl_games agent whose `train_epoch` learns from the steps that `play` took before it."""
+class SplitEpoch(A2CBase):
+    """An rl_games agent whose `train_epoch` learns from the rollout that `collect_rollout` took before it."""
 
-    def play(self, obs: Dict[str, Tensor]) -> Dict[str, Any]:
-        """Take a rollout's steps from what is seen now."""
+    rollout: Optional[Dict[str, Any]] = None  # as `play_steps` returns it, from `collect_rollout` to `train_epoch`
+
+    def collect_rollout(self, obs: Dict[str, Tensor]) -> Dict[str, Any]:
+        """Take the steps of a rollout, the first one at `obs`."""
         self.obs = self.obs_to_tensors(obs)
         self.set_eval()
         with torch.no_grad():
-            self.played = super().play_steps()
-        return self.played
+            self.rollout = super().play_steps()
+        return self.rollout
 
-    def play_steps(self) -> Dict[str, Any]:
-        played = self.played
-        self.played = None
-        return played
-
-
-class Continuous(TwoHalves, A2CAgent):
-    """PPO of a Box."""
+    def play_steps(self) -> Optional[Dict[str, Any]]:
+        """Hand the collected rollout to `train_epoch`."""
+        rollout = self.rollout
+        self.rollout = None
+        return rollout
 
 
-class Choosing(TwoHalves, DiscreteA2CAgent):
+class ContinuousPpo(SplitEpoch, A2CAgent):
+    """PPO of continuous actions."""
+
+
+class DiscretePpo(SplitEpoch, DiscreteA2CAgent):
     """PPO of choices."""
 
 
 class Scalars(Dict[str, float]):
-    """Stands for the SummaryWriter in which the agent notes some of its losses."""
+    """Latest scalars by name, in place of the SummaryWriter to which the agent writes some of its losses."""
 
     def add_scalar(self, name: str, value: float, step: int) -> None:
+        """Keep the value, as SummaryWriter.add_scalar writes it."""
         self[name] = value
 
 
-def model_settings(cfg, rows: Rows) -> Dict[str, Any]:
-    """rl_games' "model" and "network" for a policy."""
-    space = {
-        "continuous": {
-            "mu_activation": "None",
-            "sigma_activation": "None",
-            "mu_init": {"name": "default"},
-            "sigma_init": {"name": "const_initializer", "val": 0},
-            "fixed_sigma": True,
-        }
-    }
-    model = "continuous_a2c_logstd"
-    if not rows.continuous:
-        space, model = (
-            ({"multi_discrete": {}}, "multi_discrete_a2c")
-            if len(rows.heads) > 1
-            else ({"discrete": {}}, "discrete_a2c")
-        )
-    network = {"name": "actor_critic", "separate": False, "space": space, "mlp": mlp(cfg)}
-    return {"model": {"name": model}, "network": network}
-
-
-def mlp(cfg) -> Dict[str, Any]:
-    """rl_games' "mlp"."""
-    return {"units": list(cfg.hidden), "activation": cfg.activation, "initializer": {"name": "default"}}
-
-
-def run_settings(cfg, rows: Rows, env: TaskEnv, folder: str) -> Dict[str, Any]:
-    """rl_games' "config" of a run in this environment."""
+def run_settings(cfg: Any, rows: Rows, env: TaskEnv, folder: str) -> Dict[str, Any]:
+    """Return rl_games' "config" of a run in this environment; `folder` receives the files that it insists on."""
     spec = rows.spec
     batch = cfg.rollout_length * spec.num_envs // cfg.minibatches
     common = {
@@ -121,85 +102,18 @@ def run_settings(cfg, rows: Rows, env: TaskEnv, folder: str) -> Dict[str, Any]:
         "print_stats": False,
     }
     if cfg.central_value:
-        network = {"name": "actor_critic", "central_value": True, "mlp": mlp(cfg)}
+        network = {"name": "actor_critic", "central_value": True, "mlp": mlp_settings(cfg)}
         config["central_value_config"] = {**common, "minibatch_size": batch, "network": network}
     return config
 
 
-@contextlib.contextmanager
-def silence():
-    """rl_games prints what it builds."""
-    with contextlib.redirect_stdout(io.StringIO()):
-        yield
-
-
-class RlGamesPolicy(nn.Module):
-    """The joint policy (see rollout.JointPolicy), with rl_games' model inside: a new one, or that of an agent."""
-
-    hidden_size = 0
-
-    def __init__(self, spec: EnvSpec, cfg, model: Optional[nn.Module] = None):
-        super().__init__()
-        self.spec = spec
-        self.rows = Rows(spec, cfg.policy, cfg.agent_id)
-        self.model = self._new_model(cfg) if model is None else model
-
-    def _new_model(self, cfg) -> nn.Module:
-        rows = self.rows
-        widths = sum(action_width(space) for space in rows.spaces) if rows.continuous else list(rows.heads)
-        with silence():
-            return (
-                ModelBuilder()
-                .load(model_settings(cfg, rows))
-                .build(
-                    {
-                        "actions_num": widths[0] if len(rows.heads) == 1 else widths,
-                        "input_shape": (rows.obs_size,),
-                        "num_seqs": 1,
-                        "value_size": 1,
-                        "normalize_value": cfg.normalize_value,
-                        "normalize_input": cfg.normalize_obs,
-                    }
-                )
-                .to(self.spec.device)
-            )
-
-    def empty_obs(self, *lead: int) -> Tensor:
-        """Room for padded observations [*lead, A, O]."""
-        return torch.zeros(lead + (self.spec.num_agents, max(self.spec.obs_sizes)), device=self.spec.device)
-
-    def fused_layers(self) -> List:
-        """Nothing to prepare, but that observations no longer count in the running mean."""
-        self.model.eval()
-        return []
-
-    @torch.no_grad()
-    def mode(self, obs: Tensor, mask: Optional[Tensor] = None, hidden: Optional[Tensor] = None, layers=None) -> Tensor:
-        """Likeliest actions [E, A, W] at padded obs [E, A, O]; a Box's in units in which its bounds are -1 and 1."""
-        rows = self.rows.obs([obs[:, i, :size] for i, size in enumerate(self.spec.obs_sizes)])
-        head = self.model.a2c_network({"obs": self.model.norm_obs(rows)})[0]
-        if not self.rows.continuous:
-            head = self._likeliest(head if isinstance(head, list) else [head], mask)
-        width = max(action_width(space) for space in self.spec.actions)
-        action = torch.zeros((obs.shape[0], self.spec.num_agents, width), device=self.spec.device)
-        pack_agents(action, self.rows.apart(head))
-        return action
-
-    def _likeliest(self, logits: List[Tensor], mask: Optional[Tensor]) -> Tensor:
-        """[rows, heads] as floats, of those that the padded mask [E, A, N] allows."""
-        if mask is not None:
-            allowed = self.rows.masks([mask[:, i, : mask_width(space)] for i, space in enumerate(self.spec.actions)])
-            parts = allowed.split(list(self.rows.heads), 1)
-            logits = [each.masked_fill(~part, -torch.inf) for each, part in zip(logits, parts)]
-        return torch.stack([each.argmax(1) for each in logits], 1).float()
-
-
-class RlGamesLearner:
-    """What the trainer asks of a learner, of an agent that rl_games' Runner made."""
+class RlGamesLearner(Learner):
+    """The learner of algo=rl_games_ppo: adapts an agent that rl_games' Runner built."""
 
     replay = None
+    actors: RlGamesPolicy
 
-    def __init__(self, spec: EnvSpec, cfg, seed: int):
+    def __init__(self, spec: EnvSpec, cfg: Any, seed: int):
         self.spec = spec
         self.cfg = cfg
         self.scalars = Scalars()
@@ -207,14 +121,14 @@ class RlGamesLearner:
         self.env = TaskEnv(self.rows)
         self.agent = self._new_agent(seed)
         self.actors = RlGamesPolicy(spec, cfg, self.agent.model)
-        self.played = None
+        self.rollout: Dict[str, Any] = {}  # what `update` learns from, see SplitEpoch
 
-    def _new_agent(self, seed: int):
-        """rl_games makes folders and event files of its own: the run's records are the trainer's."""
-        with silence(), tempfile.TemporaryDirectory() as folder:
+    def _new_agent(self, seed: int) -> SplitEpoch:
+        """Build the agent. rl_games writes folders and event files of its own: the run's records are the trainer's."""
+        with no_output(), tempfile.TemporaryDirectory() as folder:
             runner = Runner(AlgoObserver())
-            runner.algo_factory.register_builder("a2c_continuous", Continuous)
-            runner.algo_factory.register_builder("a2c_discrete", Choosing)
+            runner.algo_factory.register_builder("a2c_continuous", ContinuousPpo)
+            runner.algo_factory.register_builder("a2c_discrete", DiscretePpo)
             algo = "a2c_continuous" if self.rows.continuous else "a2c_discrete"
             runner.load_config(
                 {
@@ -233,40 +147,43 @@ class RlGamesLearner:
         agent.init_tensors()
         return agent
 
-    def collect(self, env: MultiAgentEnv, step: Step, observer=None) -> Tuple[Step, int]:
-        """A rollout by sampled actions; the last Step and the number of steps of each environment."""
+    def collect(self, env: MultiAgentEnv, step: Step, observer: Optional[Observer] = None) -> Tuple[Step, int]:
+        """Take a rollout by sampled actions; returns the last Step and the number of steps of each environment."""
         with one_thread(self.spec.device, self.spec.num_envs * self.rows.agents <= FEW_ROWS):
-            self.played = self.agent.play(self.env.go_on(env, step, observer))
+            self.rollout = self.agent.collect_rollout(self.env.continue_from(env, step, observer))
         return self.env.current, self.cfg.rollout_length
 
-    def update(self, progress: float) -> Dict[str, Tensor]:
-        """One epoch of rl_games from what was collected."""
+    def update(self, progress: float) -> Metrics:
+        """Run one epoch of rl_games on the rollout; the linear schedule follows `progress`."""
         agent = self.agent
-        played = self.played
-        self.played = None
+        value = self.rollout["values"]
+        target = self.rollout["returns"]
+        self.rollout = {}
         if self.cfg.lr_schedule == "linear":
             self._set_learning_rate(self.cfg.lr * (1.0 - progress))
-        value = played["values"]
-        target = played["returns"]
         agent.update_epoch()
-        losses = agent.train_epoch()[4:-2]  # behind four times; in front of the learning rate and its factor
+        losses = agent.train_epoch()[4:-2]  # after four times; before the learning rate and its factor
         agent.dataset.update_values_dict(None)
         agent.frame += agent.curr_frames
-        names = ("actor/loss", "critic/loss", "actor/bound_loss", "actor/entropy", "actor/kl")
-        names = names if len(losses) == len(names) else names[:2] + names[3:]
-        metrics = {
-            name: torch.stack([each.detach().reshape(()) for each in parts]).mean()
-            for name, parts in zip(names, losses)
-            if len(parts)
-        }
-        if agent.has_central_value:
-            metrics["critic/loss"] = self.scalars["losses/cval_loss"]
         return {
-            **metrics,
+            **self._loss_metrics(losses),
             "actor/learning_rate": agent.last_lr,
             "critic/value": value.mean(),
             "critic/explained_variance": explained_variance(value, target),
         }
+
+    def _loss_metrics(self, losses: Tuple[List[Tensor], ...]) -> Metrics:
+        """Mean over the minibatches of each loss that rl_games returns; only continuous actions have a bounds loss."""
+        names = ["actor/loss", "critic/loss", "actor/bound_loss", "actor/entropy", "actor/kl"]
+        if len(losses) < len(names):
+            names.remove("actor/bound_loss")
+        metrics = {}
+        for name, parts in zip(names, losses):
+            if len(parts):
+                metrics[name] = torch.stack([each.detach().reshape(()) for each in parts]).mean()
+        if self.agent.has_central_value:
+            metrics["critic/loss"] = self.scalars["losses/cval_loss"]
+        return metrics
 
     def _set_learning_rate(self, lr: float) -> None:
         self.agent.last_lr = lr
@@ -275,10 +192,11 @@ class RlGamesLearner:
             self.agent.central_value_net.lr = lr
             self.agent.central_value_net.update_lr(lr)
 
-    def forget(self) -> None:
-        """The running episodes were lost: nothing of them is kept here."""
+    def on_episodes_lost(self) -> None:
+        """Do nothing: no state of the running episodes is kept here."""
 
     def state_dict(self) -> Dict[str, Any]:
+        """Policy, rl_games' own full state (networks, optimizers, counters), learning rate."""
         return {
             "actors": self.actors.state_dict(),
             "agent": self.agent.get_full_state_weights(),
@@ -286,5 +204,6 @@ class RlGamesLearner:
         }
 
     def load_state_dict(self, state: Dict[str, Any]) -> None:
+        """Continue from a `state_dict` of a learner with the same settings and sizes."""
         self.agent.set_full_state_weights(state["agent"])
         self.agent.last_lr = state["learning_rate"]

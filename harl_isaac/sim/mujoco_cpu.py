@@ -1,7 +1,7 @@
 """Physics on the CPU: MuJoCo's own thread-pool batch (`mujoco.batch.Batch`)."""
 
 import copy
-from typing import Dict, Sequence
+from typing import Callable, Dict, List, Sequence, Tuple
 
 import mujoco
 import numpy as np
@@ -9,14 +9,14 @@ import torch
 from mujoco.batch import DATA_FIELDS, MODEL_FIELDS, Batch, SimulationError
 
 INPUTS = ("ctrl", "xfrc_applied", "mocap_pos", "mocap_quat")
-STATE_FIELDS = ("qpos", "qvel", "ctrl", "xfrc_applied", "mocap_pos", "mocap_quat")
+STATE_FIELDS = ("qpos", "qvel") + INPUTS
 
 
 class MujocoPhysics:
     """`num_envs` copies of one model. Implements `harl_isaac.sim.physics.Physics`, which documents each member.
 
-    The engine computes in float64; the tensors that a task sees are of `dtype` on `device`. When `device` is not the CPU,
-    every step copies states and sensors over: correct, but slower than an engine on that device.
+    The engine computes in float64; the tensors that a task works with are of `dtype` on `device`. When `device` is not
+    the CPU, every step copies states and sensors over: correct, but slower than an engine on that device.
     """
 
     name = "mujoco"
@@ -31,122 +31,157 @@ class MujocoPhysics:
         dtype: torch.dtype = torch.float32,
         num_threads: int = 0,
     ):
-        # Diverged rows keep their non-finite state, as on the other engine; the task sees and resets them.
+        # Diverged rows keep their non-finite state, as on the other engine; the task detects and resets them.
         model = copy.copy(model)  # the caller keeps his flags
         model.opt.disableflags |= int(mujoco.mjtDisableBit.mjDSBL_AUTORESET)
         self.model = model
         self.num_envs = num_envs
         self.substeps = substeps
         self.device = device
-        self.fields = tuple(fields)
         self.batch = Batch(model, num_envs, num_threads)
-        self._rows = {name: torch.from_numpy(self.batch.bind(name)) for name in STATE_FIELDS + ("qacc_warmstart",)}
-        self._rows.update({name: self._output(name) for name in self.fields}, sensors=self._output("sensordata"))
-        self._motion_rows = self._side_by_side()
-        self.motion = self._motion_rows.to(device, dtype, copy=True)
-        self.qpos, self.qvel = self.motion.split((model.nq, model.nv), 1)
-        self._visible = STATE_FIELDS + ("sensors",) + self.fields
-        for name in self._visible[2:]:
-            setattr(self, name, self._rows[name].to(device, dtype, copy=True))
-        self._derived = tuple(name for name in ("sensors",) + self.fields if getattr(self, name).numel())
-        self.overflow = torch.zeros(num_envs, device=device)  # this engine makes room as it goes
-        self._host_motion = self.motion.view(-1).numpy() if device.type == "cpu" else None
-        self._pushed = {}  # type: Dict[str, int]
-        self._masked = torch.zeros(num_envs, dtype=torch.bool)
-        self._mask_array = self._masked.numpy()
+        self._bind_arrays(tuple(fields))
+        self._create_tensors(tuple(fields), dtype)
+        self._pushed: Dict[str, int] = {}  # input -> version of its tensor that the engine has
+        self._mask = torch.zeros(num_envs, dtype=torch.bool)  # [E] a mask on the host
+        self._mask_array = self._mask.numpy()
         self.forward(torch.ones(num_envs, dtype=torch.bool, device=device))
 
+    def _bind_arrays(self, fields: Tuple[str, ...]) -> None:
+        """Views of the engine's memory by name, each [E, ...] float64 on the host."""
+        inputs = {name: torch.from_numpy(self.batch.bind(name)) for name in STATE_FIELDS + ("qacc_warmstart",)}
+        outputs = {name: self._output(name) for name in fields}
+        self._arrays: Dict[str, torch.Tensor] = {**inputs, **outputs, "sensors": self._output("sensordata")}
+        self._motion_array = self._side_by_side()
+
+    def _create_tensors(self, fields: Tuple[str, ...], dtype: torch.dtype) -> None:
+        """The tensors that a task works with: copies of the engine's arrays, of `dtype` on the device."""
+
+        def copied(name: str) -> torch.Tensor:
+            return self._arrays[name].to(self.device, dtype, copy=True)
+
+        self.motion = self._motion_array.to(self.device, dtype, copy=True)
+        self.qpos, self.qvel = self.motion.split((self.model.nq, self.model.nv), 1)
+        self.ctrl = copied("ctrl")
+        self.xfrc_applied = copied("xfrc_applied")
+        self.mocap_pos = copied("mocap_pos")
+        self.mocap_quat = copied("mocap_quat")
+        self.sensors = copied("sensors")
+        self.derived = {name: copied(name) for name in fields}
+        self.overflow = torch.zeros(self.num_envs, device=self.device)  # this engine's buffers grow
+        self._host_motion = self.motion.view(-1).numpy() if self.device.type == "cpu" else None
+        self._inputs: Dict[str, torch.Tensor] = {
+            "ctrl": self.ctrl,
+            "xfrc_applied": self.xfrc_applied,
+            "mocap_pos": self.mocap_pos,
+            "mocap_quat": self.mocap_quat,
+        }
+        outputs = {"sensors": self.sensors, **self.derived}
+        self._visible: Dict[str, torch.Tensor] = {"qpos": self.qpos, "qvel": self.qvel, **self._inputs, **outputs}
+        # Pairs of a task's tensor and the engine's array, both [E, ...].
+        self._outputs: List[Tuple[torch.Tensor, torch.Tensor]] = [
+            (tensor, self._arrays[name]) for name, tensor in outputs.items() if tensor.numel()
+        ]
+        self._state: List[Tuple[torch.Tensor, torch.Tensor]] = [
+            (self.qpos, self._arrays["qpos"]),
+            (self.qvel, self._arrays["qvel"]),
+        ]
+
     def step(self) -> None:
+        """Advance every environment by one control step."""
         self._push()
         self._call(self.batch.step, None, self.substeps)
         self._pull()
 
     def set_state(self, mask: torch.Tensor, qpos: torch.Tensor, qvel: torch.Tensor) -> None:
-        self._masked.copy_(mask)
-        rows = self._masked[:, None]
-        for name, value in (("qpos", qpos), ("qvel", qvel), ("qacc_warmstart", 0.0)):
-            row = self._rows[name]
-            value = value.to(row) if isinstance(value, torch.Tensor) else torch.full_like(row, value)
-            row.copy_(torch.where(rows, value, row))
-            if name in STATE_FIELDS:
-                getattr(self, name).copy_(row)
+        """Write rows of positions [E, nq] and velocities [E, nv] where mask [E] is true."""
+        self._mask.copy_(mask)
+        rows = self._mask[:, None]
+        for (tensor, array), value in zip(self._state, (qpos, qvel)):
+            array.copy_(torch.where(rows, value.to(array), array))
+            tensor.copy_(array)
+        self._arrays["qacc_warmstart"].masked_fill_(rows, 0.0)
 
     def forward(self, mask: torch.Tensor) -> None:
+        """Make sensors and derived values current where mask [E] is true."""
         self._push()
-        self._masked.copy_(mask)
+        self._mask.copy_(mask)
         ids = np.flatnonzero(self._mask_array)
         if len(ids) == 0:
             return
         self._call(self.batch.forward, ids)
         rows = torch.from_numpy(ids)
         device = self.device
-        for name in ("qpos", "qvel") + self._derived:
-            mine = getattr(self, name)
-            mine.index_copy_(0, rows.to(device), self._rows[name].index_select(0, rows).to(mine))
+        for tensor, array in self._state + self._outputs:
+            tensor.index_copy_(0, rows.to(device), array.index_select(0, rows).to(tensor))
 
     def any_without_sync(self, mask: torch.Tensor) -> bool:
+        """Whether mask [E] holds anywhere; exact, since the states are on the host anyway."""
         if self._host_motion is None:
-            mask = self._masked.copy_(mask)
+            mask = self._mask.copy_(mask)
         return bool(mask.numpy().any())
 
     def bounded_without_sync(self, limit: float) -> bool:
+        """Whether the norm over all environments is below `limit`, and so each one's; False on another device."""
         motion = self._host_motion
-        return motion is not None and bool(np.dot(motion, motion) < limit**2)  # all in all, and so each
+        return motion is not None and bool(np.dot(motion, motion) < limit**2)
 
     def param(self, name: str) -> torch.Tensor:
+        """A model field with a value for each environment, [E, ...] float64 on the host."""
         return torch.from_numpy(self.batch.expand(name))
 
     def commit_params(self) -> None:
+        """Recompute the constants that depend on written model fields."""
         self.batch.set_const()
 
     def state_dict(self) -> Dict[str, torch.Tensor]:
-        visible = {name: getattr(self, name).clone() for name in self._visible}
+        """The engine's state, the task's tensors, and the model fields that differ between environments."""
+        visible = {name: tensor.clone() for name, tensor in self._visible.items()}
         params = {
-            "model." + name: torch.from_numpy(self.batch.expanded(name).copy())
+            f"model.{name}": torch.from_numpy(self.batch.expanded(name).copy())
             for name in MODEL_FIELDS
             if self.batch.expanded(name) is not None
         }
         return {"integration": torch.from_numpy(self.batch.state.copy()), **visible, **params}
 
     def load_state_dict(self, state: Dict[str, torch.Tensor]) -> None:
+        """Continue from a `state_dict`."""
         torch.from_numpy(self.batch.state).copy_(state["integration"])
-        for name in self._visible:
-            getattr(self, name).copy_(state[name])
-        for name in state:
+        for name, tensor in self._visible.items():
+            tensor.copy_(state[name])
+        for name, value in state.items():
             if name.startswith("model."):
-                self.param(name[6:]).copy_(state[name])
+                self.param(name[len("model.") :]).copy_(value)
 
     def _push(self) -> None:
         """Hand over the inputs that were written since the last call (torch counts the writes to a tensor)."""
-        for name in INPUTS:
-            value = getattr(self, name)
-            if self._pushed.get(name) != value._version:
-                self._rows[name].copy_(value)
-                self._pushed[name] = value._version
+        for name, tensor in self._inputs.items():
+            if self._pushed.get(name) != tensor._version:
+                self._arrays[name].copy_(tensor)
+                self._pushed[name] = tensor._version
 
     def _pull(self) -> None:
-        self.motion.copy_(self._motion_rows)
-        for name in self._derived:
-            getattr(self, name).copy_(self._rows[name])
+        """Copy states, sensors and derived values from the engine."""
+        self.motion.copy_(self._motion_array)
+        for tensor, array in self._outputs:
+            tensor.copy_(array)
 
     def _side_by_side(self) -> torch.Tensor:
-        """Positions and velocities stand in a row in the engine's state: [E, nq + nv], one copy for both."""
+        """Positions and velocities [E, nq + nv], which lie side by side in the engine's state: one copy for both."""
         state = torch.from_numpy(self.batch.state)
-        first = (self._rows["qpos"].data_ptr() - state.data_ptr()) // state.element_size()
+        first = (self._arrays["qpos"].data_ptr() - state.data_ptr()) // state.element_size()
         return state[:, first : first + self.model.nq + self.model.nv]
 
     def _output(self, name: str) -> torch.Tensor:
         """The engine's array of a derived field. Torch warns about read-only arrays; nobody writes to this one."""
         if name not in DATA_FIELDS:
-            raise ValueError(
-                "{} is no field of MuJoCo's data; possible: {}".format(name, ", ".join(sorted(DATA_FIELDS)))
-            )
+            raise ValueError(f"{name} is no field of MuJoCo's data; possible: {', '.join(sorted(DATA_FIELDS))}")
         array = self.batch.bind(name)
         array.flags.writeable = True
         return torch.from_numpy(array)
 
-    def _call(self, function, *args) -> None:
+    def _call(self, function: Callable[..., object], *args: object) -> None:
+        """Run a function of the batch. Rows that it gave up on become NaN, for the task to detect and reset."""
         try:
             function(*args)
-        except SimulationError as error:  # the engine gave up on some rows: let the task find and reset them
-            self._rows["qpos"][torch.from_numpy(error.ids).long()] = float("nan")
+        except SimulationError as error:
+            self._arrays["qpos"][torch.from_numpy(error.ids).long()] = float("nan")

@@ -5,7 +5,7 @@ On the CPU device the same kernels run one after another: slow, meant for tests.
 
 import copy
 from dataclasses import fields
-from typing import Callable, Dict, Optional, Sequence, Tuple
+from typing import Callable, ContextManager, Dict, Optional, Sequence, Tuple, Union
 
 import mujoco
 import mujoco_warp as mjw
@@ -22,7 +22,7 @@ VISIBLE = {
     "sensors": "sensordata",
 }
 HIDDEN = ("time", "act", "history", "plastic", "qacc_warmstart", "qfrc_applied", "eq_active")
-# What set_const derives from a field, and so must have a value for each environment as well.
+# Fields that set_const derives from another one, and so must have a value for each environment as well.
 INERTIAL = ("body_subtreemass", "body_invweight0", "dof_invweight0", "tendon_invweight0", "actuator_acc0")
 KINEMATIC = (
     "tendon_length0",
@@ -76,7 +76,6 @@ class WarpPhysics:
         self.num_envs = num_envs
         self.substeps = substeps
         self.device = device
-        self.fields = tuple(fields)
         self._warp = warp_device(device)
         self._use_graphs = self._warp.is_cuda and wp.is_mempool_enabled(self._warp)  # capture allocates from the pool
         self._graphs: Dict[str, wp.Graph] = {}
@@ -87,71 +86,91 @@ class WarpPhysics:
             self._model.opt.warn_overflow = False
             contacts, rows = buffer_sizes(source, self._model)
             self._data = mjw.make_data(source, num_envs, nconmax=contacts, njmax=rows)
-        self._bind()
+        self._bind(tuple(fields))
         self._warm_up()
+
+    def _bind(self, fields: Tuple[str, ...]) -> None:
+        """Create tensors that view the engine's arrays, each [E, ...]."""
+        arrays = {**VISIBLE, **{name: name for name in HIDDEN + fields}}
+        self._state: Dict[str, torch.Tensor] = {
+            name: self._view(getattr(self._data, field)) for name, field in arrays.items()
+        }
+        self.qpos = self._state["qpos"]
+        self.qvel = self._state["qvel"]
+        self.ctrl = self._state["ctrl"]
+        self.xfrc_applied = self._state["xfrc_applied"]
+        self.mocap_pos = self._state["mocap_pos"]
+        self.mocap_quat = self._state["mocap_quat"]
+        self.sensors = self._state["sensors"]
+        self.derived = {name: self._state[name] for name in fields}
+        self._overflow = self._view(self._data.overflow)  # [E] int32, not 0 where a buffer ever overflowed
+        # Buffers for values from before a forward, of which rows outside of the mask are restored.
+        self._backup = {name: self._state[name].clone() for name in ("sensors", *fields) if self._state[name].numel()}
 
     @property
     def motion(self) -> torch.Tensor:
+        """Columns of qpos and qvel side by side, [E, nq + nv]."""
         return torch.cat((self.qpos, self.qvel), 1)
 
     @property
     def overflow(self) -> torch.Tensor:
+        """1 where a buffer for contacts or constraints ever overflowed, [E] float."""
         return (self._overflow != 0).float()
 
     def step(self) -> None:
+        """Advance every environment by one control step."""
         self._run("step", self._substeps)
 
     def set_state(self, mask: torch.Tensor, qpos: torch.Tensor, qvel: torch.Tensor) -> None:
+        """Write rows of positions [E, nq] and velocities [E, nv] where mask [E] is true."""
         rows = mask[:, None]
         torch.where(rows, qpos, self.qpos, out=self.qpos)
         torch.where(rows, qvel, self.qvel, out=self.qvel)
         self._state["qacc_warmstart"].masked_fill_(rows, 0.0)
 
     def forward(self, mask: torch.Tensor) -> None:
-        for name, kept in self._kept.items():
-            kept.copy_(self._state[name])
+        """Make sensors and derived values current where mask [E] is true."""
+        for name, backup in self._backup.items():
+            backup.copy_(self._state[name])
         self._run("forward", self._forward)
-        for name, kept in self._kept.items():
+        for name, backup in self._backup.items():
             value = self._state[name]
-            torch.where(mask.view((-1,) + (1,) * (value.dim() - 1)), value, kept, out=value)
+            torch.where(mask.view((-1,) + (1,) * (value.dim() - 1)), value, backup, out=value)
 
     def any_without_sync(self, mask: torch.Tensor) -> bool:
+        """Whether mask [E] holds anywhere; True on a GPU, where an answer would wait."""
         return self._warp.is_cuda or bool(mask.numpy().any())
 
     def bounded_without_sync(self, limit: float) -> bool:
+        """False: nothing is known without waiting."""
         return False
 
     def param(self, name: str) -> torch.Tensor:
+        """A model field with a value for each environment, [E, ...] float32 on the device."""
         for field in (name,) + DERIVED.get(name, ()):
             self._expand(field)
         return self._params[name]
 
     def commit_params(self) -> None:
+        """Recompute the constants that depend on written model fields."""
         with self._scope():
             mjw.set_const(self._model, self._data)
         wp.synchronize_device(self._warp)  # its temporary arrays are freed in another stream's order
 
     def state_dict(self) -> Dict[str, torch.Tensor]:
-        params = {"model." + name: value.clone() for name, value in self._params.items()}
+        """The engine's state, and the model fields that differ between environments."""
+        params = {f"model.{name}": value.clone() for name, value in self._params.items()}
         return {**{name: value.clone() for name, value in self._state.items()}, **params}
 
     def load_state_dict(self, state: Dict[str, torch.Tensor]) -> None:
-        for name, value in self._state.items():
-            value.copy_(state[name])
-        for name in state:
+        """Continue from a `state_dict`."""
+        for name, tensor in self._state.items():
+            tensor.copy_(state[name])
+        for name, value in state.items():
             if name.startswith("model."):
-                self._expand(name[6:])
-                self._params[name[6:]].copy_(state[name])
-
-    def _bind(self) -> None:
-        arrays = {**VISIBLE, **{name: name for name in HIDDEN + self.fields}}
-        self._state = {name: self._view(getattr(self._data, field)) for name, field in arrays.items()}
-        for name in (*VISIBLE, *self.fields):
-            setattr(self, name, self._state[name])
-        self._overflow = self._view(self._data.overflow)  # [E] int32, not 0 where room for contacts ever ran out
-        self._kept = {
-            name: self._state[name].clone() for name in ("sensors", *self.fields) if self._state[name].numel()
-        }
+                field = name[len("model.") :]
+                self._expand(field)
+                self._params[field].copy_(value)
 
     def _view(self, array: "wp.array") -> torch.Tensor:
         """The array's memory as a tensor; a tensor without elements where it has none."""
@@ -160,7 +179,7 @@ class WarpPhysics:
         return wp.to_torch(array)
 
     def _warm_up(self) -> None:
-        """Compile what a graph must find compiled, and make all values those of the first state."""
+        """Compile the kernels, which a graph cannot do, and make all values those of the first state."""
         if self._warp.is_cuda:
             with wp.ScopedDevice(self._warp):
                 self._substeps()
@@ -169,15 +188,16 @@ class WarpPhysics:
         self.forward(torch.ones(self.num_envs, dtype=torch.bool, device=self.device))
 
     def _substeps(self) -> None:
+        """One control step."""
         for _ in range(self.substeps):
             mjw.step(self._model, self._data)
 
     def _forward(self) -> None:
-        """Does not write qacc_warmstart: what a row's next step starts from is untouched."""
+        """Compute derived values. Leaves qacc_warmstart alone, from which a row's next step starts."""
         mjw.forward(self._model, self._data)
 
     def _run(self, name: str, work: Callable[[], None]) -> None:
-        """Do `work` in the order of torch's stream; where there are graphs, from one captured on first use."""
+        """Run `work` in the order of torch's stream; where graphs are used, replay the one captured first."""
         if not self._use_graphs:
             with self._scope():
                 work()
@@ -188,8 +208,8 @@ class WarpPhysics:
             self._graphs[name] = capture.graph
         wp.capture_launch(self._graphs[name], stream=self._torch_stream())
 
-    def _scope(self):
-        """Warp's kernels go to this engine's device and to torch's current stream."""
+    def _scope(self) -> "ContextManager[object]":
+        """Context in which Warp's kernels go to this engine's device and to torch's current stream."""
         stream = self._torch_stream()
         return wp.ScopedDevice(self._warp) if stream is None else wp.ScopedStream(stream)
 
@@ -198,17 +218,16 @@ class WarpPhysics:
         return wp.stream_from_torch(torch.cuda.current_stream(self.device)) if self._warp.is_cuda else None
 
     def _expand(self, name: str) -> None:
-        """Give a model field a value for each environment; captured graphs hold its old address."""
+        """Give a model field a value for each environment; captured graphs, which hold its old address, go."""
         if name in self._params:
             return
-        owner, field = (self._model.opt, name[4:]) if name.startswith("opt.") else (self._model, name)
+        is_option = name.startswith("opt.")
+        owner = self._model.opt if is_option else self._model
+        field = name[len("opt.") :] if is_option else name
         if field not in per_environment(owner):
-            raise ValueError(
-                "model field {} cannot differ between environments; possible: {}".format(
-                    name, ", ".join(per_environment(owner))
-                )
-            )
-        wp.synchronize_device(self._warp)  # nothing may still run on what is replaced
+            possible = ", ".join(per_environment(owner))
+            raise ValueError(f"model field {name} cannot differ between environments; possible: {possible}")
+        wp.synchronize_device(self._warp)  # no kernel may still read the array that is replaced
         shared = getattr(owner, field)
         values = self._view(shared)
         self._params[name] = values.expand(self.num_envs, *values.shape[1:]).contiguous().clone()
@@ -217,7 +236,7 @@ class WarpPhysics:
 
 
 def warp_device(device: torch.device) -> "wp.Device":
-    """Warp's name for a torch device. Raises ValueError where warp has no such device."""
+    """The Warp device of a torch device. Raises ValueError where Warp has no such device."""
     wp.config.log_level = max(wp.config.log_level, wp.LOG_WARNING)
     wp.init()
     if device.type == "cpu":
@@ -232,10 +251,10 @@ def warp_device(device: torch.device) -> "wp.Device":
 
 
 def portable(model: "mujoco.MjModel") -> "mujoco.MjModel":
-    """A copy with flags that make this engine agree with the other one.
+    """A copy of a model with flags that make this engine agree with the other one.
 
     Without native convex collision two boxes meet by the same closed form as in C; with it they differ by centimeters.
-    Resetting diverged rows is the task's business, and the flag for it is unknown here. Neither is the PGS solver known:
+    Diverged rows are reset by the task, and the flag for it is unknown here. The PGS solver is unknown as well:
     Newton's finds the same optimum.
     """
     model = copy.copy(model)
@@ -247,12 +266,13 @@ def portable(model: "mujoco.MjModel") -> "mujoco.MjModel":
 
 
 def buffer_sizes(model: "mujoco.MjModel", warp_model: "mjw.Model") -> Tuple[int, int]:
-    """Contacts and constraint rows to make room for in each environment.
+    """Capacity of the buffers: contacts and constraint rows of each environment.
 
-    A share of the contact points that all pairs of geoms could make at once, beside the rows that limits and equalities
-    take. Two hands under random actions: at most 25 contacts and 124 rows (egg), 34 and 190 (cube), and 17 pairs near
-    enough to be looked at; this gives 50 and 192, 64 and 224. A body may lie on a plane with all it has: an ant of 20
-    segments made 227 contacts and 948 rows, this gives 278 and 1056. Contacts are shared by all environments, rows are not.
+    A fraction of the contact points that all pairs of geoms could make at the same time, and the rows that limits and
+    equalities need. Two hands under random actions: at most 25 contacts and 124 rows (egg), 34 and 190 (cube), and 17
+    pairs near enough for the narrow phase; this gives 50 and 192, 64 and 224. A body may lie on a plane with all its
+    geoms: an ant of 20 segments made 227 contacts and 948 rows, this gives 278 and 1056. Contacts are shared by all
+    environments, rows are not.
     """
     pairs = model.geom_type[warp_model.nxn_geom_pair_filtered.numpy().reshape(-1, 2)]
     each = [min(CONTACT_POINTS.get(int(a), 8), CONTACT_POINTS.get(int(b), 8)) for a, b in pairs]
@@ -264,6 +284,6 @@ def buffer_sizes(model: "mujoco.MjModel", warp_model: "mjw.Model") -> Tuple[int,
     return max(24, points // 3, lying), -(-rows // 32) * 32
 
 
-def per_environment(owner) -> Tuple[str, ...]:
-    """Names of the fields of a Warp model or its options that may have a value for each environment."""
+def per_environment(owner: Union["mjw.Model", "mjw.Option"]) -> Tuple[str, ...]:
+    """Names of the fields of a Warp model or of its options that may differ between environments."""
     return tuple(field.name for field in fields(owner) if getattr(field.type, "shape", (None,))[:1] == ("*",))

@@ -1,4 +1,4 @@
-"""One step of a simulated task, in the order in which things happen. A task fills in the methods at the bottom."""
+"""The step of a simulated task, in the order of events. A task defines the methods at the bottom."""
 
 from typing import Any, Dict, Optional, Tuple
 
@@ -9,10 +9,8 @@ from harl_isaac.env import EnvSpec, Step
 from harl_isaac.runtime import one_thread
 from harl_isaac.sim.physics import Physics
 
-DIVERGED = 1e6  # [m, rad, m/s, rad/s together] beyond this, or not finite, an environment has blown up
-
-
-ENGINE_METRICS = ("diverged", "overflow")  # the last: contacts were left out because the engine ran out of room
+DIVERGED = 1e6  # [m, rad, m/s, rad/s together] an environment has diverged beyond this norm, or where it is not finite
+ENGINE_METRICS = ("diverged", "overflow")  # overflow: the engine's buffers were too small, contacts were left out
 METRICS = ("success",) + ENGINE_METRICS  # of a SuccessTask
 
 
@@ -20,6 +18,7 @@ class PhysicsTask:
     """Base of the tasks that run on a `Physics`. Implements `harl_isaac.env.MultiAgentEnv`."""
 
     spec: EnvSpec
+    control_seconds: float  # [s] of a control step
 
     def __init__(self, physics: Physics, spec: EnvSpec):
         self.physics = physics
@@ -29,10 +28,11 @@ class PhysicsTask:
         self.progress = torch.zeros(shape, dtype=torch.int32, device=spec.device)  # [E] steps in this episode
         self.diverged_count = torch.zeros((), dtype=torch.int64, device=spec.device)  # since the start
         self._all = torch.ones(shape, dtype=torch.bool, device=spec.device)
-        self._none = ~self._all
+        self._none = ~self._all  # also the mask that says, by identity, that no environment diverged
         self._zero = torch.zeros(shape, device=spec.device)
 
     def reset(self, seed: Optional[int] = None) -> Step:
+        """Start E new episodes; a seed repeats everything that follows."""
         if seed is not None:
             self.random.manual_seed(seed)
         self._start_episodes(self._all)
@@ -48,7 +48,9 @@ class PhysicsTask:
         self.physics.step()
         self.progress.add_(1)
         diverged = self._diverged()
-        next_obs, next_state = obs, state = self.observe()
+        obs, state = self.observe()
+        next_obs = obs
+        next_state = state
         reward = self.reward()
         terminated = self.terminated()
         if diverged is not self._none:
@@ -62,6 +64,7 @@ class PhysicsTask:
         return Step(obs, state, reward[:, None], terminated, done ^ terminated, next_obs, next_state, metrics)
 
     def state_dict(self) -> Dict[str, Any]:
+        """The engine's state, the generator's, and the task's buffers."""
         return {
             "physics": self.physics.state_dict(),
             "random": self.random.get_state(),
@@ -69,6 +72,7 @@ class PhysicsTask:
         }
 
     def load_state_dict(self, state: Dict[str, Any]) -> None:
+        """Continue exactly from a `state_dict`."""
         self.physics.load_state_dict(state["physics"])
         self.random.set_state(state["random"])
         for name, value in self._buffers().items():
@@ -78,32 +82,34 @@ class PhysicsTask:
         """Nothing to release: the engine goes with the object."""
 
     def uniform(self, low: float, high: float, size: int) -> Tensor:
-        """[E, size] numbers in [low, high) from the task's own generator."""
-        draw = torch.rand((self.spec.num_envs, size), generator=self.random, device=self.spec.device)
-        return low + (high - low) * draw
+        """Uniform numbers in [low, high) from the task's own generator, [E, size]."""
+        draws = torch.rand((self.spec.num_envs, size), generator=self.random, device=self.spec.device)
+        return low + (high - low) * draws
 
     def normal(self, size: int) -> Tensor:
-        """[E, size] numbers of mean 0 and deviation 1 from the task's own generator."""
+        """Normal numbers of mean 0 and deviation 1 from the task's own generator, [E, size]."""
         return torch.randn((self.spec.num_envs, size), generator=self.random, device=self.spec.device)
 
     def _buffers(self) -> Dict[str, Tensor]:
+        """All tensors that a checkpoint holds beside the engine's."""
         return {"progress": self.progress, "diverged": self.diverged_count, **self.buffers()}
 
     def _metrics(self, diverged: Tensor) -> Dict[str, Tensor]:
-        blown_up = self._zero if diverged is self._none else diverged.float()
-        return {"diverged": blown_up, "overflow": self.physics.overflow, **self.measure(diverged)}
+        flags = self._zero if diverged is self._none else diverged.float()
+        return {"diverged": flags, "overflow": self.physics.overflow, **self.measure(diverged)}
 
     def _diverged(self) -> Tensor:
-        """[E] bool, `_none` itself where that is known. Values of diverged rows are made finite so that nothing of them
-        reaches a neighbor through the batch."""
+        """Mask of the environments that diverged, [E] bool; `_none` itself where none is known to have.
+
+        Values of diverged rows are set to zero, so that nothing of them reaches other rows through the batch.
+        """
         physics = self.physics
         if physics.bounded_without_sync(DIVERGED):
             return self._none
         diverged = ~(torch.linalg.vector_norm(physics.motion, dim=1) < DIVERGED)  # true for NaN as well
         if physics.any_without_sync(diverged):
             self.diverged_count += diverged.sum()
-            for name in ("qpos", "qvel", "sensors") + physics.fields:
-                value = getattr(physics, name)
+            for value in (physics.qpos, physics.qvel, physics.sensors, *physics.derived.values()):
                 value.masked_fill_(diverged.view((-1,) + (1,) * (value.dim() - 1)), 0.0)
         return diverged
 
@@ -118,14 +124,14 @@ class PhysicsTask:
         obs = tuple(torch.where(mask[:, None], new, old) for new, old in zip(new_obs, obs))
         return obs, torch.where(mask[:, None, None], new_state, state)
 
-    # What a task says, in this order.
+    # What a task defines, in this order.
 
     def buffers(self) -> Dict[str, Tensor]:
-        """Tensors [E, ...] of the task's own that a checkpoint must hold."""
+        """The task's own tensors [E, ...] that a checkpoint must hold."""
         return {}
 
     def act(self, action: Tensor) -> None:
-        """Write controls from the agents' actions in a row: [E, sum of widths]."""
+        """Write controls from all agents' actions side by side, [E, sum of widths]."""
         raise NotImplementedError
 
     def observe(self) -> Tuple[Tuple[Tensor, ...], Tensor]:
@@ -133,15 +139,18 @@ class PhysicsTask:
         raise NotImplementedError
 
     def reward(self) -> Tensor:
-        """[E]"""
+        """Team reward of the step, [E]."""
         raise NotImplementedError
 
     def terminated(self) -> Tensor:
-        """[E] bool: the episode is lost or won, nothing more can be gained."""
+        """Environments whose episode is lost or won, so that nothing more can be gained, [E] bool."""
         raise NotImplementedError
 
     def measure(self, diverged: Tensor) -> Dict[str, Tensor]:
-        """Metrics [E] float of the running episode so far, beside ENGINE_METRICS; diverged [E] bool: it just blew up."""
+        """Metrics [E] float of the running episode so far, beside ENGINE_METRICS.
+
+        `diverged` [E] bool: environments that diverged in this step.
+        """
         return {}
 
     def reset_rows(self, mask: Tensor) -> None:
@@ -149,11 +158,11 @@ class PhysicsTask:
         raise NotImplementedError
 
     def started(self, mask: Tensor) -> None:
-        """New episodes began where mask [E] is true, and derived values are current there."""
+        """Adjust the task where new episodes began, mask [E] bool; derived values are current there."""
 
 
 class SuccessTask(PhysicsTask):
-    """A task with a success test. Its metric is whether the test held at any step of the episode so far."""
+    """A task with a success test, whose metric is whether the test held at any step of the episode so far."""
 
     def __init__(self, physics: Physics, spec: EnvSpec):
         super().__init__(physics, spec)
@@ -163,12 +172,14 @@ class SuccessTask(PhysicsTask):
         return {**super()._buffers(), "success": self.success}
 
     def measure(self, diverged: Tensor) -> Dict[str, Tensor]:
+        """Update `success` and report it."""
         self.success |= self.succeeded() & ~diverged
         return {"success": self.success.float()}
 
     def started(self, mask: Tensor) -> None:
+        """Clear `success` where mask [E] is true."""
         self.success.masked_fill_(mask, False)
 
     def succeeded(self) -> Tensor:
-        """[E] bool: the task's success test holds now."""
+        """Environments in which the task's success test holds now, [E] bool."""
         raise NotImplementedError

@@ -1,1 +1,1 @@
-"""TODO."""
+"""A run: its loop, evaluation, episode statistics, logger, checkpoints and run folder."""

@@ -1,19 +1,32 @@
-"""Checkpoints: one file each, with a format number, written so that a crash or a full disk leaves the last one whole."""
+"""Checkpoints: one file each, with a format number; a crash or a full disk while writing leaves the last one whole."""
 
 import os
 from pathlib import Path
-from typing import Any, Dict
+from typing import IO, Any, Callable, Dict, NoReturn
 
 import torch
 
 from harl_isaac.env import EnvSpec
 
-FORMAT = 2
+FORMAT = 3
 FOLDER = "checkpoints"
+# Keys of a learner's state in format 2 -> in format 3
+RENAMED_IN_3 = {"optimisers": "optimizers", "optimiser": "optimizer", "followers": "targets"}
 
 
-def write_atomically(path: Path, write) -> None:
-    """Let `write(file)` fill a neighbor of `path`, then put it in `path`'s place; on any failure `path` is untouched."""
+def save(path: Path, state: Dict[str, Any]) -> None:
+    """Write a training state. Raises OSError with the path; the previous file then stays."""
+    try:
+        write_atomically(path, lambda file: torch.save({"format": FORMAT, **state}, file))
+    except (OSError, RuntimeError) as error:  # torch's zip writer turns a full disk into a RuntimeError
+        raise OSError(
+            f"could not save {path} ({_first_line(error)}); the checkpoint before it is intact: free some space, "
+            "then resume"
+        ) from None
+
+
+def write_atomically(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
+    """Let `write(file)` fill a file beside `path`, then move it to `path`; on any failure `path` stays as it was."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     try:
@@ -28,36 +41,42 @@ def write_atomically(path: Path, write) -> None:
         raise
 
 
-def save(path: Path, state: Dict[str, Any]) -> None:
-    """Write a training state. Raises OSError with the path; the previous file then stays."""
-    try:
-        write_atomically(path, lambda file: torch.save({"format": FORMAT, **state}, file))
-    except (OSError, RuntimeError) as error:  # torch's zip writer turns a full disk into a RuntimeError
-        raise OSError(
-            "could not save {} ({}); the checkpoint before it is intact: free some space, then resume".format(
-                path, str(error).split("\n")[0]
-            )
-        ) from None
-
-
 def load(path: Path) -> Dict[str, Any]:
-    """Read a training state onto the CPU. Raises ValueError if it is damaged or of another format."""
+    """Read a training state onto the CPU, in the current format.
+
+    Raises ValueError if the file is damaged or of a format that this version does not read.
+    """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        others = sorted(file.name for file in path.parent.glob("*.pt") if file != path)
-        raise ValueError(
-            "checkpoint {} is damaged ({}: {}){}".format(
-                path,
-                type(error).__name__,
-                str(error).split("\n")[0][:100],
-                "; resume=<file> can go on from one of: {}".format(", ".join(others)) if others else "",
-            )
-        ) from None
-    if not isinstance(state, dict) or state.get("format") != FORMAT:
-        found = state.get("format") if isinstance(state, dict) else None
-        raise ValueError(f"checkpoint {path} has format {found}; this version reads format {FORMAT}")
+        _raise_damaged(path, error)
+    found = state.get("format") if isinstance(state, dict) else None
+    if found == 2:
+        return {**state, "format": FORMAT, "learner": upgraded_learner(state.get("learner"))}
+    if found != FORMAT:
+        raise ValueError(f"checkpoint {path} has format {found}; this version reads formats 2 and {FORMAT}")
     return state
+
+
+def upgraded_learner(state: Any) -> Any:
+    """A learner's state of format 2 with the keys of format 3, in nested dicts and lists."""
+    if isinstance(state, dict):
+        return {RENAMED_IN_3.get(key, key): upgraded_learner(value) for key, value in state.items()}
+    if isinstance(state, list):
+        return [upgraded_learner(value) for value in state]
+    return state
+
+
+def _raise_damaged(path: Path, error: Exception) -> NoReturn:
+    """Raise ValueError that names the other checkpoints of the folder."""
+    others = sorted(file.name for file in path.parent.glob("*.pt") if file != path)
+    hint = f"; resume=<file> can go on from one of: {', '.join(others)}" if others else ""
+    reason = f"{type(error).__name__}: {_first_line(error)[:100]}"
+    raise ValueError(f"checkpoint {path} is damaged ({reason}){hint}") from None
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).split("\n")[0]
 
 
 def find(where: str) -> Path:
@@ -81,7 +100,7 @@ def run_folder(checkpoint: Path) -> Path:
 
 
 def sizes(spec: EnvSpec) -> Dict[str, Any]:
-    """What must agree between a checkpoint and the environment it goes on with."""
+    """Sizes on which a checkpoint and the environment that it is resumed with must agree."""
     return {
         "num_envs": spec.num_envs,
         "agents": list(spec.agents),
@@ -92,7 +111,20 @@ def sizes(spec: EnvSpec) -> Dict[str, Any]:
 
 
 def check_sizes(saved: Dict[str, Any], spec: EnvSpec, *ignore: str) -> None:
-    """Raises ValueError that names the first size that differs."""
+    """Raise ValueError with the first of the saved sizes that differs from the spec's, but for those to ignore."""
     for name, now in sizes(spec).items():
         if name not in ignore and saved[name] != now:
             raise ValueError(f"the checkpoint has {name}={saved[name]}, this environment {now}")
+
+
+def random_state(device: torch.device) -> Dict[str, Any]:
+    """State of torch's global random generators: the CPU's, and the device's if it is a CUDA device."""
+    cuda = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+    return {"torch": torch.get_rng_state(), "cuda": cuda}
+
+
+def restore_random_state(state: Dict[str, Any], device: torch.device) -> None:
+    """Restore a `random_state`; a CUDA device keeps its own where the state has none."""
+    torch.set_rng_state(state["torch"])
+    if device.type == "cuda" and state["cuda"] is not None:
+        torch.cuda.set_rng_state(state["cuda"], device)

@@ -2,56 +2,67 @@
 
 import signal
 import time
+from contextlib import suppress
+from typing import Any, Dict, Tuple
 
 import torch
 
+Instant = Any  # a float [s], or a torch.cuda.Event on a CUDA device
+
 
 class Stopwatch:
-    """Seconds of an iteration and of its collection; on CUDA by events, so that nothing waits."""
+    """Measures the seconds of an iteration and of its collection; on CUDA by events, so that nothing waits."""
+
+    begin: Instant
+    middle: Instant
 
     def __init__(self, device: torch.device):
         self.cuda = device.type == "cuda"
 
-    def _now(self):
+    def start(self) -> None:
+        """Begin an iteration."""
+        self.begin = self._mark()
+
+    def lap(self) -> None:
+        """Mark the end of the collection."""
+        self.middle = self._mark()
+
+    def stop(self) -> Tuple[float, float]:
+        """(seconds since start, seconds from start to lap). Call it after the metrics were read."""
+        end = self._mark()
+        if self.cuda:
+            end.synchronize()
+        return self._seconds(self.begin, end), self._seconds(self.begin, self.middle)
+
+    def _mark(self) -> Instant:
         if not self.cuda:
             return time.perf_counter()
         event = torch.cuda.Event(enable_timing=True)
         event.record()
         return event
 
-    def start(self) -> None:
-        self.begin = self._now()
-
-    def lap(self) -> None:
-        self.middle = self._now()
-
-    def stop(self):
-        """(seconds since start, seconds from start to lap). Call it after the metrics were read."""
-        end = self._now()
-        if not self.cuda:
-            return end - self.begin, self.middle - self.begin
-        end.synchronize()
-        return self.begin.elapsed_time(end) / 1e3, self.begin.elapsed_time(self.middle) / 1e3
+    def _seconds(self, first: Instant, second: Instant) -> float:
+        return first.elapsed_time(second) / 1e3 if self.cuda else second - first
 
 
 class StopSignal:
-    """Turns the first Ctrl-C or SIGTERM into a wish to stop after this iteration; the second Ctrl-C interrupts."""
+    """Turns the first Ctrl-C or SIGTERM into a request to stop after this iteration; the second Ctrl-C interrupts."""
+
+    def __init__(self) -> None:
+        self.requested = False
+        self._handlers: Dict[int, Any] = {}  # signal number -> the handler before
 
     def __enter__(self) -> "StopSignal":
-        self.asked = False
-        self.before = {}
         for number in (signal.SIGINT, signal.SIGTERM):
-            try:
-                self.before[number] = signal.signal(number, self._ask)
-            except ValueError:  # not the main thread: whoever runs us there handles signals
-                pass
+            with suppress(ValueError):  # not the main thread: the program around this one handles signals
+                self._handlers[number] = signal.signal(number, self._request)
         return self
 
-    def _ask(self, number, frame) -> None:
-        self.asked = True
+    def _request(self, number: int, frame: Any) -> None:
+        self.requested = True
         print("\nstopping after this iteration, with a checkpoint", flush=True)
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    def __exit__(self, *error) -> None:
-        for number, handler in self.before.items():
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self._handlers.items():
             signal.signal(number, handler)

@@ -1,14 +1,23 @@
-"""Learning curves as runs wrote them: reading metrics.csv, means over windows. For plot.py and table.py."""
+"""Learning curves of finished or running runs: reading metrics.csv, running means, means over windows of steps."""
 
 import csv
 from pathlib import Path
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, List, NamedTuple
 
 import numpy as np
 
+Curves = Dict[str, np.ndarray]  # column of metrics.csv -> [iterations]
 
-def load(folder: Path) -> Dict[str, np.ndarray]:
-    """A run's metrics as arrays by column. Raises ValueError."""
+
+class LabeledRun(NamedTuple):
+    """A run's curves under the name by which it is shown."""
+
+    label: str
+    curves: Curves
+
+
+def load(folder: Path) -> Curves:
+    """Read a run's metrics.csv. Raises ValueError where the folder is not a run's or holds no iteration."""
     path = folder / "metrics.csv"
     rows = list(csv.DictReader(path.open())) if path.is_file() else []
     if not rows:
@@ -16,13 +25,13 @@ def load(folder: Path) -> Dict[str, np.ndarray]:
     return {name: np.array([float(row[name]) for row in rows]) for name in rows[0]}
 
 
-def labeled(args: Dict[str, Any]) -> List[Tuple[str, Dict[str, np.ndarray]]]:
-    """(label, metrics) of the runs in the arguments `runs` and `labels`. Raises ValueError."""
+def labeled(args: Dict[str, Any]) -> List[LabeledRun]:
+    """The runs in the arguments `runs` and `labels`, both separated by commas. Raises ValueError."""
     if not args["runs"]:
         raise ValueError("give runs=<run folder>, several separated by commas")
     folders = [Path(word) for word in args["runs"].split(",")]
     labels = words_for(args, "labels", len(folders)) if args["labels"] else [folder.name for folder in folders]
-    return [(label, load(folder)) for label, folder in zip(labels, folders)]
+    return [LabeledRun(label, load(folder)) for label, folder in zip(labels, folders)]
 
 
 def words_for(args: Dict[str, Any], key: str, runs: int) -> List[str]:
@@ -33,35 +42,42 @@ def words_for(args: Dict[str, Any], key: str, runs: int) -> List[str]:
     return words
 
 
-def episode_metrics(runs: List[Tuple[str, Dict[str, np.ndarray]]]) -> List[str]:
-    """What some of (label, metrics) know of their episodes: return, length, success, ..."""
-    names = dict.fromkeys(name for _, columns in runs for name in columns)
+def episode_metrics(runs: List[LabeledRun]) -> List[str]:
+    """Names of the columns episode/... that at least one run has: return, length, success, ..."""
+    names: Dict[str, None] = {}
+    for run in runs:
+        names.update(dict.fromkeys(run.curves))
     return [name.partition("/")[2] for name in names if name.startswith("episode/")]
 
 
-def smoothed(values, width: int):
-    """Running mean over up to `width` rows before each; rows without a value are left out."""
-    known = np.isfinite(values)
-    total = np.cumsum(np.where(known, values, 0.0))
-    count = np.cumsum(known)
-    start = np.maximum(np.arange(len(values)) - width, -1)
-    before = np.where(start >= 0, total[start], 0.0), np.where(start >= 0, count[start], 0)
-    return (total - before[0]) / np.maximum(count - before[1], 1)
+def smoothed(values: np.ndarray, width: int) -> np.ndarray:
+    """Running mean over the last `width` rows, [iterations]; rows without a value are left out."""
+    finite = np.isfinite(values)
+    total = np.cumsum(np.where(finite, values, 0.0))
+    count = np.cumsum(finite)
+    start = np.maximum(np.arange(len(values)) - width, -1)  # the last row before the window, -1: none
+    total_before = np.where(start >= 0, total[start], 0.0)
+    count_before = np.where(start >= 0, count[start], 0)
+    return (total - total_before) / np.maximum(count - count_before, 1)
 
 
-def episodes_mean(columns, name: str, upto: float, window: float) -> float:
-    """Mean of an episodes' metric over those that ended in the `window` steps before step `upto`; nan where none did, or
-    where the run did not come so far."""
-    steps = columns["steps"]
-    count = columns["episode/count"]
-    values = columns[name]
-    if steps[-1] < upto:
+def episodes_mean(curves: Curves, name: str, until: float, window: float) -> float:
+    """Mean of the column `name` over the episodes that ended in the `window` steps before step `until`.
+
+    nan if none ended then, or if the run did not come this far.
+    """
+    steps = curves["steps"]
+    count = curves["episode/count"]
+    values = curves[name]
+    if steps[-1] < until:
         return np.nan
-    rows = (steps > upto - window) & (steps <= upto) & (count > 0) & np.isfinite(values)
-    return float(np.average(values[rows], weights=count[rows])) if rows.any() else np.nan
+    rows = (steps > until - window) & (steps <= until) & (count > 0) & np.isfinite(values)
+    if not rows.any():
+        return np.nan
+    return float(np.average(values[rows], weights=count[rows]))
 
 
-def minutes(columns):
-    """Time spent training, from the rates of the iterations themselves: pauses between resumed parts do not count."""
-    steps = np.diff(columns["steps"], prepend=0.0)
-    return np.cumsum(steps / columns["time/steps_per_second"]) / 60.0
+def minutes(curves: Curves) -> np.ndarray:
+    """Minutes spent training, [iterations], from the iterations' own rates: pauses before a resume do not count."""
+    steps = np.diff(curves["steps"], prepend=0.0)
+    return np.cumsum(steps / curves["time/steps_per_second"]) / 60.0

@@ -12,39 +12,42 @@ class EpisodeStats:
     """Sums over the episodes that ended since the last `drain`. Call it with every Step."""
 
     def __init__(self, spec: EnvSpec):
-        def zeros(*shape):
-            return torch.zeros(shape, device=spec.device)
-
         self.names = spec.metrics
-        self.columns = zeros(spec.num_envs, 3 + len(spec.metrics))  # [E, .] 1, return, length, then each metric
+        width = 3 + len(spec.metrics)
+        self.columns = torch.zeros(spec.num_envs, width, device=spec.device)  # [E, .] 1, return, length, each metric
         self.columns[:, 0] = 1.0
         self.running = self.columns[:, 1:3]  # [E, 2] return (mean over agents) and length of the running episodes
-        self.sums = zeros(3 + len(spec.metrics))  # of the columns over the episodes that ended
+        self.sums = torch.zeros(width, device=spec.device)  # of the columns over the episodes that ended
 
     def __call__(self, step: Step) -> None:
+        """Add a Step to the running episodes; those that end with it enter the sums."""
         self.columns[:, 1] += step.reward[:, 0] if step.reward.shape[1] == 1 else step.reward.mean(1)
         self.columns[:, 2] += 1.0
-        for place, name in enumerate(self.names):
-            self.columns[:, 3 + place] = step.metrics[name]
+        for column, name in enumerate(self.names, 3):
+            self.columns[:, column] = step.metrics[name]
         done = step.done
         self.sums.addmv_(self.columns.t(), done.to(self.sums.dtype))
         self.running.masked_fill_(done[:, None], 0.0)
 
     def drain(self) -> Dict[str, Tensor]:
-        """Means over the ended episodes (NaN where none ended) and their number; starts anew."""
+        """Means [] over the ended episodes (NaN if none ended) and their number, by metric name. Starts over."""
         count = self.sums[0].clone()
         means = self.sums[1:] / count
         self.sums.zero_()
-        names = ["return", "length", *self.names]
-        return {"episode/count": count, **{"episode/" + name: value for name, value in zip(names, means)}}
+        metrics = {"episode/count": count}
+        for name, mean in zip(("return", "length", *self.names), means):
+            metrics["episode/" + name] = mean
+        return metrics
 
-    def forget(self) -> None:
-        """The running episodes were lost."""
+    def reset_episodes(self) -> None:
+        """Drop the running episodes: new ones begin with the next Step."""
         self.running.zero_()
 
     def state_dict(self) -> Dict[str, Tensor]:
+        """Everything needed to continue exactly from here."""
         return {"running": self.running.clone(), "sums": self.sums.clone()}
 
     def load_state_dict(self, state: Dict[str, Tensor]) -> None:
+        """Continue from a `state_dict` of statistics of the same spec."""
         self.running.copy_(state["running"])
         self.sums.copy_(state["sums"])

@@ -3,17 +3,16 @@
 from pathlib import Path
 from typing import Tuple
 
-from harl_isaac.acting import JointPolicy
 from harl_isaac.devices import choose_device
 from harl_isaac.env import MultiAgentEnv
+from harl_isaac.networks.joint_policy import JointPolicy
 from harl_isaac.registry import ALGOS, TASKS, build_settings, register_external_tasks
 from harl_isaac.training import checkpoint
-from harl_isaac.training.checkpoint import check_sizes
 from harl_isaac.training.run_folder import saved_config
 
 
 def load_policy(run: str, num_envs: int, device: str, sim: str) -> Tuple[MultiAgentEnv, JointPolicy, Path]:
-    """An environment as the run had it, its policy, and the checkpoint that it came from.
+    """Build the run's environment and its policies; the third result is the checkpoint that they come from.
 
     `run` is a run folder (its best checkpoint, else its latest) or a checkpoint file. Raises ValueError.
     """
@@ -27,7 +26,7 @@ def load_policy(run: str, num_envs: int, device: str, sim: str) -> Tuple[MultiAg
     task = build_settings(TASKS, config["task"])
     algo = build_settings(ALGOS, config["algo"])
     env = task.make(num_envs, choose_device(device), sim)
-    check_sizes(saved["sizes"], env.spec, "num_envs")
+    checkpoint.check_sizes(saved["sizes"], env.spec, "num_envs")
     actors = algo.actors(env.spec)
     actors.load_state_dict(saved["learner"]["actors"])
     return env, actors, file

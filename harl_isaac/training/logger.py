@@ -1,49 +1,48 @@
-"""A run's records: metrics.csv and eval.csv, TensorBoard events, and what is shown on the console."""
+"""A run's records: metrics.csv and eval.csv, TensorBoard events, and the console's lines or table."""
 
 import csv
 import math
 import sys
 import time
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Tuple
 
 import torch
 from torch import Tensor
 
 from harl_isaac.training.checkpoint import write_atomically
 
-SHOWN = (
-    ("return", "episode/return", "%.2f"),
-    ("success", "episode/success", "%.1f%%"),
-    ("speed", "episode/speed", "%.2f"),
-    ("distance", "episode/distance", "%.3f"),
-    ("length", "episode/length", "%.1f"),
-    ("kl", "actor/kl", "%.4f"),
-    ("entropy", "actor/entropy", "%.2f"),
-    ("expl.var", "critic/explained_variance", "%.2f"),
-    ("q", "critic/q", "%.2f"),
-    ("alpha", "actor/alpha", "%.4f"),
-    ("td error", "critic/td_error", "%.3f"),
-    ("steps/s", "time/steps_per_second", "%.0f"),
-    ("collect/s", "time/collect_steps_per_second", "%.0f"),
-    ("diverged", "episode/diverged", "%.2f%%"),
-    ("overflow", "episode/overflow", "%.2f%%"),
-    ("restarts", "episode/restarts", "%.2f%%"),
-    ("crashed", "episode/crashed", "%.2f%%"),
+SHOWN = (  # title on the console, metric, format
+    ("return", "episode/return", ".2f"),
+    ("success", "episode/success", ".1%"),
+    ("speed", "episode/speed", ".2f"),
+    ("distance", "episode/distance", ".3f"),
+    ("length", "episode/length", ".1f"),
+    ("kl", "actor/kl", ".4f"),
+    ("entropy", "actor/entropy", ".2f"),
+    ("expl.var", "critic/explained_variance", ".2f"),
+    ("q", "critic/q", ".2f"),
+    ("alpha", "actor/alpha", ".4f"),
+    ("td error", "critic/td_error", ".3f"),
+    ("steps/s", "time/steps_per_second", ".0f"),
+    ("collect/s", "time/collect_steps_per_second", ".0f"),
+    ("diverged", "episode/diverged", ".2%"),
+    ("overflow", "episode/overflow", ".2%"),
+    ("restarts", "episode/restarts", ".2%"),
+    ("crashed", "episode/crashed", ".2%"),
 )
 TROUBLE = ("diverged", "overflow", "restarts", "crashed")  # shown only where there is any
 
 
 def read(metrics: Dict[str, Any]) -> Dict[str, float]:
-    """Metrics as numbers: one copy from the device for all tensors [] together."""
+    """Metrics as numbers: all tensors [] are copied from the device together, once."""
     names = [name for name, value in metrics.items() if isinstance(value, Tensor)]
-    numbers = {name: float(value) for name, value in metrics.items() if not isinstance(value, Tensor)}
-    if names:
-        numbers.update(zip(names, torch.stack([metrics[name].float() for name in names]).tolist()))
-    return {name: numbers[name] for name in metrics}
+    values = torch.stack([metrics[name].float() for name in names]).tolist() if names else []
+    numbers = {**metrics, **dict(zip(names, values))}
+    return {name: float(value) for name, value in numbers.items()}
 
 
-class Table:
+class CsvFile:
     """A CSV file that grows by a row at a time; after a resume, rows from beyond the checkpoint are gone."""
 
     def __init__(self, path: Path, iteration: int):
@@ -52,8 +51,8 @@ class Table:
         rows = list(csv.reader(path.open())) if path.is_file() else []
         if rows:
             self.columns = rows[0]
-            kept = [rows[0]] + [row for row in rows[1:] if len(row) == len(rows[0]) and int(row[0]) <= iteration]
-            text = "".join(",".join(row) + "\n" for row in kept)
+            kept = [row for row in rows[1:] if len(row) == len(rows[0]) and int(row[0]) <= iteration]
+            text = "".join(",".join(row) + "\n" for row in [rows[0], *kept])
             write_atomically(path, lambda file: file.write(text.encode()))
 
     def add(self, iteration: int, numbers: Dict[str, float]) -> None:
@@ -75,41 +74,44 @@ class Logger:
         self.folder = folder
         self.total = total
         self.interval = interval
-        self.metrics = Table(folder / "metrics.csv", iteration)
-        self.evaluations = Table(folder / "eval.csv", iteration)
+        self.metrics = CsvFile(folder / "metrics.csv", iteration)
+        self.evaluations = CsvFile(folder / "eval.csv", iteration)
         self.events = SummaryWriter(str(folder), purge_step=steps + 1 if steps else None)
         self.started = time.monotonic()
         self.first_steps = steps
         terminal = sys.stdout.isatty()
-        self.panel = Panel() if console == "auto" and terminal else None
-        self.lines = self.panel is None and console != "none"
+        self.live_table = LiveTable() if console == "auto" and terminal else None
+        self.lines = self.live_table is None and console != "none"
 
     def iteration(self, iteration: int, steps: int, numbers: Dict[str, float]) -> None:
+        """Record an iteration's metrics, after `steps` environment steps in all, and show them."""
         self.metrics.add(iteration, numbers)
         self._to_events(numbers, steps)
         left = self._seconds_left(steps)
-        if self.panel is not None:
-            self.panel.show(steps, self.total, numbers, left)
+        if self.live_table is not None:
+            self.live_table.show(steps, self.total, numbers, left)
         elif self.lines and (iteration % self.interval == 0 or steps >= self.total):
             print(f"{steps}/{self.total} steps | {line(numbers)} | left {clock(left)}", flush=True)
 
     def evaluation(self, iteration: int, steps: int, means: Dict[str, float]) -> None:
+        """Record an evaluation's means and show them."""
         self.evaluations.add(iteration, {"steps": steps, **means})
         self._to_events({"eval/" + name: value for name, value in means.items()}, steps)
-        text = ", ".join("{} {:.3g}".format(*item) for item in means.items())
+        text = ", ".join(f"{name} {value:.3g}" for name, value in means.items())
         self.say(f"evaluation at {steps} steps: {text}")
 
     def say(self, text: str) -> None:
-        """One line to the user."""
-        if self.panel is not None:
-            self.panel.say(text)
+        """Show a message."""
+        if self.live_table is not None:
+            self.live_table.say(text)
         elif self.lines:
             print(text, flush=True)
 
     def close(self) -> None:
+        """Finish the event file and give the terminal back."""
         self.events.close()
-        if self.panel is not None:
-            self.panel.close()
+        if self.live_table is not None:
+            self.live_table.close()
 
     def _to_events(self, numbers: Dict[str, float], steps: int) -> None:
         for name, value in numbers.items():
@@ -121,10 +123,10 @@ class Logger:
         return (time.monotonic() - self.started) * max(self.total - steps, 0) / done
 
 
-class Panel:
-    """A live table and progress bar on a terminal."""
+class LiveTable:
+    """A table of the latest metrics and a progress bar on a terminal."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         from rich.live import Live
         from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
@@ -139,10 +141,11 @@ class Panel:
         self.live.start()
 
     def show(self, steps: int, total: int, numbers: Dict[str, float], left: float) -> None:
+        """Replace the table and move the bar; `left` in seconds."""
         from rich.console import Group
-        from rich.table import Table as RichTable
+        from rich.table import Table
 
-        table = RichTable(*[title for title, _ in shown(numbers)], box=None, padding=(0, 1))
+        table = Table(*[title for title, _ in shown(numbers)], box=None, padding=(0, 1))
         for column in table.columns:
             column.no_wrap = True
         table.add_row(*[text for _, text in shown(numbers)])
@@ -150,27 +153,28 @@ class Panel:
         self.live.update(Group(table, self.bar))
 
     def say(self, text: str) -> None:
+        """Print a message above the table."""
         self.live.console.print(text, highlight=False, soft_wrap=True)
 
     def close(self) -> None:
+        """Stop updating; the last table stays."""
         self.live.stop()
 
 
-def shown(numbers: Dict[str, float]):
-    """(title, text) of what the console shows; what an environment does not report is left out, as is no trouble."""
+def shown(numbers: Dict[str, float]) -> List[Tuple[str, str]]:
+    """(title, text) of the metrics for the console, without those that the environment does not report."""
     result = []
     for title, name, form in SHOWN:
         value = numbers.get(name)
         if value is None or (title in TROUBLE and not value > 0):
             continue
-        text = "-" if math.isnan(value) else form % (100.0 * value if "%%" in form else value)
-        result.append((title, text))
+        result.append((title, "-" if math.isnan(value) else format(value, form)))
     return result
 
 
 def line(numbers: Dict[str, float]) -> str:
     """One iteration in one line."""
-    return " | ".join("{} {}".format(*item) for item in shown(numbers))
+    return " | ".join(f"{title} {text}" for title, text in shown(numbers))
 
 
 def clock(seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""Run folders: what a run was started with, and where it keeps things."""
+"""Run folders: the settings and versions that a run was started with, beside its records and checkpoints."""
 
 import json
 import platform
@@ -6,47 +6,53 @@ import sys
 import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Optional
 
 import yaml
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from harl_isaac import __version__
 from harl_isaac.config import RunCfg
 
-PACKAGES = ("harl-isaac", "torch", "numpy", "mujoco", "mujoco-warp", "warp-lang", "gymnasium-robotics", "hydra-core")
+PACKAGES = ("torch", "numpy", "mujoco", "mujoco-warp", "warp-lang", "gymnasium-robotics", "hydra-core")
 
 
 def new_run(cfg: DictConfig, run: RunCfg) -> Path:
     """Make a run folder that holds the composed configuration, the overrides given, and all versions."""
-    base = Path(run.run_root) / run.task.name / run.algo.name
     name = f"{time.strftime('%Y%m%d-%H%M%S')}-seed{run.seed}"
-    for suffix in [""] + [f"-{i}" for i in range(2, 1000)]:
-        folder = base / (name + suffix)
-        try:
-            folder.mkdir(parents=True)
-            break
-        except FileExistsError:  # another run of this second
-            continue
+    folder = _make_folder(Path(run.run_root) / run.task.name / run.algo.name, name)
     (folder / "config.yaml").write_text(OmegaConf.to_yaml(cfg, resolve=True))
     (folder / "overrides.yaml").write_text(yaml.safe_dump(list(HydraConfig.get().overrides.task)))
     (folder / "versions.json").write_text(json.dumps(versions(), indent=2) + "\n")
     return folder
 
 
+def _make_folder(base: Path, name: str) -> Path:
+    """Make the folder `name` in `base`, or `name`-2, -3, ... after other runs of this second."""
+    number = 1
+    while True:
+        folder = base / (name if number == 1 else f"{name}-{number}")
+        try:
+            folder.mkdir(parents=True)
+            return folder
+        except FileExistsError:
+            number += 1
+
+
 def versions() -> Dict[str, Any]:
-    """Python, machine and package versions."""
-    found = {}
+    """Python, machine and package versions; None for a package that is not installed."""
+    packages: Dict[str, Optional[str]] = {"harl-isaac": __version__}
     for package in PACKAGES:
         try:
-            found[package] = version(package)
+            packages[package] = version(package)
         except PackageNotFoundError:
-            found[package] = None
-    return {"python": sys.version.split()[0], "platform": platform.platform(), "packages": found}
+            packages[package] = None
+    return {"python": sys.version.split()[0], "platform": platform.platform(), "packages": packages}
 
 
 def read_overrides(folder: Path) -> List[str]:
-    """What the run was started with. Raises ValueError where the folder is not a run's."""
+    """The overrides that the run was started with. Raises ValueError where the folder is not a run's."""
     return _read(folder / "overrides.yaml")
 
 

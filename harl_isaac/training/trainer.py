@@ -8,64 +8,53 @@ import torch
 
 from harl_isaac.config import RunCfg
 from harl_isaac.devices import check_engine_device, choose_device
-from harl_isaac.env import SimulatorError, Step
+from harl_isaac.env import MultiAgentEnv, SimulatorError, Step
 from harl_isaac.training import checkpoint
-from harl_isaac.training.checkpoint import check_sizes, sizes
 from harl_isaac.training.control import StopSignal, Stopwatch
 from harl_isaac.training.episode_stats import EpisodeStats
 from harl_isaac.training.evaluation import evaluate_policy
-from harl_isaac.training.logger import Logger, line, read
+from harl_isaac.training.logger import Logger, read
+from harl_isaac.training.report import ReplaySettings, check_finite, end_text, replay_text, start_text
 
-EVAL_SEED = (
-    1_000_003  # added to the run's seed: evaluation episodes are the same at every evaluation, and unlike training's
-)
+# Added to the run's seed: evaluation episodes are the same at every evaluation, and unlike those of training.
+EVAL_SEED = 1_000_003
 
 
 class Trainer:
     """One run, from its settings and, to go on, a checkpoint. Nothing is written before `train`."""
 
+    folder: Path  # of the run, from `train` on
+    logger: Logger
+
     def __init__(self, cfg: RunCfg, saved: Optional[Dict[str, Any]] = None):
-        self.cfg = cfg
         device = choose_device(cfg.device)
         check_engine_device(cfg.sim, device)
         torch.manual_seed(cfg.seed)
+        self.cfg = cfg
         self.env = cfg.task.make(cfg.num_envs, device, cfg.sim)
         self.learner = cfg.algo.learner(self.env.spec, cfg.seed)
-        self.eval_env = None
+        self.eval_env: Optional[MultiAgentEnv] = None  # made for the first evaluation
         self.stats = EpisodeStats(self.env.spec)
+        self.watch = Stopwatch(device)
         self.iteration = 0
-        self.steps = 0
-        self.best = -math.inf
-        self.step = self.env.reset(cfg.seed)
+        self.steps = 0  # environment steps, of all environments together
+        self.best = -math.inf  # return of the best evaluation
+        self.step = self.env.reset(cfg.seed)  # the latest: the agents act on it next
         if saved is not None:
             self.load_state_dict(saved)
-        self.watch = Stopwatch(device)
 
     def train(self, folder: Path) -> Dict[str, float]:
-        """Until total_steps, or until a signal asks to stop; a checkpoint is there at the end either way.
+        """Train until total_steps, or until a signal asks to stop; a checkpoint is there at the end either way.
 
         Returns the last iteration's numbers, empty if there was nothing left to do.
         """
         cfg = self.cfg
         self.folder = folder
         self.logger = Logger(folder, cfg.log.console, cfg.log.interval, cfg.total_steps, self.iteration, self.steps)
-        self.logger.say(
-            f"{cfg.task.name}, {cfg.algo.name}: {self.env.spec.num_agents} agents, {cfg.num_envs} "
-            f"environments on {self.env.spec.device}; {folder}"
-        )
+        self.logger.say(start_text(cfg, self.env.spec, folder))
         replay = self.learner.replay
-        if replay is not None:
-            self.logger.say(
-                "replay of %d transitions: up to %.2f GiB%s%s"
-                % (
-                    cfg.algo.buffer_size,
-                    replay.bytes / 2**30,
-                    ""
-                    if replay.device == self.env.spec.device
-                    else " of the host's memory (slower: each batch is copied)",
-                    ", in every latest.pt too (algo.save_replay=false leaves it out)" if cfg.algo.save_replay else "",
-                )
-            )
+        if replay is not None and isinstance(cfg.algo, ReplaySettings):
+            self.logger.say(replay_text(cfg.algo, replay.bytes, replay.device != self.env.spec.device))
         try:
             numbers = self._loop()
             self.logger.say(self.summary(numbers))
@@ -74,11 +63,10 @@ class Trainer:
         return numbers
 
     def _loop(self) -> Dict[str, float]:
-        # type: RunCfg, Dict[str, float]
         cfg = self.cfg
-        numbers = {}
+        numbers: Dict[str, float] = {}
         with StopSignal() as stop:
-            while self.steps < cfg.total_steps and not stop.asked:
+            while self.steps < cfg.total_steps and not stop.requested:
                 try:
                     numbers = self.iterate()
                     self.logger.iteration(self.iteration, self.steps, numbers)
@@ -94,31 +82,19 @@ class Trainer:
             self.save("latest")
         return numbers
 
-    def summary(self, numbers: Dict[str, float]) -> str:
-        """The last lines of a run."""
-        finished = self.steps >= self.cfg.total_steps
-        lines = [f"{('finished' if finished else 'stopped')} after {self.iteration} iterations, {self.steps} steps"]
-        if numbers:
-            lines.append("last iteration: " + line(numbers))
-        lines.append(f"checkpoint: {self.folder / checkpoint.FOLDER / 'latest.pt'}")
-        if not finished:
-            lines.append(f"go on with: python train.py resume={self.folder}")
-        return "\n".join(lines)
-
     def iterate(self) -> Dict[str, float]:
-        """What the learner collects and one update; the metrics are read from the device here, once."""
-        learner = self.learner
+        """Collect, update, and copy the metrics to the host once."""
         self.watch.start()
-        self.step, length = learner.collect(self.env, self.step, self.stats)
+        self.step, length = self.learner.collect(self.env, self.step, self.stats)
         self.watch.lap()
-        metrics = learner.update(min(self.steps / self.cfg.total_steps, 1.0))
+        metrics = self.learner.update(min(self.steps / self.cfg.total_steps, 1.0))
         batch = length * self.env.spec.num_envs
         self.iteration += 1
         self.steps += batch
         numbers = read({"steps": self.steps, **self.stats.drain(), **metrics})
         seconds, collecting = self.watch.stop()
         numbers.update({"time/steps_per_second": batch / seconds, "time/collect_steps_per_second": batch / collecting})
-        self._check_finite(numbers)
+        check_finite(numbers, self.iteration)
         return numbers
 
     def evaluate(self) -> None:
@@ -126,77 +102,73 @@ class Trainer:
         cfg = self.cfg
         if self.eval_env is None:
             count = min(cfg.eval.episodes, cfg.num_envs)
-            exclusive = self.env.spec.exclusive
+            exclusive = self.env.spec.exclusive  # the process can hold no second environment
             self.eval_env = self.env if exclusive else cfg.task.make(count, self.env.spec.device, cfg.sim)
         means = evaluate_policy(self.eval_env, self.learner.actors, cfg.eval.episodes, cfg.seed + EVAL_SEED).means()
         if self.eval_env is self.env:
-            self._begin_anew(self.env.reset(cfg.seed + self.iteration))
+            self._begin_episodes(self.env.reset(cfg.seed + self.iteration))
         self.logger.evaluation(self.iteration, self.steps, means)
         if means["return"] > self.best:
             self.best = means["return"]
             self.save("best")
 
+    def summary(self, numbers: Dict[str, float]) -> str:
+        """The last lines of a run."""
+        return end_text(numbers, self.iteration, self.steps, self.cfg.total_steps, self.folder)
+
     def save(self, name: str) -> None:
+        """Write the checkpoint `name`.pt of the run folder."""
         checkpoint.save(self.folder / checkpoint.FOLDER / (name + ".pt"), self.state_dict(name != "best"))
 
     def state_dict(self, whole: bool = True) -> Dict[str, Any]:
         """The training state; `load_state_dict` continues exactly from it if it is whole, with its replay."""
-        replay = self.learner.replay.state_dict() if whole and self._saves_replay() else None
-        cuda = torch.cuda.get_rng_state(self.env.spec.device) if self.env.spec.device.type == "cuda" else None
+        step = self.step
         return {
-            "sizes": sizes(self.env.spec),
+            "sizes": checkpoint.sizes(self.env.spec),
             "learner": self.learner.state_dict(),
-            "replay": replay,
+            "replay": self._replay_state() if whole else None,
             "env": self.env.state_dict(),
             "step": {
-                "obs": list(self.step.obs),
-                "state": self.step.state,
-                "alive": self.step.alive,
-                "action_mask": None if self.step.action_mask is None else list(self.step.action_mask),
+                "obs": list(step.obs),
+                "state": step.state,
+                "alive": step.alive,
+                "action_mask": None if step.action_mask is None else list(step.action_mask),
             },
             "stats": self.stats.state_dict(),
-            "random": {"torch": torch.get_rng_state(), "cuda": cuda},
+            "random": checkpoint.random_state(self.env.spec.device),
             "counters": {"iteration": self.iteration, "steps": self.steps, "best": self.best},
         }
 
     def load_state_dict(self, state: Dict[str, Any]) -> None:
-        """Raises ValueError if the state is of another environment."""
-        check_sizes(state["sizes"], self.env.spec)
-        device = self.env.spec.device
+        """Continue from a `state_dict`. Raises ValueError if it is of another environment."""
+        checkpoint.check_sizes(state["sizes"], self.env.spec)
         self.learner.load_state_dict(state["learner"])
-        if state.get("replay") is not None:
+        if self.learner.replay is not None and state.get("replay") is not None:
             self.learner.replay.load_state_dict(state["replay"])
         self.stats.load_state_dict(state["stats"])
         begun = self.env.load_state_dict(state["env"])
         if begun is None:
-            self.step = self.step.with_view(**state["step"])
+            self.step = self.step.with_observations(**state["step"])
         else:  # this simulator cannot be saved: its episodes ended with the run
-            self._begin_anew(begun)
-        self.iteration, self.steps, self.best = (state["counters"][name] for name in ("iteration", "steps", "best"))
-        torch.set_rng_state(state["random"]["torch"])
-        if device.type == "cuda" and state["random"]["cuda"] is not None:
-            torch.cuda.set_rng_state(state["random"]["cuda"], device)
+            self._begin_episodes(begun)
+        self.iteration = state["counters"]["iteration"]
+        self.steps = state["counters"]["steps"]
+        self.best = state["counters"]["best"]
+        checkpoint.restore_random_state(state["random"], self.env.spec.device)
 
-    def _begin_anew(self, step: Step) -> None:
-        """The running episodes are lost; training goes on with those that `step` begins."""
+    def _begin_episodes(self, step: Step) -> None:
+        """Go on with the new episodes that `step` begins; the running ones are lost."""
         self.step = step
-        self.stats.forget()
-        self.learner.forget()
+        self.stats.reset_episodes()
+        self.learner.on_episodes_lost()
 
-    def _saves_replay(self) -> bool:
-        return self.learner.replay is not None and self.cfg.algo.save_replay
-
-    def _check_finite(self, numbers: Dict[str, float]) -> None:
-        bad = [
-            name
-            for name, value in numbers.items()
-            if name.startswith(("actor/", "critic/")) and not math.isfinite(value)
-        ]
-        if bad:
-            raise FloatingPointError(
-                f"{bad[0]} is not finite at iteration {self.iteration}; the last checkpoint is from before: "
-                "resume from it with a new run and a lower learning rate"
-            )
+    def _replay_state(self) -> Optional[Dict[str, Any]]:
+        """The replay's state, if there is one that is to be saved."""
+        replay = self.learner.replay
+        algo = self.cfg.algo
+        if replay is None or not (isinstance(algo, ReplaySettings) and algo.save_replay):
+            return None
+        return replay.state_dict()
 
 
 def _due(iteration: int, every: int) -> bool:

@@ -1,1 +1,1 @@
-"""Small games with a known optimum, in torch alone."""
+"""Small games with a known optimum, written in torch alone."""

@@ -1,17 +1,20 @@
-"""A one-step game for two agents with 2 and 3 choices, whose best joint choice is not found by agents that each follow
-their own gradient at once; optionally some choices are forbidden and one agent is absent now and then.
+"""MatrixGame: a one-step game for two agents with 2 and 3 choices.
+
+Agents that follow their own gradients at the same time miss the best joint choice. Optionally some choices are
+forbidden, and one agent is absent now and then.
 
 Payoff (rows: first agent, columns: second): [[11, 0, 0], [0, 7, 6]] / 11. The optimum is 1.
 """
 
-from dataclasses import dataclass
-from typing import Any, Dict, Optional, Tuple
+from dataclasses import dataclass, replace
+from typing import Dict, Optional, Tuple
 
 import torch
 from torch import Tensor
 
 from harl_isaac.env import Discrete, EnvSpec, Step
 from harl_isaac.settings import TaskCfg
+from harl_isaac.tasks.games.base import TensorGame
 
 PAYOFF = ((11.0, 0.0, 0.0), (0.0, 7.0, 6.0))
 BEST = 11.0
@@ -26,59 +29,57 @@ class MatrixGameCfg(TaskCfg):
     absences: bool = False  # the second agent sits out every fourth episode; its choice is then 0
 
     def make(self, num_envs: int, device: torch.device, sim: str) -> "MatrixGame":
+        """Build the game; `sim` has no effect."""
         return MatrixGame(self, num_envs, device)
 
 
-class MatrixGame:
-    """Both agents see [1]; the state is [1]."""
+class MatrixGame(TensorGame):
+    """Both agents observe [1]; the state is [1]."""
+
+    stochastic = False
 
     def __init__(self, cfg: MatrixGameCfg, num_envs: int, device: torch.device):
-        self.cfg = cfg
-        self.spec = EnvSpec(
-            num_envs=num_envs,
-            agents=("row", "column"),
-            obs_sizes=(1, 1),
-            actions=(Discrete(2), Discrete(3)),
-            state_size=1,
-            max_episode_steps=1,
-            device=device,
-            metrics=("success",),
-            has_action_mask=cfg.masks,
-            has_alive=cfg.absences,
+        super().__init__(
+            EnvSpec(
+                num_envs=num_envs,
+                agents=("row", "column"),
+                obs_sizes=(1, 1),
+                actions=(Discrete(2), Discrete(3)),
+                state_size=1,
+                max_episode_steps=1,
+                device=device,
+                metrics=("success",),
+                has_action_mask=cfg.masks,
+                has_alive=cfg.absences,
+            )
         )
-        self.payoff = torch.tensor(PAYOFF, device=device) / BEST
-        self.episode = torch.zeros(num_envs, dtype=torch.long, device=device)
+        self.cfg = cfg
+        self.payoff = torch.tensor(PAYOFF, device=device) / BEST  # [2, 3]
+        self.episode = torch.zeros(num_envs, dtype=torch.long, device=device)  # [E] number of the episode
         self.ones = torch.ones(num_envs, 1, device=device)
 
-    def reset(self, seed: Optional[int] = None) -> Step:
+    def buffers(self) -> Dict[str, Tensor]:
+        """Number of the episode, which decides on masks and absences."""
+        return {"episode": self.episode}
+
+    def start_episodes(self) -> None:
+        """Begin with another episode in each environment."""
         self.episode.copy_(torch.arange(self.spec.num_envs, device=self.spec.device))
-        nothing = torch.zeros_like(self.episode, dtype=torch.bool)
-        return self._step(torch.zeros_like(self.ones), nothing)
+
+    def reset(self, seed: Optional[int] = None) -> Step:
+        """Start E new episodes, with masks and absences."""
+        return replace(super().reset(seed), action_mask=self._masks(), alive=self._alive())
 
     def step(self, actions: Tuple[Tensor, ...]) -> Step:
+        """Pay for the joint choice; every step ends an episode."""
         first = actions[0][:, 0]
         second = actions[1][:, 0]
         if self.cfg.absences:
             second = torch.where(self._present(), second, torch.zeros_like(second))
         reward = self.payoff.flatten()[first * 3 + second][:, None]
         self.episode += 1
-        return self._step(reward, torch.ones_like(self.episode, dtype=torch.bool))
-
-    def state_dict(self) -> Dict[str, Any]:
-        return {"episode": self.episode.clone()}
-
-    def load_state_dict(self, state: Dict[str, Any]) -> None:
-        self.episode.copy_(state["episode"])
-
-    def close(self) -> None:
-        """Nothing to release."""
-
-    def _present(self) -> Tensor:
-        return self.episode % 4 != 3
-
-    def _step(self, reward: Tensor, terminated: Tensor) -> Step:
-        obs = (self.ones, self.ones)
-        state = self.ones[:, None]
+        terminated = torch.ones_like(self.episode, dtype=torch.bool)
+        obs, state = self.observe()
         return Step(
             obs,
             state,
@@ -92,7 +93,16 @@ class MatrixGame:
             self._alive(),
         )
 
+    def observe(self) -> Tuple[Tuple[Tensor, ...], Tensor]:
+        """Constant observations 2 x [E, 1] and state [E, 1, 1]."""
+        return (self.ones, self.ones), self.ones[:, None]
+
+    def _present(self) -> Tensor:
+        """Whether the second agent takes part, [E] bool."""
+        return self.episode % 4 != 3
+
     def _masks(self) -> Optional[Tuple[Tensor, ...]]:
+        """Allowed choices [E, 2] and [E, 3] bool; None where all are."""
         if not self.cfg.masks:
             return None
         allowed = torch.ones(self.spec.num_envs, 3, dtype=torch.bool, device=self.spec.device)
@@ -100,6 +110,7 @@ class MatrixGame:
         return torch.ones_like(allowed[:, :2]), allowed
 
     def _alive(self) -> Optional[Tensor]:
+        """Agents that take part, [E, 2] bool; None where all do."""
         if not self.cfg.absences:
             return None
         present = self._present()

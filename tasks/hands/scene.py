@@ -1,4 +1,4 @@
-"""Two Shadow hands and an object to throw, as one MuJoCo model.
+"""The scene of the hand tasks: two Shadow hands and an object to throw, as one MuJoCo model.
 
 The hand is OpenAI's Shadow hand as gymnasium-robotics ships it (Apache-2.0), the same file that Bi-DexterousHands uses,
 and as there both hands are right hands. Physics needs no mesh: collision shapes are capsules and boxes.
@@ -6,7 +6,7 @@ and as there both hands are right hands. Physics needs no mesh: collision shapes
 
 import os
 from importlib.util import find_spec
-from typing import Sequence, Tuple
+from typing import Sequence
 
 import mujoco
 
@@ -17,6 +17,7 @@ from harl_isaac.tasks.hands.shadow_hand import (
     JOINTS,
     SIDES,
     GainsCfg,
+    Mount,
     PhysicsCfg,
     full_name,
 )
@@ -35,17 +36,20 @@ SENSORS_PER_TIP = (
     ("linvel", mujoco.mjtSensor.mjSENS_FRAMELINVEL),
     ("angvel", mujoco.mjtSensor.mjSENS_FRAMEANGVEL),
 )
-NET_FORCE = 3  # contact sensor: sum of all contacts
+NET_FORCE = 3  # contact sensor's reduction: the sum of all contacts
 FORCE_TORQUE = 1 << int(mujoco.mjtConDataField.mjCONDATA_FORCE) | 1 << int(mujoco.mjtConDataField.mjCONDATA_TORQUE)
 
 
-def two_hands(cfg: PhysicsCfg, mounts: Sequence[Tuple], shape: str, start, visual: bool = False):
-    """Scene with a hand on each of two mounts (position, yaw in rad) and a free object at `start` [m].
+def two_hands(
+    cfg: PhysicsCfg, mounts: Sequence[Mount], shape: str, start: Sequence[float], visual: bool = False
+) -> "mujoco.MjSpec":
+    """Scene with a hand on each of two mounts and a free object at `start` [m].
 
-    Layout: qpos = right 24, left 24, object 7; the same order of sides in controls (20 each) and sensors.
+    Layout: qpos = right 24, left 24, object 7; the same order of sides in controls (20 each) and sensors. Raises
+    ValueError for an unknown shape.
     """
     if shape not in OBJECTS:
-        raise ValueError("object {!r} is unknown; possible: {}".format(shape, ", ".join(OBJECTS)))
+        raise ValueError(f"object {shape!r} is unknown; possible: {', '.join(OBJECTS)}")
     spec = mujoco.MjSpec()
     spec.compiler.degree = False
     _set_options(spec.option, cfg.timestep)
@@ -66,7 +70,7 @@ def two_hands(cfg: PhysicsCfg, mounts: Sequence[Tuple], shape: str, start, visua
     return spec
 
 
-def _set_options(option, timestep: float) -> None:
+def _set_options(option: "mujoco.MjOption", timestep: float) -> None:
     option.timestep = timestep
     option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
     option.solver = mujoco.mjtSolver.mjSOL_NEWTON
@@ -75,7 +79,8 @@ def _set_options(option, timestep: float) -> None:
     option.iterations = 100
 
 
-def _add_object(spec, shape: str, start) -> None:
+def _add_object(spec: "mujoco.MjSpec", shape: str, start: Sequence[float]) -> None:
+    """A free body with contacts, and a goal of the same shape without."""
     kind, size, mass = OBJECTS[shape]
     body = spec.worldbody.add_body(name="object", pos=start)
     body.add_freejoint(name="object")
@@ -93,15 +98,18 @@ def _add_object(spec, shape: str, start) -> None:
     goal.add_geom(name="goal", type=kind, size=list(size), contype=0, conaffinity=0, rgba=[0.2, 0.8, 0.3, 0.35])
 
 
-def _add_sensors(spec, side: str) -> None:
-    """Per side: 5 x (position 3, quaternion wxyz 4, velocity 3 + 3), 5 x net contact (force 3, torque 3), 24 torques."""
+def _add_sensors(spec: "mujoco.MjSpec", side: str) -> None:
+    """Sensors of one hand, in the order in which observations read them.
+
+    5 x (position 3, quaternion wxyz 4, velocity 3 + 3), 5 x net contact (force 3, torque 3), 24 joint torques.
+    """
     tips = [full_name(side, digit.lower() + "distal") for digit in DIGITS]
     for tip in tips:
         for name, kind in SENSORS_PER_TIP:
             spec.add_sensor(name=f"{tip} {name}", type=kind, objtype=mujoco.mjtObj.mjOBJ_XBODY, objname=tip)
     for tip in tips:
         spec.add_sensor(
-            name=tip + " contact",
+            name=f"{tip} contact",
             type=mujoco.mjtSensor.mjSENS_CONTACT,
             objtype=mujoco.mjtObj.mjOBJ_BODY,
             objname=tip,
@@ -110,20 +118,23 @@ def _add_sensors(spec, side: str) -> None:
     for joint in JOINTS:
         name = full_name(side, joint)
         spec.add_sensor(
-            name=name + " torque",
+            name=f"{name} torque",
             type=mujoco.mjtSensor.mjSENS_JOINTACTFRC,
             objtype=mujoco.mjtObj.mjOBJ_JOINT,
             objname=name,
         )
 
 
-def _add_light_and_cameras(spec) -> None:
+def _add_light_and_cameras(spec: "mujoco.MjSpec") -> None:
     spec.worldbody.add_light(pos=[0.6, -0.5, 1.8], dir=[-0.4, 0, -1], diffuse=[0.8, 0.8, 0.8])
     spec.worldbody.add_camera(name="side", pos=[0.7, -0.5, 0.74], xyaxes=[0, 1, 0, -0.3, 0, 0.95])
 
 
 def assets_folder() -> str:
-    """Folder of gymnasium-robotics' hand models, found without importing the package (which is slow and prints)."""
+    """Folder of gymnasium-robotics' hand models, found without importing the package (which is slow and prints).
+
+    Raises ValueError where the package is not installed.
+    """
     spec = find_spec("gymnasium_robotics")
     if spec is None or not spec.submodule_search_locations:
         raise ValueError(
@@ -133,9 +144,9 @@ def assets_folder() -> str:
 
 
 def hand_spec(gains: GainsCfg, visual: bool) -> "mujoco.MjSpec":
-    """One hand as an MjSpec, with names as in the file less the prefix; `visual` keeps the meshes for rendering."""
+    """One hand, with names as in the file; `visual` keeps the meshes for rendering."""
     spec = mujoco.MjSpec.from_file(os.path.join(assets_folder(), "reach.xml"))
-    keep = ["robot0:" + name for name in COUPLING_TENDONS]
+    keep = [f"robot0:{name}" for name in COUPLING_TENDONS]
     for sensor in list(spec.sensors):
         spec.delete(sensor)
     for tendon in list(spec.tendons):
@@ -153,18 +164,18 @@ def hand_spec(gains: GainsCfg, visual: bool) -> "mujoco.MjSpec":
     for body in spec.bodies[1:]:
         body.gravcomp = 1.0  # the originals switch gravity off on the hands
     spec.body("robot0:hand mount").pos = [0.0, 0.0, 0.0]  # a task places the mount; its rotation stays
-    _forget_sizes(spec)
+    _unset_sizes(spec)
     return spec
 
 
-def _forget_sizes(spec) -> None:
+def _unset_sizes(spec: "mujoco.MjSpec") -> None:
     """Let MuJoCo choose memory and user-data sizes: the file's would conflict with those of the scene."""
     for name in ("njmax", "nconmax", "nuser_jnt", "nuser_site", "nuser_tendon", "nuser_actuator", "nuser_sensor"):
         setattr(spec, name, -1)
 
 
-def _clean_geoms(spec, visual: bool) -> None:
-    """Leave capsules and boxes to collide; the 1 mm placeholder boxes and the forearm's mesh do not."""
+def _clean_geoms(spec: "mujoco.MjSpec", visual: bool) -> None:
+    """Keep capsules and boxes, which collide; delete the 1 mm placeholder boxes and the meshes not to be rendered."""
     for geom in list(spec.geoms):
         is_mesh = geom.type == mujoco.mjtGeom.mjGEOM_MESH
         placeholder = "V_" in geom.name and not is_mesh
@@ -175,11 +186,11 @@ def _clean_geoms(spec, visual: bool) -> None:
             spec.delete(mesh)
 
 
-def _drop_duplicate_pairs(spec) -> None:
-    """The file lists lfdistal-rfdistal twice: C MuJoCo then makes two contacts, MuJoCo Warp one."""
-    seen = set()
+def _drop_duplicate_pairs(spec: "mujoco.MjSpec") -> None:
+    """Delete repeated pairs: the file has lfdistal-rfdistal twice, of which C MuJoCo makes two contacts, Warp one."""
+    known = set()
     for pair in list(spec.pairs):
         key = frozenset((pair.geomname1, pair.geomname2))
-        if key in seen:
+        if key in known:
             spec.delete(pair)
-        seen.add(key)
+        known.add(key)

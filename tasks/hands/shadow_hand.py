@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
+from typing import Tuple
 
 SIDES = ("right", "left")
 DIGITS = ("FF", "MF", "RF", "LF", "TH")
@@ -34,15 +35,7 @@ JOINTS = (
 COUPLED = ("FFJ0", "MFJ0", "RFJ0", "LFJ0")  # driven by a tendon from J1, no actuator of their own
 ACTUATED = tuple(joint for joint in JOINTS if joint not in COUPLED)
 COUPLING_TENDONS = tuple(f"T_{digit}J1c" for digit in DIGITS[:4])
-# Action slots of each part of a hand, in Bi-DexterousHands' part order: palm, then the five digits.
-PARTS = {
-    "palm": (0, 1),
-    "FF": (2, 3, 4),
-    "MF": (5, 6, 7),
-    "RF": (8, 9, 10),
-    "LF": (11, 12, 13, 14),
-    "TH": (15, 16, 17, 18, 19),
-}
+Mount = Tuple[Tuple[float, float, float], float]  # where a hand is fixed: position [m], yaw [rad]
 OBJECT_DENSITY = 500.0  # [kg/m^3]
 EGG_MASS = 4.0 / 3.0 * math.pi * 0.03 * 0.03 * 0.04 * OBJECT_DENSITY  # [kg] ellipsoid .03 x .03 x .04 m
 
@@ -51,8 +44,9 @@ EGG_MASS = 4.0 / 3.0 * math.pi * 0.03 * 0.03 * 0.04 * OBJECT_DENSITY  # [kg] ell
 class GainsCfg:
     """Multiples of the hand file's actuator values.
 
-    With the file's own (1, 1, 1) an exploring policy never lets go of the object: wrist torque over joint damping allows
-    4.4 rad/s. These are strong enough to throw by chance and soft enough to catch (docs/results/ShadowHandOver.md).
+    With the file's own (1, 1, 1) an exploring policy never lets go of the object: wrist torque over joint damping
+    allows 4.4 rad/s. These are strong enough to throw by chance and soft enough to catch
+    (docs/results/ShadowHandOver.md).
     """
 
     kp: float = 3.0  # position gain
@@ -66,7 +60,7 @@ class PhysicsCfg:
 
     timestep: float = 1.0 / 120.0  # [s]
     substeps: int = 2  # physics steps in one control step: 60 Hz
-    gains: GainsCfg = field(default_factory=GainsCfg)
+    gains: GainsCfg = field(default_factory=GainsCfg)  # of the actuators
 
 
 def full_name(side: str, name: str) -> str:

@@ -1,26 +1,30 @@
 """Ant and ManySegmentAnt: four legs, or a chain of pairs of legs, run without falling or flipping up high.
 
-Forces on bodies (cfrc_ext) are seen clipped to +-1 and cost a little. They are those at the start of the control step's last
-substep, where gymnasium has those of the Runge-Kutta integrator's last stage; as there, they are zero where an episode
-begins. MuJoCo Warp turns a contact's friction pyramid otherwise where a capsule stands within 30 degrees of upright.
+Forces on bodies (cfrc_ext) are observed clipped to +-1 and cost a little. They are those at the start of the control
+step's last substep, where gymnasium has those of the Runge-Kutta integrator's last stage; as there, they are zero where
+an episode begins. MuJoCo Warp turns a contact's friction pyramid otherwise where a capsule stands within 30 degrees of
+upright.
 
-mamujoco_v1's ManySegmentAnt shows an agent other positions than its joints', but for the last segment's, and moves one hip
-where the other is meant. Here joints are what they are called.
+mamujoco_v1's ManySegmentAnt shows an agent other positions than its joints', but for the last segment's, and moves one
+hip where the other is meant. Here the names of the joints are right.
 """
 
 import re
 from dataclasses import dataclass
-from typing import FrozenSet, List, Tuple
+from typing import TYPE_CHECKING, Dict, FrozenSet, List, Sequence, Set, Tuple
 
 import torch
 from torch import Tensor
 
 from harl_isaac.tasks.mamujoco.base import FREE_TRUNK
-from harl_isaac.tasks.mamujoco.factorization import agents_joints, joints_by_distance, segments
+from harl_isaac.tasks.mamujoco.factorization import Group, agents_joints, joints_by_distance, segments
 from harl_isaac.tasks.mamujoco.running import UprightCfg, UprightTask
 
+if TYPE_CHECKING:
+    import mujoco
+
 CLIP = 1.0  # [N, Nm]
-TORSO = 1  # body
+TORSO = 1  # number of the body
 
 
 @dataclass
@@ -35,17 +39,19 @@ class AntCfg(UprightCfg):
     highest: float = 1.0  # [m] to here
 
     def make(self, num_envs: int, device: torch.device, sim: str) -> "Ant":
+        """Build the task on the engine `sim`. Raises ValueError for impossible settings."""
         return Ant(self, num_envs, device, sim)
 
 
 class Ant(UprightTask):
     """Box(2) for each of four agents by default; state 105."""
 
+    cfg: AntCfg
     file = "ant.xml"
     substeps = 5
     fields = ("xpos", "cfrc_ext")
     order = "joints"
-    named = {"2x4d": "hip_1+ankle_1+hip_4+ankle_4,hip_2+ankle_2+hip_3+ankle_3"}
+    named: Dict[str, str] = {"2x4d": "hip_1+ankle_1+hip_4+ankle_4,hip_2+ankle_2+hip_3+ankle_3"}
     extras = ("cfrc_ext",)
     near = ("qpos", "qvel", "cfrc_ext")
     trunk = FREE_TRUNK
@@ -53,17 +59,19 @@ class Ant(UprightTask):
     normal_velocity = True
 
     def features(self) -> Tuple[Tensor, ...]:
+        """Forces [E, 6 nbody]."""
         return (self.forces(),)
 
     def forces(self) -> Tensor:
-        """[E, 6 nbody] N and Nm on every body, clipped."""
-        return self.physics.cfrc_ext.flatten(1).clamp(-CLIP, CLIP)
+        """Clipped forces and torques on every body, [E, 6 nbody] N, Nm."""
+        return self.physics.derived["cfrc_ext"].flatten(1).clamp(-CLIP, CLIP)
 
     def position(self) -> Tensor:
-        return self.physics.xpos[:, TORSO, 0]
+        """Position of the torso in forward direction, [E] m."""
+        return self.physics.derived["xpos"][:, TORSO, 0]
 
     def bodies(self, joint: str) -> Tuple[int, ...]:
-        """A hip: the torso and its leg's first part; an ankle: its leg."""
+        """Bodies of a hip: the torso and its leg's first part; of an ankle: its leg."""
         parents = self.model.body_parentid
         body = int(self.model.joint(joint).bodyid[0])
         above = int(parents[body])
@@ -71,13 +79,15 @@ class Ant(UprightTask):
         return chain + (body,) if joint.startswith("ankle") else chain
 
     def state_columns(self) -> List[int]:
+        """Columns of the critic's state: positions, velocities, forces on all bodies but the world's."""
         return super().state_columns() + self.all_columns("cfrc_ext", 6)
 
     def reward(self) -> Tensor:
+        """Reward of running and of being healthy, less the cost of contacts, [E]."""
         return super().reward() - self.cfg.contact_cost * self.forces().square().sum(1)
 
     def healthy(self) -> Tensor:
-        """[E] bool"""
+        """Environments whose torso is neither too low nor too high, [E] bool."""
         height = self.physics.qpos[:, 2]
         return (height >= self.cfg.lowest) & (height <= self.cfg.highest)
 
@@ -90,29 +100,36 @@ class ManySegmentAntCfg(AntCfg):
     agents: str = "2x3"  # any NxM, or joints such as hip1_0+ankle1_0+hip2_0+ankle2_0,hip1_1+ankle1_1+hip2_1+ankle2_1
 
     def make(self, num_envs: int, device: torch.device, sim: str) -> "ManySegmentAnt":
+        """Build the task on the engine `sim`. Raises ValueError for impossible settings."""
         return ManySegmentAnt(self, num_envs, device, sim)
 
 
 class ManySegmentAnt(Ant):
     """Box(12) for each of two agents by default."""
 
+    cfg: ManySegmentAntCfg
     order = "actuators"
     named = {}
 
-    def scene(self):
+    def scene(self) -> "mujoco.MjSpec":
+        """The model with as many segments as the agents have."""
         from harl_isaac.tasks.mamujoco.segments import many_segment_ant
 
         return many_segment_ant(self._segments())
 
-    def groups(self):
+    def groups(self) -> List[Group]:
+        """Each agent's joints in the order of its actions: those of NxM are four for each segment."""
         size = re.match(r"(\d+)x(\d+)$", self.cfg.agents)
         agents = f"{size[1]}x{4 * int(size[2])}" if size else self.cfg.agents
         return agents_joints(agents, self._actuated, self.named)
 
     def edges(self) -> List[FrozenSet[str]]:
-        """Within a segment as in Ant. Across, a segment's hips see the hips before them, but not the other way round: those
-        before stand in as doubles (~) that know nobody else."""
-        edges = []
+        """Neighbors within a segment as in Ant.
+
+        Across segments, hips observe the hips before them, but not the other way round: those before are represented
+        by doubles (~) without neighbors of their own.
+        """
+        edges: List[Set[str]] = []
         for i in range(self._segments()):
             hips = {f"hip1_{i}", f"hip2_{i}"}
             edges += [{f"hip1_{i}", f"ankle1_{i}"}, {f"hip2_{i}", f"ankle2_{i}"}, hips]
@@ -120,10 +137,17 @@ class ManySegmentAnt(Ant):
                 edges.append(hips | {f"~hip1_{i - 1}", f"~hip2_{i - 1}"})
         return [frozenset(edge) for edge in edges]
 
-    def layers(self, group):
+    def layers(self, group: Group) -> List[List[str]]:
+        """Joints that an agent observes at distance 0, 1, ..., obsk, with doubles under their joints' names."""
         doubles = {joint: joint[1:] for edge in self.edges() for joint in edge if joint[0] == "~"}
         layers = joints_by_distance(group, self.edges(), self.cfg.obsk, doubles)
-        return [[doubles.get(joint, joint) for joint in layer] for layer in layers]
+        return [_without_doubles(layer, doubles) for layer in layers]
 
     def _segments(self) -> int:
+        """Number of segments."""
         return segments(self.cfg.agents, joints_each=4)
+
+
+def _without_doubles(joints: Sequence[str], doubles: Dict[str, str]) -> List[str]:
+    """Joints, with the names of the joints that doubles represent."""
+    return [doubles.get(joint, joint) for joint in joints]

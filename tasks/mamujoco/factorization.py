@@ -1,4 +1,4 @@
-"""Which agent has which joints, and which joints it sees: names and sets only, no simulation.
+"""Factorization of a body into agents: the joints that each has and those that it observes, as names and sets.
 
 Source: gymnasium-robotics' mamujoco_v1 (Peng et al., 2021): distances are counted in a hypergraph of joints.
 """
@@ -21,18 +21,27 @@ def agents_joints(agents: str, joints: Sequence[str], named: Dict[str, str]) -> 
         return [tuple(joints[i : i + each]) for i in range(0, len(joints), each)]
     groups = [tuple(group.split("+")) for group in named.get(agents, agents).split(",")]
     if sorted(joint for group in groups for joint in group) != sorted(joints):
-        sizes = [f"{n}x{len(joints) // n}" for n in range(1, len(joints) + 1) if len(joints) % n == 0]
-        possible = list(named) + [size for size in sizes if size not in named]
-        raise ValueError(
-            "agents={}: give one of {}, or groups that name each of {} once, such as {}".format(
-                agents, ", ".join(possible), ", ".join(joints), "+".join(joints[:-1]) + "," + joints[-1]
-            )
-        )
+        raise ValueError(_impossible(agents, joints, named))
     return groups
 
 
+def _impossible(agents: str, joints: Sequence[str], named: Dict[str, str]) -> str:
+    """Message for agents that do not divide the joints, with those that do."""
+    count = len(joints)
+    sizes = [f"{n}x{count // n}" for n in range(1, count + 1) if count % n == 0]
+    possible = list(named) + [size for size in sizes if size not in named]
+    example = "+".join(joints[:-1]) + "," + joints[-1]
+    return (
+        f"agents={agents}: give one of {', '.join(possible)}, or groups that name each of {', '.join(joints)} once, "
+        f"such as {example}"
+    )
+
+
 def segments(agents: str, joints_each: int) -> int:
-    """How many segments a body of any length has: N x M of NxM, or as many as joints are named. Raises ValueError."""
+    """Number of segments of a body of any length: N x M of NxM, or as many as joints are named.
+
+    Raises ValueError for fewer than two, and where a segment's joints are not all named.
+    """
     size = re.match(r"(\d+)x(\d+)$", agents)
     joints = agents.count("+") + agents.count(",") + 1
     if not size and joints % joints_each:
@@ -50,13 +59,17 @@ def joints_by_distance(own: Group, edges: Sequence[FrozenSet[str]], k: int, labe
 
     Two joints are neighbors where an edge holds both.
     """
+
+    def label(joint: str) -> Tuple[str, str]:
+        return labels.get(joint, joint), joint
+
     layers = [set(own)]
     known = set(own)
     for _ in range(k):
         near = {joint for edge in edges if edge & layers[-1] for joint in edge} - known
         layers.append(near)
         known |= near
-    return [sorted(layer, key=lambda joint: (labels.get(joint, joint), joint)) for layer in layers]
+    return [sorted(layer, key=label) for layer in layers]
 
 
 def tree_edges(parents: Dict[str, str], joints_of: Dict[str, List[str]]) -> List[FrozenSet[str]]:
@@ -65,8 +78,8 @@ def tree_edges(parents: Dict[str, str], joints_of: Dict[str, List[str]]) -> List
     A body's joints neighbor those of the next body towards the root that has any. Where there is none (limbs that meet
     at a trunk) the limbs of one trunk neighbor each other.
     """
-    edges = []
-    trunks = {}
+    edges: List[FrozenSet[str]] = []
+    trunks: Dict[str, List[str]] = {}
     for body, joints in joints_of.items():
         root = body
         above = parents[body]

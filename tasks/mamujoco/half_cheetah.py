@@ -1,4 +1,4 @@
-"""HalfCheetah: a planar cheetah runs; never over before its time. Joints in a chain from the hind foot to the fore foot."""
+"""HalfCheetah: a planar cheetah runs, until the time limit. Its joints are a chain from hind foot to fore foot."""
 
 from dataclasses import dataclass
 
@@ -15,12 +15,14 @@ class HalfCheetahCfg(RunningCfg):
     agents: str = "2x3"  # NxM consecutive joints, or joints such as bthigh+bshin+bfoot,fthigh+fshin+ffoot
 
     def make(self, num_envs: int, device: torch.device, sim: str) -> "HalfCheetah":
+        """Build the task on the engine `sim`. Raises ValueError for impossible settings."""
         return HalfCheetah(self, num_envs, device, sim)
 
 
 class HalfCheetah(RunningTask):
     """Box(3) for each of two agents by default; state 17."""
 
+    cfg: HalfCheetahCfg
     file = "half_cheetah.xml"
     substeps = 5
     normal_velocity = True

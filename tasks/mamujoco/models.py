@@ -3,7 +3,7 @@
 import copy
 import os
 from importlib.util import find_spec
-from typing import Dict, FrozenSet, List
+from typing import Dict, FrozenSet, List, Sequence
 
 import mujoco
 
@@ -12,7 +12,7 @@ from harl_isaac.tasks.mamujoco.factorization import tree_edges
 
 
 def asset(package: str, *path: str) -> str:
-    """Full name of a file in an installed package. Raises ValueError where the package is missing."""
+    """Full name of a file in an installed package. Raises MissingSimulator where the package is missing."""
     spec = find_spec(package)
     if spec is None or not spec.submodule_search_locations:
         raise MissingSimulator(
@@ -27,13 +27,23 @@ def gymnasium_model(file: str) -> "mujoco.MjSpec":
 
 
 def mamujoco_model(file: str) -> "mujoco.MjSpec":
-    """One of mamujoco_v1's own models; of a template, what stands in it already."""
+    """One of mamujoco_v1's own models; of a template, the part that is the same for all sizes."""
     with open(asset("gymnasium_robotics", "envs", "multiagent_mujoco", "assets", file), encoding="utf-8") as text:
         return mujoco.MjSpec.from_string(text.read().replace("{{ body }}", "").replace("{{ actuators }}", ""))
 
 
-def add_limb(parent: "mujoco.MjsBody", name: str, pos, ends, size: float, density: float = 0.0) -> "mujoco.MjsBody":
-    """A body at `pos` with a capsule between `ends` (two points in a row); density 0: that of the model's default."""
+def add_limb(
+    parent: "mujoco.MjsBody",
+    name: str,
+    pos: Sequence[float],
+    ends: Sequence[float],
+    size: float,
+    density: float = 0.0,
+) -> "mujoco.MjsBody":
+    """Add a body at `pos` [m] with a capsule of radius `size` [m] between `ends` (two points, 6 numbers).
+
+    `density` [kg/m^3]: 0 for the model's default.
+    """
     body = parent.add_body(name=name, pos=pos)
     geom = body.add_geom(type=mujoco.mjtGeom.mjGEOM_CAPSULE, fromto=ends, size=[size, 0.0, 0.0])
     if density:
@@ -41,8 +51,8 @@ def add_limb(parent: "mujoco.MjsBody", name: str, pos, ends, size: float, densit
     return body
 
 
-def add_hinge(body: "mujoco.MjsBody", name: str, axis, low: float, high: float) -> None:
-    """A hinge in the body's origin, limited to [low, high] degrees."""
+def add_hinge(body: "mujoco.MjsBody", name: str, axis: Sequence[float], low: float, high: float) -> None:
+    """Add a hinge in the body's origin, limited to [low, high] degrees."""
     body.add_joint(
         name=name,
         type=mujoco.mjtJoint.mjJNT_HINGE,
@@ -53,7 +63,7 @@ def add_hinge(body: "mujoco.MjsBody", name: str, axis, low: float, high: float) 
 
 
 def add_motor(spec: "mujoco.MjSpec", joint: str, gear: float) -> None:
-    """A motor with controls in [-1, 1]."""
+    """Add a motor with controls in [-1, 1]."""
     motor = spec.add_actuator(
         target=joint,
         trntype=mujoco.mjtTrn.mjTRN_JOINT,
@@ -64,7 +74,7 @@ def add_motor(spec: "mujoco.MjSpec", joint: str, gear: float) -> None:
 
 
 def compiled(spec: "mujoco.MjSpec") -> "mujoco.MjModel":
-    """The model. A total mass that the file asks for is set afterwards, as MuJoCo wants it: the compiler warns of it."""
+    """Compile a model. A total mass in the file is set afterwards, as MuJoCo recommends: the compiler warns of it."""
     mass = spec.compiler.settotalmass
     spec.compiler.settotalmass = -1.0
     model = spec.compile()
@@ -75,7 +85,7 @@ def compiled(spec: "mujoco.MjSpec") -> "mujoco.MjModel":
 
 
 def measure_external_forces(spec: "mujoco.MjSpec") -> None:
-    """Make the engines compute cfrc_ext: they do it for a sensor only."""
+    """Add a force sensor: the engines compute cfrc_ext only for one."""
     body = spec.worldbody.first_body()
     body.add_site(name="external forces")
     spec.add_sensor(
@@ -92,7 +102,7 @@ def actuated_joints(model: "mujoco.MjModel") -> List[str]:
 
 
 def joint_edges(model: "mujoco.MjModel") -> List[FrozenSet[str]]:
-    """Which actuated joints are neighbors in the model's kinematic tree."""
+    """Sets of actuated joints that are neighbors in the model's kinematic tree."""
     parents = {str(body): str(model.body_parentid[body]) for body in range(1, model.nbody)}
     joints_of: Dict[str, List[str]] = {}
     for name in actuated_joints(model):
@@ -101,7 +111,7 @@ def joint_edges(model: "mujoco.MjModel") -> List[FrozenSet[str]]:
 
 
 def on_endless_floor(model: "mujoco.MjModel") -> "mujoco.MjModel":
-    """A copy whose planes are drawn as far as they reach in the simulation, which is everywhere."""
+    """A copy whose planes are rendered without an end, as they are simulated."""
     model = copy.copy(model)
     model.geom_size[model.geom_type == mujoco.mjtGeom.mjGEOM_PLANE, :2] = 0.0
     return model

@@ -1,4 +1,4 @@
-"""Reacher: two joints bring a fingertip to a target in the plane. Angles are seen as sine and cosine.
+"""Reacher: two joints bring a fingertip to a target in the plane. Angles are observed as sine and cosine.
 
 The target is drawn uniformly from a disc of 0.2 m, as gymnasium's draws and rejections amount to.
 """
@@ -29,12 +29,14 @@ class ReacherCfg(MamujocoCfg):
     episode_length: int = 50  # [control steps]
 
     def make(self, num_envs: int, device: torch.device, sim: str) -> "Reacher":
+        """Build the task on the engine `sim`. Raises ValueError for impossible settings."""
         return Reacher(self, num_envs, device, sim)
 
 
 class Reacher(MamujocoTask):
     """Box(1) for each of two agents; state 10. `distance` [m] is the fingertip's from the target."""
 
+    cfg: ReacherCfg
     file = "reacher.xml"
     substeps = 2
     fields = ("xpos",)
@@ -44,18 +46,23 @@ class Reacher(MamujocoTask):
     metrics = ("distance",)
 
     def load(self) -> None:
+        """Read the model, and find fingertip and target in it."""
         super().load()
-        self._fingertip, self._target = (self.model.body(name).id for name in ("fingertip", "target"))
+        self._fingertip: int = self.model.body("fingertip").id
+        self._target: int = self.model.body("target").id
 
     def features(self) -> Tuple[Tensor, ...]:
+        """Sines [E, 2] and cosines [E, 2] of the arm's angles, and the reach [E, 3] m."""
         angles = self.physics.qpos[:, :ARM]
         return angles.sin(), angles.cos(), self.reach()
 
     def reach(self) -> Tensor:
-        """[E, 3] m from the target to the fingertip."""
-        return self.physics.xpos[:, self._fingertip] - self.physics.xpos[:, self._target]
+        """Vector from the target to the fingertip, [E, 3] m."""
+        xpos = self.physics.derived["xpos"]
+        return xpos[:, self._fingertip] - xpos[:, self._target]
 
     def joint_columns(self, joint: str, name: str) -> List[int]:
+        """Columns of one joint's values of a feature; the elbow's agent observes the reach."""
         number = self._actuated.index(joint)
         if name == "qpos":
             return [self.column("sin", number), self.column("cos", number)]
@@ -64,23 +71,23 @@ class Reacher(MamujocoTask):
         return super().joint_columns(joint, name)
 
     def state_columns(self) -> List[int]:
-        joints = [self.column(name, i) for name in ("cos", "sin") for i in range(ARM)]
-        return (
-            joints
-            + self.all_columns("qpos", ARM)
-            + [self.column(name, i) for name in ("qvel", "reach") for i in (0, 1)]
-        )
+        """Columns of the critic's state: angles, the target, the arm's velocities, the reach in the plane."""
+        angles = [self.column(name, i) for name in ("cos", "sin") for i in range(ARM)]
+        rest = [self.column(name, i) for name in ("qvel", "reach") for i in (0, 1)]
+        return angles + self.all_columns("qpos", ARM) + rest
 
     def reward(self) -> Tensor:
+        """Minus distance and effort, [E]."""
         ctrl = self.physics.ctrl
-        return (
-            -self.reach().norm(dim=1) * self.cfg.distance_cost - torch.linalg.vecdot(ctrl, ctrl) * self.cfg.control_cost
-        )
+        effort = torch.linalg.vecdot(ctrl, ctrl) * self.cfg.control_cost
+        return -self.reach().norm(dim=1) * self.cfg.distance_cost - effort
 
     def measure(self, diverged: Tensor) -> Dict[str, Tensor]:
+        """Distance from the target, now."""
         return {"distance": self.reach().norm(dim=1).float()}
 
     def reset_rows(self, mask: Tensor) -> None:
+        """Start near the rest pose with a new target where mask [E] is true."""
         pose = self.uniform(-POSE_NOISE, POSE_NOISE, ARM)
         rate = self.uniform(-VELOCITY_NOISE, VELOCITY_NOISE, ARM)
         draw = self.uniform(0.0, 1.0, 2)

@@ -1,10 +1,10 @@
-"""Bodies of any number of segments: what mamujoco_v1's templates leave open, built in code."""
+"""Bodies with any number of segments: mamujoco_v1's templates, completed in code."""
 
 import mujoco
 
 from harl_isaac.tasks.mamujoco.models import add_hinge, add_limb, add_motor, mamujoco_model
 
-GEAR = 150.0
+GEAR = 150.0  # [Nm] torque at full control
 
 
 def many_segment_swimmer(segments: int) -> "mujoco.MjSpec":
@@ -21,7 +21,7 @@ def many_segment_swimmer(segments: int) -> "mujoco.MjSpec":
 
 
 def many_segment_ant(segments: int) -> "mujoco.MjSpec":
-    """A chain of torsos one meter apart, each with two legs: hip1_i, ankle1_i to the left, hip2_i, ankle2_i to the right."""
+    """A chain of torsos one meter apart, with a leg hip1_i, ankle1_i to the left and hip2_i, ankle2_i to the right."""
     spec = mamujoco_model("many_segment_ant.xml.template")
     torso = spec.body("torso_0")
     for i in range(1, segments):
@@ -34,7 +34,7 @@ def many_segment_ant(segments: int) -> "mujoco.MjSpec":
     return spec
 
 
-def _add_leg(torso, name: str, segment: int, leg: int, side: float) -> None:
+def _add_leg(torso: "mujoco.MjsBody", name: str, segment: int, leg: int, side: float) -> None:
     """Three links of 0.2, 0.2 and 0.4 m to one side, the last two slanting backwards."""
     upper = add_limb(torso, name, [0, 0, 0], [0, 0, 0, 0, 0.2 * side, 0], 0.08)
     middle = add_limb(upper, f"aux{leg}_{segment}", [0, 0.2 * side, 0], [0, 0, 0, -0.2, 0.2 * side, 0], 0.08)

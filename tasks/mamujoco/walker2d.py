@@ -1,4 +1,4 @@
-"""Walker2d: planar legs walk without falling. The state's velocities are clipped to +-10, local observations' are not."""
+"""Walker2d: planar legs walk without falling. The state has velocities clipped to +-10, local observations do not."""
 
 from dataclasses import dataclass
 
@@ -21,18 +21,20 @@ class Walker2dCfg(UprightCfg):
     largest_tilt: float = 1.0  # [rad] healthy below
 
     def make(self, num_envs: int, device: torch.device, sim: str) -> "Walker2d":
+        """Build the task on the engine `sim`. Raises ValueError for impossible settings."""
         return Walker2d(self, num_envs, device, sim)
 
 
 class Walker2d(ClippedTask):
     """Box(3) for each of two agents by default; state 17."""
 
+    cfg: Walker2dCfg
     file = "walker2d_v5.xml"
     substeps = 4
     named = {"2x3": "foot_joint+leg_joint+thigh_joint,foot_left_joint+leg_left_joint+thigh_left_joint"}
 
     def healthy(self) -> Tensor:
-        """[E] bool"""
+        """Environments whose body stands upright at the right height, [E] bool."""
         cfg = self.cfg
         qpos = self.physics.qpos
         return within(qpos[:, 1], cfg.lowest, cfg.highest) & within(qpos[:, 2], -cfg.largest_tilt, cfg.largest_tilt)

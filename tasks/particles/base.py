@@ -1,14 +1,15 @@
-"""What the particle tasks share: discs that push themselves over a plane and speak, one step, the reset.
+"""Base of the particle tasks: discs that push themselves over a plane and speak, one step, the reset.
 
-Source: mpe2 1.1.1 (version=v3) and PettingZoo 1.22 (version=v2, of the experiments of Zhong et al., 2024), whose physics,
-observations and rewards these are (Lowe et al., 2017; Mordatch and Abbeel, 2018). v2 differs: a position moves by the
-velocity after the push instead of before, continuous pushes point the other way, a disc of simple_spread always collides
-with itself. Only where two discs lie at exactly the same place, which would be NaN there, do they not push each other here.
+Source: mpe2 1.1.1 (version=v3) and PettingZoo 1.22 (version=v2, of the experiments of Zhong et al., 2024), whose
+physics, observations and rewards these are (Lowe et al., 2017; Mordatch and Abbeel, 2018). v2 differs: a position moves
+by the velocity after the push instead of before, continuous pushes point the other way, a disc of simple_spread always
+collides with itself. One thing differs here: two discs at exactly the same point, which would be NaN there, do not push
+each other.
 
-The worlds are the columns of one table [W, E]: positions of agents and landmarks, velocities of those agents that move, words
-spoken, colors and places of the goals, a zero. Every number seen is a difference of two of its rows. Environments lie side by
-side in memory, so that an operation on few numbers of many worlds is one on long vectors; views of the table have the usual
-axes [E, ...].
+The worlds are the columns of one table [W, E]: positions of agents and landmarks, velocities of those agents that move,
+words spoken, colors and positions of the goals, a zero. Every number of an observation is a difference of two of its
+rows. Environments lie side by side in memory, so that an operation on few numbers of many worlds is one on long
+vectors; views of the table have the usual axes [E, ...].
 """
 
 from dataclasses import dataclass
@@ -16,24 +17,21 @@ from itertools import accumulate
 from typing import Any, Dict, List, Optional, Tuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from harl_isaac.env import EnvSpec, Step
 from harl_isaac.settings import TaskCfg, check_choices
 from harl_isaac.tasks.particles.actions import ActionReader
+from harl_isaac.tasks.particles.geometry import penetrations, points
+from harl_isaac.tasks.particles.observation import ObservationTerm
 
 SECONDS = 0.1  # [s] of a step
-DAMPING = 0.25  # share of the velocity that a step takes away
+DAMPING = 0.25  # fraction of the velocity that a step takes away
 PUSH = 5.0  # [N] of a whole action; every disc weighs 1 kg
 CONTACT_FORCE = 100.0  # [N/m] of penetration
-CONTACT_MARGIN = 1e-3  # [m] over which a contact sets in
-# mpe2's
-GRAY = (0.25, 0.25, 0.25)
-BLUE = (0.35, 0.35, 0.85)
-TINY = 1e-12  # [m]
+GRAY = (0.25, 0.25, 0.25)  # mpe2's landmarks
+BLUE = (0.35, 0.35, 0.85)  # mpe2's agents
 REACHED = 0.1  # [m] mpe2's distance within which a landmark counts as covered
-Sight = Tuple[str, int, str, int]  # of two rows: group and place, less group and place
 
 
 @dataclass
@@ -43,24 +41,27 @@ class ParticleCfg(TaskCfg):
     continuous: bool = True  # pushes and words as numbers within [0, 1]; false: one choice of a push (and a word)
     version: str = "v3"  # v3 (mpe2), v2 (PettingZoo 1.22, of the paper's experiments)
     reward: str = "team"  # team (the sum over agents, as in the paper), agent (each its own)
-    episode_length: int = 25
+    episode_length: int = 25  # [steps of 0.1 s]
 
 
 class ParticleTask:
-    """Implements `harl_isaac.env.MultiAgentEnv`. A scenario says who there is, what is seen and what it is worth."""
+    """Base of the scenarios, which define agents, observations and rewards.
+
+    Implements `harl_isaac.env.MultiAgentEnv`.
+    """
 
     names: Tuple[str, ...]  # of agents
-    landmarks: int
-    movers: Tuple[int, ...]  # agents that move, the last ones
+    landmarks: int  # their number
+    mobile_agents: Tuple[int, ...]  # agents that move, the last ones
     speakers: Tuple[int, ...] = ()  # agents that speak
-    words: int = 0  # a speaker's
+    words: int = 0  # in a speaker's vocabulary
     palette: Tuple[Tuple[float, float, float], ...] = ()  # landmarks' colors, by which goals are named
-    goals: int = 0  # landmarks that somebody is to be led to
+    goals: int = 0  # landmarks to which an agent is to be led
     radius: float  # [m] of an agent
     landmark_radius: float  # [m]
     collide = False  # agents push each other
-    metrics = ("success", "distance")
-    control_seconds = SECONDS
+    metrics: Tuple[str, ...] = ("success", "distance")
+    control_seconds = SECONDS  # [s] of a step
 
     def __init__(self, cfg: ParticleCfg, num_envs: int, device: torch.device, dtype: torch.dtype = torch.float32):
         check(cfg)
@@ -68,9 +69,9 @@ class ParticleTask:
         self.dtype = dtype
         self.random = torch.Generator(device=device)
         self._lay_out(num_envs, device)
-        self._index_sights(device)
+        self._index_observations(device)
         self._read = ActionReader(
-            len(self.names), self.movers, self.speakers, self.words, cfg.continuous, cfg.version == "v2", device
+            len(self.names), self.mobile_agents, self.speakers, self.words, cfg.continuous, cfg.version == "v2", device
         )
         self.progress = torch.zeros(num_envs, dtype=torch.int32, device=device)  # [E] steps in this episode
         self._colors = torch.tensor(self.palette, dtype=dtype, device=device)  # [L, 3]
@@ -89,6 +90,7 @@ class ParticleTask:
         )
 
     def reset(self, seed: Optional[int] = None) -> Step:
+        """Start E new episodes; a seed repeats everything that follows."""
         if seed is not None:
             self.random.manual_seed(seed)
         self._start_episodes(self._all)
@@ -103,7 +105,7 @@ class ParticleTask:
         self.progress.add_(1)
         truncated = self.progress >= self.spec.max_episode_steps
         next_obs, next_state = self.observe()
-        rewards, metrics = self.score(truncated)
+        rewards, metrics = self.reward_and_metrics(truncated)
         if self.cfg.reward == "team":
             rewards = rewards.sum(1, keepdim=True)
         self._start_episodes(truncated)
@@ -111,15 +113,17 @@ class ParticleTask:
         return Step(obs, state, rewards, self._none, truncated, next_obs, next_state, metrics)
 
     def observe(self) -> Tuple[Tuple[Tensor, ...], Tensor]:
-        """Observations A x [E, O_i] and the state [E, 1, S], which is all of them in a row, as new tensors."""
+        """Observations A x [E, O_i] and the state [E, 1, S], which is all of them side by side, as new tensors."""
         torch.index_select(self.table, 0, self._rows, out=self._pairs)
-        seen = torch.sub(*self._pairs.chunk(2)).t()
-        return seen.split(self._widths, 1), seen[:, None]
+        state = torch.sub(*self._pairs.chunk(2)).t()
+        return state.split(self._widths, 1), state[:, None]
 
     def state_dict(self) -> Dict[str, Any]:
+        """The generator's state and copies of the buffers."""
         return {"random": self.random.get_state(), **{name: value.clone() for name, value in self.buffers().items()}}
 
     def load_state_dict(self, state: Dict[str, Any]) -> None:
+        """Continue from a `state_dict`."""
         self.random.set_state(state["random"])
         for name, value in self.buffers().items():
             value.copy_(state[name])
@@ -127,30 +131,33 @@ class ParticleTask:
     def close(self) -> None:
         """Nothing to release."""
 
-    def discs(self) -> Tuple[Tensor, Tensor, Tensor]:
-        """What a picture shows: centers [E, n, 2] m, colors [E, n, 3], landmarks before agents; words [E, speakers, words]."""
+    def render_shapes(self) -> Tuple[Tensor, Tensor, Tensor]:
+        """Discs of a picture, landmarks before agents: centers [E, n, 2] m, colors [E, n, 3].
+
+        Then the words that are shown beside them, [E, speakers, words].
+        """
         envs = self.spec.num_envs
         marks = self._colors if self.palette else self.table.new_tensor(GRAY)
         colors = torch.cat((marks.expand(envs, self.landmarks, 3), self.agent_colors()), 1)
         words = self.speech.reshape(envs, len(self.speakers), self.words)
         return torch.cat((self.landmark, self.agent), 1), colors, words
 
-    def radii(self) -> List[float]:
-        """[n] m of the discs."""
+    def shape_radii(self) -> List[float]:
+        """Radii of the discs, [n] m."""
         return [self.landmark_radius] * self.landmarks + [self.radius] * len(self.names)
 
-    # What a scenario says, beside its attributes.
+    # What a scenario defines, beside its attributes.
 
-    def sights(self) -> List[List[Sight]]:
-        """What each agent sees, number by number."""
+    def observation_terms(self) -> List[List[ObservationTerm]]:
+        """Terms of each agent's observation, one for each number."""
         raise NotImplementedError
 
-    def score(self, ended: Tensor) -> Tuple[Tensor, Dict[str, Tensor]]:
-        """Rewards [E, A] and metrics of the running episodes, of which those with ended [E] are over now."""
+    def reward_and_metrics(self, ended: Tensor) -> Tuple[Tensor, Dict[str, Tensor]]:
+        """Rewards [E, A] and metrics [E] of the running episodes; ended [E] bool: episodes that are over now."""
         raise NotImplementedError
 
     def agent_colors(self) -> Tensor:
-        """[E, A, 3] as pictures show them."""
+        """Colors of the agents in pictures, [E, A, 3]."""
         return self.table.new_tensor(BLUE).expand(self.spec.num_envs, len(self.names), 3)
 
     def buffers(self) -> Dict[str, Tensor]:
@@ -158,18 +165,18 @@ class ParticleTask:
         return {"table": self.table, "progress": self.progress}
 
     def started(self, mask: Tensor) -> None:
-        """New episodes began where mask [E] is true."""
+        """Adjust the scenario where new episodes began, mask [E] bool."""
 
     # The world.
 
     def _lay_out(self, num_envs: int, device: torch.device) -> None:
-        """The table, views of its groups of rows, and room for worlds to come."""
+        """Create the table, views of its groups of rows, and a buffer for the next episodes' worlds."""
         agents = len(self.names)
-        movers = len(self.movers)
+        mobile = len(self.mobile_agents)
         sizes = {
             "agent": 2 * agents,
             "landmark": 2 * self.landmarks,
-            "velocity": 2 * movers,
+            "velocity": 2 * mobile,
             "speech": self.words * len(self.speakers),
             "color": 3 * self.goals,
             "goal": 2 * self.goals,
@@ -180,29 +187,31 @@ class ParticleTask:
         parts = dict(zip(sizes, self.table.split(list(sizes.values()))))
         self.agent = points(parts["agent"])  # [E, A, 2] m
         self.landmark = points(parts["landmark"])  # [E, L, 2] m
-        self.place = points(self.table[: 2 * (agents + self.landmarks)])  # [E, A + L, 2] m, both
+        self.position = points(self.table[: 2 * (agents + self.landmarks)])  # [E, A + L, 2] m, both
         self.velocity = points(parts["velocity"])  # [E, M, 2] m/s
         self.speech = parts["speech"].t()  # [E, speakers x words]
         self.goal_color = parts["color"].t()  # [E, 3G]
-        self.goal = points(parts["goal"])  # [E, G, 2] m, places of landmarks
-        self._moving = self.agent[:, agents - movers :]  # [E, M, 2] m
-        self._next = torch.zeros_like(self.table)  # worlds to come: drawn places and goals, the rest zero
+        self.goal = points(parts["goal"])  # [E, G, 2] m, positions of landmarks
+        self._moving = self.agent[:, agents - mobile :]  # [E, M, 2] m
+        self._next = torch.zeros_like(self.table)  # next episodes' worlds: random positions and goals, the rest zero
         fresh = dict(zip(sizes, self._next.split(list(sizes.values()))))
-        self._next_places = self._next[: 2 * (agents + self.landmarks)]
+        self._next_positions = self._next[: 2 * (agents + self.landmarks)]
         self._next_landmark = points(fresh["landmark"])
         self._next_goal = points(fresh["goal"])
         self._next_color = fresh["color"].t()
 
-    def _index_sights(self, device: torch.device) -> None:
-        sights = self.sights()
-        self._widths = [len(part) for part in sights]
-        row = [sight for part in sights for sight in part]
-        rows = [self._starts[a] + i for a, i, _, _ in row] + [self._starts[b] + j for _, _, b, j in row]
-        self._rows = torch.tensor(rows, device=device)
-        self._pairs = self.table.new_empty(len(rows), self.table.shape[1])
+    def _index_observations(self, device: torch.device) -> None:
+        """Rows of the table that make all agents' observations side by side: minuends, then subtrahends."""
+        terms_of = self.observation_terms()
+        self._widths = [len(terms) for terms in terms_of]
+        terms = [term for terms in terms_of for term in terms]
+        minuends = [self._starts[term.group] + term.row for term in terms]
+        subtrahends = [self._starts[term.origin] + term.origin_row for term in terms]
+        self._rows = torch.tensor(minuends + subtrahends, device=device)
+        self._pairs = self.table.new_empty(len(self._rows), self.table.shape[1])
 
     def _move(self, pushes: Tensor) -> None:
-        """A step of SECONDS with pushes [E, M, 2] within [-1, 1]."""
+        """Integrate a step of SECONDS under pushes [E, M, 2] within [-1, 1]."""
         depths = penetrations(self.agent, 2.0 * self.radius) if self.collide else None
         if self.cfg.version == "v3":
             self._moving.add_(self.velocity, alpha=SECONDS)
@@ -213,8 +222,8 @@ class ParticleTask:
             self._moving.add_(self.velocity, alpha=SECONDS)
 
     def _start_episodes(self, mask: Tensor) -> None:
-        """Where mask [E]: all places and goals are drawn anew, in every environment on its own."""
-        self._next_places.uniform_(-1.0, 1.0, generator=self.random)
+        """Draw new positions and goals, for every environment its own, and use them where mask [E] is true."""
+        self._next_positions.uniform_(-1.0, 1.0, generator=self.random)
         if self.goals:
             self._draw_goals()
         torch.where(mask, self._next, self.table, out=self.table)
@@ -222,7 +231,7 @@ class ParticleTask:
         self.started(mask)
 
     def _draw_goals(self) -> None:
-        """Colors and places of goals among the landmarks of the worlds to come."""
+        """Choose goals among the landmarks of the next episodes' worlds: their colors and positions."""
         envs = self._next.shape[1]
         index = torch.randint(self.landmarks, (envs, self.goals), generator=self.random, device=self._next.device)
         self._next_color.copy_(self._colors.index_select(0, index.flatten()).view(envs, -1))
@@ -230,41 +239,13 @@ class ParticleTask:
 
 
 def check(cfg: ParticleCfg) -> None:
-    """Raises ValueError for settings that mean nothing."""
+    """Raise ValueError for settings that mean nothing."""
     check_choices("task", cfg, (("version", ("v3", "v2")), ("reward", ("team", "agent"))))
     if cfg.episode_length < 1:
         raise ValueError(f"task.episode_length={cfg.episode_length} must be at least 1")
 
 
 def check_ratio(local_ratio: float) -> None:
-    """Raises ValueError outside of [0, 1]."""
+    """Raise ValueError outside of [0, 1]."""
     if not 0.0 <= local_ratio <= 1.0:
         raise ValueError(f"task.local_ratio={local_ratio:g} must lie within [0, 1]: the share of an agent's own reward")
-
-
-def points(rows: Tensor) -> Tensor:
-    """Rows [2n, E] of a table, seen as [E, n, 2]."""
-    return rows.unflatten(0, (-1, 2)).permute(2, 0, 1)
-
-
-def distance(one: Tensor, other: Tensor) -> Tensor:
-    """[...] m between points [..., 2]."""
-    return torch.hypot(*(one - other).unbind(-1))
-
-
-def penetrations(place: Tensor, touching: float) -> Tensor:
-    """[E, A, 2] m of penetration that discs at [E, A, 2] feel from all others closer than `touching` m, or little farther."""
-    away = place[:, :, None] - place[:, None]  # [E, A, A, 2]
-    apart = torch.hypot(*away.unbind(-1))
-    penetration = F.softplus(touching - apart, beta=1.0 / CONTACT_MARGIN)
-    return (away * penetration.div_(apart.clamp_min_(TINY))[..., None]).sum(2)
-
-
-def landmark_sights(agent: int, landmarks: int) -> List[Sight]:
-    """Where the landmarks lie, seen from an agent."""
-    return [("landmark", 2 * k + i, "agent", 2 * agent + i) for k in range(landmarks) for i in (0, 1)]
-
-
-def own(group: str, first: int, size: int) -> List[Sight]:
-    """Numbers of a group as they are."""
-    return [(group, first + i, "zero", 0) for i in range(size)]

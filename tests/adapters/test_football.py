@@ -1,4 +1,4 @@
-"""Google Research Football, the real engine (scripts/install_football.sh): ends, state, checkpoints, seeds, exact resume."""
+"""Google Research Football, the real engine (scripts/install_football.sh): ends, state, checkpoints, seeds, resume."""
 
 import numpy as np
 import pytest
@@ -57,7 +57,7 @@ def literal_checkpoints(distance):
 
 def test_checkpoints_lie_where_gfootball_has_them():
     for distance in np.linspace(0.0, 1.5, 997):
-        assert football.passed(distance) == literal_checkpoints(distance)
+        assert football.checkpoints_passed(distance) == literal_checkpoints(distance)
 
 
 @engine
@@ -85,10 +85,10 @@ def test_an_episode_is_what_gfootball_plays_with_its_seed(game):
         literal.reset()
         game.reset(seed)
         for draw in draws:
-            seen, reward, done, _ = literal.step(draw.tolist())
+            raw_obs, reward, done, _ = literal.step(draw.tolist())
             outcome = game.step(actions(*draw))
             view = look(game)
-            expected = wrappers.Simple115StateWrapper.convert_observation(seen, True)
+            expected = wrappers.Simple115StateWrapper.convert_observation(raw_obs, True)
             assert np.array_equal(np.stack(view.obs), expected)
             assert (outcome.terminated or outcome.truncated) == done
             if done:
@@ -145,7 +145,10 @@ def test_time_up_is_a_truncation_and_anything_else_a_termination(game, monkeypat
     short = {"steps": 0}
     raw = game._env.observation
     monkeypatch.setattr(game._env, "observation", lambda: [dict(one, steps_left=short["steps"]) for one in raw()])
-    done = lambda goal: (None, None, True, {"score_reward": goal})
+
+    def done(goal):
+        return None, None, True, {"score_reward": goal}
+
     for steps, goal, truncated in ((0, 0, True), (3, 0, False), (0, 1, False), (0, -1, False)):
         short["steps"] = steps
         monkeypatch.setattr(game._env, "step", lambda _, goal=goal: done(goal))
@@ -172,19 +175,20 @@ def test_checkpoints_are_gfootballs(game):
     """Against its own wrapper, agent by agent, in dribbles to the goal."""
     from gfootball.env.wrappers import CheckpointRewardWrapper
 
-    seen = []
+    outcomes = []
     for seed in range(4):
         literal = CheckpointRewardWrapper(game._env)
         game.reset(seed)
         for _ in range(60):
-            outcome = game.step(actions(5, 5, 5) if len(seen) % 7 else actions(12, 12, 12))  # run right, shoot at times
+            run_right = len(outcomes) % 7
+            outcome = game.step(actions(5, 5, 5) if run_right else actions(12, 12, 12))  # or shoot
             goal = float(round(outcome.reward[0])) if abs(outcome.reward[0]) > 0.95 else 0.0
             expected = literal.reward(np.full(3, goal, np.float32)).mean()
             assert outcome.reward[0] == pytest.approx(expected, abs=1e-6)
-            seen.append(outcome)
+            outcomes.append(outcome)
             if outcome.terminated or outcome.truncated:
                 break
-    assert any(outcome.reward[0] > 0.0 for outcome in seen)
+    assert any(outcome.reward[0] > 0.0 for outcome in outcomes)
 
 
 @engine
@@ -205,7 +209,8 @@ def test_a_run_resumes_bit_for_bit(settings, tmp_path):
     ]
     task = "football/" + SCENARIO
     whole = Trainer(settings(task, "total_steps=48", *words))
-    (tmp_path / "whole").mkdir(), (tmp_path / "half").mkdir()
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "half").mkdir()
     whole.train(tmp_path / "whole")
     half = Trainer(settings(task, "total_steps=24", *words))
     half.train(tmp_path / "half")
@@ -216,4 +221,5 @@ def test_a_run_resumes_bit_for_bit(settings, tmp_path):
     for name, value in whole.learner.actors.state_dict().items():
         assert torch.equal(value, rest.learner.actors.state_dict()[name])
     assert torch.equal(whole.step.state, rest.step.state)
-    whole.env.close(), rest.env.close()
+    whole.env.close()
+    rest.env.close()

@@ -1,4 +1,4 @@
-"""The Isaac Gym adapter against a fake that resets late, gives the time limit and failures one flag, and shares its process."""
+"""The Isaac Gym adapter, on a fake that resets late and has one flag for time limits and failures, in one process."""
 
 import os
 import subprocess
@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from harl_isaac.adapters import in_process as process
-from harl_isaac.adapters.in_process import OwnRandom
+from harl_isaac.adapters.in_process import IsolatedRng
 from harl_isaac.adapters.isaacgym.env import IsaacGymCfg
-from harl_isaac.adapters.isaacgym.simulation import hand_groups
+from harl_isaac.adapters.isaacgym.simulation import ordered_groups
 from harl_isaac.algos.happo import HappoCfg
 from harl_isaac.buffers.replay import Replay, explore
 from harl_isaac.buffers.rollout import collect
@@ -39,49 +39,51 @@ def fake(monkeypatch):
         del sys.modules[name]
 
 
-def made(num_envs=ENVS, **settings):
+def make_env(num_envs=ENVS, **settings):
     process._running.clear()
     return IsaacGymCfg(**settings).make(num_envs, CPU, "auto")
 
 
-def row(view):
-    """(env, episode, progress) that a view's first numbers tell."""
-    return [round(100 * x) for x in view[:3].tolist()]
+def row(obs):
+    """(env, episode, progress), the first numbers of an observation or state."""
+    return [round(100 * x) for x in obs[:3].tolist()]
 
 
 def literal(env, steps, limit=6):
-    """(episode, progress after the step, fell, late) of one environment's steps, by counting."""
+    """(episode, progress after the step, fell, timed out) of one environment's steps, by counting."""
     episode = 1
     progress = 0
     for _ in range(steps):
         progress += 1
-        late = progress >= limit
+        timed_out = progress >= limit
         fell = episode % 2 == 0 and progress >= 2 + env % 5
-        yield episode, progress, fell and not late, late
-        episode, progress = (episode + 1, 0) if fell or late else (episode, progress)
+        yield episode, progress, fell and not timed_out, timed_out
+        if fell or timed_out:
+            episode += 1
+            progress = 0
 
 
 def test_sizes_are_the_simulation_s():
-    spec = made().spec
+    spec = make_env().spec
     assert (
         spec.agents == ("right hand", "left hand")
         and spec.obs_sizes == (211, 211)
         and spec.actions == (Box(20), Box(20))
     )
     assert (spec.state_size, spec.state_agents, spec.reward_agents, spec.max_episode_steps) == (398, 1, 1, 6)
-    assert made(name="isaacgym/ShadowHandPen").spec.actions == (Box(26), Box(26))
-    fingers = made(agents="fingers").spec
+    assert make_env(name="isaacgym/ShadowHandPen").spec.actions == (Box(26), Box(26))
+    fingers = make_env(agents="fingers").spec
     assert len(fingers.agents) == 12 and fingers.agents[:2] == ("right palm", "right FF")
     assert [space.size for space in fingers.actions] == [2, 3, 3, 3, 4, 5] * 2
 
 
 @pytest.mark.parametrize("agents", ["hands", "fingers"])
 def test_the_contract_holds(agents):
-    check_env(lambda: made(agents=agents), steps=60)
+    check_env(lambda: make_env(agents=agents), steps=60)
 
 
 def test_no_step_joins_two_episodes_and_ends_are_told_apart():
-    env = made()
+    env = make_env()
     step = env.reset(0)
     expected = [list(literal(e, 40)) for e in range(ENVS)]
     begun = [True] * ENVS
@@ -90,38 +92,37 @@ def test_no_step_joins_two_episodes_and_ends_are_told_apart():
         before = step
         step = env.step((torch.rand(ENVS, 20), torch.rand(ENVS, 20)))
         for e in range(ENVS):
-            episode, progress, fell, late = expected[e][t]
-            seen = before.state[e, 0]
-            assert not seen.any() if begun[e] else row(seen) == [e, episode, progress - 1]
-            for view in (step.next_state[e, 0], step.next_obs[0][e], step.next_obs[1][e], step.next_obs[0][e, 187:]):
-                assert row(view) == [e, episode, progress]  # the true last view too
-            assert (bool(step.terminated[e]), bool(step.truncated[e])) == (fell, late)
+            episode, progress, fell, timed_out = expected[e][t]
+            state = before.state[e, 0]
+            assert not state.any() if begun[e] else row(state) == [e, episode, progress - 1]
+            for obs in (step.next_state[e, 0], step.next_obs[0][e], step.next_obs[1][e], step.next_obs[0][e, 187:]):
+                assert row(obs) == [e, episode, progress]  # the true last observations too
+            assert (bool(step.terminated[e]), bool(step.truncated[e])) == (fell, timed_out)
             assert step.reward[e, 0] == pytest.approx(progress + float(step.next_state[e, 0, 3]), abs=1e-5)
             assert step.metrics["success"][e] == float(progress >= 4)
-            begun[e] = fell or late
-            ends.add((fell, late))
+            begun[e] = fell or timed_out
+            ends.add((fell, timed_out))
     assert ends == {(False, False), (True, False), (False, True)}
 
 
-def test_the_blind_first_step_is_the_only_row_without_a_view():
+def test_the_blind_first_step_is_the_only_row_of_zeros():
     """In rollout and replay: as many rows of zeros as episodes begun, none that shows an ended episode."""
-    env = made()
+    env = make_env()
     learner = HappoCfg(rollout_length=40, hidden=[8]).learner(env.spec, 0)
     collect(env, learner.actors, learner.rollout, env.reset(0))
     rollout = learner.rollout
-    after_end = torch.cat((torch.ones_like(rollout.terminated[:1]), (rollout.terminated | rollout.truncated)[:-1]))[
-        ..., 0
-    ]
+    done = rollout.terminated | rollout.truncated
+    after_end = torch.cat((torch.ones_like(done[:1]), done[:-1]))[..., 0]
     assert torch.equal(~rollout.state[:, :, 0].any(2), after_end)
     assert torch.equal(~rollout.obs.flatten(2).any(2), after_end)
     assert all(torch.isfinite(value) for value in learner.update(0.0).values())
     replay = Replay(env.spec, ENVS * 40)
     explore(env, lambda step: torch.rand(ENVS, 2, 20), replay, env.reset(1), 40)
     age = torch.arange(40).repeat_interleave(ENVS)
-    batch = replay.window(age, torch.arange(ENVS).repeat(40), 1, 0.9)
+    batch = replay.n_step_batch(age, torch.arange(ENVS).repeat(40), 1, 0.9)
     lives = batch.discount[:, 0] > 0
     blind = ~batch.state.any(1)
-    assert blind.any() and batch.known.all()
+    assert blind.any() and batch.valid.all()
     same = (batch.state[:, :2] - batch.next_state[:, :2]).abs().amax(1) < 1e-6
     one_on = (batch.next_state[:, 2] - batch.state[:, 2] - 0.01).abs() < 1e-6
     assert (same & one_on)[lives & ~blind].all() and (batch.next_state[lives & blind, 2] - 0.01).abs().max() < 1e-6
@@ -129,7 +130,7 @@ def test_the_blind_first_step_is_the_only_row_without_a_view():
 
 def test_seeds_begin_alike_and_leave_the_policies_random_numbers_alone():
     actions = (torch.zeros(ENVS, 20), torch.zeros(ENVS, 20))
-    env = made()
+    env = make_env()
     torch.manual_seed(3)
     expected = torch.rand(4)
     torch.manual_seed(3)
@@ -142,13 +143,13 @@ def test_seeds_begin_alike_and_leave_the_policies_random_numbers_alone():
     assert torch.equal(env.step(actions).next_state[:, 0, 3], first) and not torch.equal(first, other)
 
 
-def test_own_random_numbers_go_on_where_they_stopped():
-    own = OwnRandom(CPU)
-    own.seed(5)
-    with own:
+def test_isolated_random_numbers_continue_where_they_stopped():
+    rng = IsolatedRng(CPU)
+    rng.seed(5)
+    with rng:
         first = torch.rand(3)
     torch.rand(2)
-    with own:
+    with rng:
         second = torch.rand(3)
     torch.manual_seed(5)
     assert torch.equal(torch.cat((first, second)), torch.rand(6))
@@ -157,7 +158,7 @@ def test_own_random_numbers_go_on_where_they_stopped():
 @pytest.mark.parametrize("when", [2, 6])
 def test_a_simulation_that_blows_up_ends_its_episode_and_begins_another(when):
     """As a failure, also in the step in which its time is over."""
-    env = made()
+    env = make_env()
     env.reset(0)
     actions = (torch.zeros(ENVS, 20), torch.zeros(ENVS, 20))
     for _ in range(when - 1):
@@ -174,7 +175,7 @@ def test_a_simulation_that_blows_up_ends_its_episode_and_begins_another(when):
 def test_settings_reach_the_simulation_and_nothing_of_it_stays_behind(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["train.py", "task=isaacgym/ShadowHandOver"])
     before = os.getcwd()
-    env = made(episode_length=9, options={"env": {"startNoise": 0.5}, "sim": {"substeps": 4}})
+    env = make_env(episode_length=9, options={"env": {"startNoise": 0.5}, "sim": {"substeps": 4}})
     assert env.spec.max_episode_steps == 9 and env.task.cfg["env"]["startNoise"] == 0.5
     assert env.task.sim_params.substeps == 4 and env.task.headless
     assert os.getcwd() == before and sys.argv == ["train.py", "task=isaacgym/ShadowHandOver"]
@@ -184,7 +185,7 @@ def test_settings_reach_the_simulation_and_nothing_of_it_stays_behind(monkeypatc
     "settings, expected", [({}, (0, -1)), ({"headless": False}, (0, 0)), ({"graphics_device": 2}, (0, 2))]
 )
 def test_nothing_draws_unless_asked_for(settings, expected):
-    made(**settings)
+    make_env(**settings)
     from bidexhands.tasks.hand_base.base_task import CREATED, BaseTask
 
     assert CREATED[-1] == expected and BaseTask.create_sim.__qualname__ == "FakeBaseTask.create_sim"
@@ -205,20 +206,20 @@ MISTAKES = {
 @pytest.mark.parametrize("message", sorted(MISTAKES))
 def test_a_mistake_is_named(message):
     with pytest.raises(ValueError, match=message):
-        made(**MISTAKES[message])
+        make_env(**MISTAKES[message])
 
 
 def test_groups_of_fingers():
     assert (
-        hand_groups("[[0, 1, 2], [3, 4, 5]]")
-        == hand_groups("palm+FF+MF,RF+LF+TH")
-        == [["palm", "FF", "MF"], ["RF", "LF", "TH"]]
+        ordered_groups("[[0, 1, 2], [3, 4, 5]]")
+        == ordered_groups("palm+FF+MF,RF+LF+TH")
+        == [("palm", "FF", "MF"), ("RF", "LF", "TH")]
     )
-    assert made(agents="palm+FF+MF,RF+LF+TH").spec.agents[2] == "left palm+FF+MF"
+    assert make_env(agents="palm+FF+MF,RF+LF+TH").spec.agents[2] == "left palm+FF+MF"
 
 
 def test_a_process_has_one_simulation():
-    made()
+    make_env()
     with pytest.raises(ValueError, match="has a simulation already .task=isaacgym/ShadowHandOver."):
         IsaacGymCfg().make(2, CPU, "auto")
 
@@ -226,13 +227,13 @@ def test_a_process_has_one_simulation():
 def test_without_isaac_gym_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "isaacgym", None)
     with pytest.raises(MissingSimulator, match="Isaac Gym Preview 4 .*DexterousHands"):
-        made()
+        make_env()
 
 
 def test_importing_it_after_torch_is_explained(monkeypatch):
     monkeypatch.delitem(sys.modules, "isaacgym")
     with pytest.raises(ValueError, match="must be imported before torch"):
-        made()
+        make_env()
 
 
 @pytest.mark.parametrize("algo", ["algo.recurrent=true", "algo=hasac"])
@@ -259,15 +260,15 @@ def test_training_evaluates_on_its_own_simulation_and_goes_on_with_new_episodes(
 
 
 def test_evaluation_counts_whole_episodes():
-    env = made()
+    env = make_env()
     learner = HappoCfg(rollout_length=5, hidden=[8]).learner(env.spec, 0)
     result = evaluate_policy(env, learner.actors, 2 * ENVS, seed=1)
     assert set(result.values) == {"return", "length", "diverged", "success", "consecutive_successes"}
     assert sorted(result.values["length"].tolist()) == sorted(
         progress
         for e in range(ENVS)
-        for episode, progress, fell, late in literal(e, 12)
-        if (fell or late) and episode <= 2
+        for episode, progress, fell, timed_out in literal(e, 12)
+        if (fell or timed_out) and episode <= 2
     )
 
 

@@ -1,18 +1,20 @@
-"""The Isaac Lab adapter against a fake that resets within the step, returns its own buffers and has spaces of all kinds; and,
-where it can be downloaded, against Isaac Lab's own base classes with everything beneath them faked."""
+"""The Isaac Lab adapter, on a fake that resets within the step, returns its own buffers and has spaces of all kinds;
+and, where it can be downloaded, on Isaac Lab's own base classes with everything beneath them faked."""
 
 import sys
 from pathlib import Path
 
 import pytest
 import torch
-from support import isaaclab_sources as nvidia
+from support import isaaclab_sources
 
-gymnasium = pytest.importorskip("gymnasium")
+pytest.importorskip("gymnasium")
+
+import gymnasium
 
 from harl_isaac.adapters import in_process as process
 from harl_isaac.adapters.isaaclab.env import IsaacLabCfg
-from harl_isaac.adapters.isaaclab.spaces import ActionOf, flat_size
+from harl_isaac.adapters.isaaclab.spaces import ActionConverter, flat_size
 from harl_isaac.check_env import check_env
 from harl_isaac.env import Box, Discrete, MissingSimulator, MultiDiscrete
 from harl_isaac.training.trainer import Trainer
@@ -34,21 +36,23 @@ def fake(monkeypatch):
         del sys.modules[name]
 
 
-def made(num_envs=ENVS, **settings):
+def make_env(num_envs=ENVS, **settings):
     process._running.clear()
     return IsaacLabCfg(**settings).make(num_envs, CPU, "auto")
 
 
 def literal(env, steps, limit=6):
-    """(episode, step, fell, late) after each of one environment's steps, by counting."""
+    """(episode, step, fell, timed out) after each of one environment's steps, by counting."""
     episode = 1
     count = 0
     for _ in range(steps):
         count += 1
         fell = episode % 2 == 0 and count >= 2 + env % 5
-        late = count >= limit
-        yield episode, count, fell, late and not fell
-        episode, count = (episode + 1, 0) if fell or late else (episode, count)
+        timed_out = count >= limit
+        yield episode, count, fell, timed_out and not fell
+        if fell or timed_out:
+            episode += 1
+            count = 0
 
 
 def actions(env):
@@ -59,20 +63,21 @@ def actions(env):
 
 
 def check_against_counting(env, steps=40):
-    """Every Step's views, successors and ends, agent 0 seeing [env, episode, step, position, 0]."""
+    """Every Step's observations, successors and ends; agent 0 observes [env, episode, step, position, 0]."""
     step = env.reset(0)
     ends = set()
     expected = [list(literal(e, steps)) for e in range(ENVS)]
     for t in range(steps):
         step = env.step(actions(env))
         for e in range(ENVS):
-            episode, count, fell, late = expected[e][t]
+            episode, count, fell, timed_out = expected[e][t]
+            ended = fell or timed_out
             assert step.next_obs[0][e, :3].tolist() == [e, episode, count] == step.next_state[e, 0, :3].tolist()
-            assert (bool(step.terminated[e]), bool(step.truncated[e])) == (fell, late)
-            begun = [e, episode + 1, 0] if fell or late else [e, episode, count]
+            assert (bool(step.terminated[e]), bool(step.truncated[e])) == (fell, timed_out)
+            begun = [e, episode + 1, 0] if ended else [e, episode, count]
             assert step.obs[0][e, :3].tolist() == begun == step.state[e, 0, :3].tolist()
-            assert torch.equal(step.obs[0][e] == step.next_obs[0][e], torch.ones(5).bool()) == (not (fell or late))
-            ends.add((fell, late))
+            assert torch.equal(step.obs[0][e] == step.next_obs[0][e], torch.ones(5).bool()) == (not ended)
+            ends.add((fell, timed_out))
     assert ends == {(False, False), (True, False), (False, True)}
 
 
@@ -87,47 +92,45 @@ def check_against_counting(env, steps=40):
     ],
 )
 def test_steps_equal_counting(settings):
-    check_against_counting(made(**settings))
+    check_against_counting(make_env(**settings))
 
 
 @pytest.mark.parametrize("settings", [{}, {"name": ALONE}, {"team_reward": False}, {"true_successors": False}])
 def test_the_contract_holds(settings):
-    check_env(lambda: made(**settings), steps=60)
+    check_env(lambda: make_env(**settings), steps=60)
 
 
 def test_sizes_are_the_task_s():
-    spec = made().spec
+    spec = make_env().spec
     assert spec.agents == ("near", "far") and spec.obs_sizes == (5, 3) and spec.actions == (Box(2), Discrete(4))
     assert (spec.state_size, spec.state_agents, spec.reward_agents, spec.max_episode_steps) == (8, 1, 1, 7)
-    assert (
-        made(options={"state_space": 4}).spec.state_size == 4 and made(options={"state_space": -1}).spec.state_size == 8
-    )
-    alone = made(name=ALONE).spec
+    assert make_env(options={"state_space": 4}).spec.state_size == 4
+    assert make_env(options={"state_space": -1}).spec.state_size == 8
+    alone = make_env(name=ALONE).spec
     assert (
         alone.agents == ("agent",) and alone.obs_sizes == (5,) and alone.actions == (Box(3),) and alone.state_size == 5
     )
-    assert made(name=ALONE, options={"state_space": 4}).spec.state_size == 4
+    assert make_env(name=ALONE, options={"state_space": 4}).spec.state_size == 4
 
 
-def test_without_asking_again_the_view_before_the_action_stands_in():
-    env = made(true_successors=False)
+def test_without_asking_again_the_observation_before_the_action_replaces_the_last_one():
+    env = make_env(true_successors=False)
     step = env.reset(0)
-    looked = env.env.asked
+    asked = env.env.asked
     ended = False
-    for t in range(12):
+    for _ in range(12):
         before = step
         step = env.step(actions(env))
         done = step.done
         ended = ended or bool(done.any())
-        assert torch.equal(step.next_obs[1][done], before.obs[1][done]) and torch.equal(
-            step.next_state[done], before.state[done]
-        )
+        assert torch.equal(step.next_obs[1][done], before.obs[1][done])
+        assert torch.equal(step.next_state[done], before.state[done])
         assert torch.equal(step.next_obs[1][~done], step.obs[1][~done])
-    assert ended and env.env.asked == looked + 12
+    assert ended and env.env.asked == asked + 12
 
 
 def test_it_asks_again_only_in_steps_where_an_episode_ends():
-    env = made()
+    env = make_env()
     env.reset(0)
     before = env.env.asked
     ends = sum(bool(env.step(actions(env)).done.any()) for _ in range(12))
@@ -135,7 +138,7 @@ def test_it_asks_again_only_in_steps_where_an_episode_ends():
 
 
 def test_what_was_returned_does_not_change_with_the_next_step():
-    env = made()
+    env = make_env()
     step = env.step(actions(env)) if env.reset(0) else None
     kept = [value.clone() for value in (*step.obs, step.state, step.reward, step.terminated, step.truncated)]
     env.step(actions(env))
@@ -145,9 +148,10 @@ def test_what_was_returned_does_not_change_with_the_next_step():
 
 
 def test_rewards_are_the_team_s_mean_or_each_agent_s():
-    team = made()
-    own = made(team_reward=False)
-    team.reset(3), own.reset(3)
+    team = make_env()
+    own = make_env(team_reward=False)
+    team.reset(3)
+    own.reset(3)
     for _ in range(4):
         acts = actions(team)
         one = team.step(acts)
@@ -158,13 +162,13 @@ def test_rewards_are_the_team_s_mean_or_each_agent_s():
 
 def test_an_episode_goes_on_until_all_its_agents_ended():
     """Isaac Lab resets where all terminated; one agent alone that did ends nothing."""
-    check_a_lonely_end(made(options={"only_near_falls": True}))
+    check_a_lonely_end(make_env(options={"only_near_falls": True}))
 
 
 def check_a_lonely_end(env):
     env.reset(0)
     counts = []
-    for t in range(13):
+    for _ in range(13):
         step = env.step(actions(env))
         counts.append(step.next_obs[0][:, 2].clone())
         fell = step.terminated
@@ -173,7 +177,7 @@ def check_a_lonely_end(env):
 
 
 def test_a_simulation_that_blows_up_ends_its_episode_and_begins_another():
-    env = made(options={"state_space": 4})
+    env = make_env(options={"state_space": 4})
     env.reset(0)
     env.step(actions(env))
     env.env.blow_up[2] = True
@@ -194,19 +198,19 @@ def box(low, high, shape=None):
 
 def test_actions_are_within_the_task_s_bounds():
     inf = float("inf")
-    free = ActionOf("a", box(-inf, inf, (3,)), 1.5, CPU)
+    free = ActionConverter("a", box(-inf, inf, (3,)), 1.5, CPU)
     assert free.space == Box(3, -1.5, 1.5) and torch.equal(free(torch.ones(2, 3)), torch.ones(2, 3))
-    same = ActionOf("a", box(-2.0, 3.0, (2,)), 1.0, CPU)
+    same = ActionConverter("a", box(-2.0, 3.0, (2,)), 1.0, CPU)
     assert same.space == Box(2, -2.0, 3.0) and torch.equal(same(torch.full((1, 2), 3.0)), torch.full((1, 2), 3.0))
-    each = ActionOf("a", box([-2.0, 0.0, -inf], [2.0, 1.0, inf]), 1.0, CPU)
+    each = ActionConverter("a", box([-2.0, 0.0, -inf], [2.0, 1.0, inf]), 1.0, CPU)
     assert each.space == Box(3)
     assert each(torch.tensor([[1.0, 1.0, 1.0], [-1.0, -1.0, -1.0]])).tolist() == [[2.0, 1.0, 1.0], [-2.0, 0.0, -1.0]]
-    assert ActionOf("a", box(-1.0, 1.0, (2, 2)), 1.0, CPU)(torch.zeros(5, 4)).shape == (5, 2, 2)
-    choice = ActionOf("a", gymnasium.spaces.Discrete(3), 1.0, CPU)
+    assert ActionConverter("a", box(-1.0, 1.0, (2, 2)), 1.0, CPU)(torch.zeros(5, 4)).shape == (5, 2, 2)
+    choice = ActionConverter("a", gymnasium.spaces.Discrete(3), 1.0, CPU)
     assert choice.space == Discrete(3) and choice(torch.ones(4, 1, dtype=torch.long)).dtype == torch.long
-    assert ActionOf("a", gymnasium.spaces.MultiDiscrete([2, 5]), 1.0, CPU).space == MultiDiscrete((2, 5))
+    assert ActionConverter("a", gymnasium.spaces.MultiDiscrete([2, 5]), 1.0, CPU).space == MultiDiscrete((2, 5))
     with pytest.raises(ValueError, match="a acts by Dict.*possible: Box"):
-        ActionOf("a", gymnasium.spaces.Dict({"x": choice_space()}), 1.0, CPU)
+        ActionConverter("a", gymnasium.spaces.Dict({"x": choice_space()}), 1.0, CPU)
     with pytest.raises(ValueError, match="a is seen as Discrete"):
         flat_size("a", choice_space())
     assert flat_size("a", box(0.0, 1.0, (4, 5))) == 20
@@ -218,7 +222,7 @@ def choice_space():
 
 def test_the_app_starts_first_and_reads_nothing_of_the_command_line(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["train.py", "task=isaaclab/x"])
-    made(headless=False, cameras=True)
+    make_env(headless=False, cameras=True)
     from isaaclab.app import STARTED
 
     assert STARTED == [{"headless": False, "enable_cameras": True, "device": "cpu"}]
@@ -236,23 +240,23 @@ MISTAKES = {
 @pytest.mark.parametrize("message", sorted(MISTAKES))
 def test_a_mistake_is_named(message):
     with pytest.raises(ValueError, match=message):
-        made(**MISTAKES[message])
+        make_env(**MISTAKES[message])
 
 
 def test_without_isaac_lab_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "isaaclab", None)
     with pytest.raises(MissingSimulator, match="needs Isaac Sim and Isaac Lab .*docs/isaaclab.md"):
-        made()
+        make_env()
 
 
 def test_a_process_has_one_simulation():
-    made()
+    make_env()
     with pytest.raises(ValueError, match="has a simulation already"):
         IsaacLabCfg().make(2, CPU, "auto")
 
 
 def test_seeding_it_leaves_the_policies_random_numbers_alone():
-    env = made()
+    env = make_env()
     torch.manual_seed(3)
     expected = torch.rand(4)
     torch.manual_seed(3)
@@ -281,7 +285,7 @@ def test_training_evaluates_on_its_own_simulation_and_resumes_with_new_episodes(
 
 @pytest.fixture(scope="module")
 def envs(tmp_path_factory):
-    return nvidia.downloaded(tmp_path_factory.mktemp("isaaclab"))
+    return isaaclab_sources.downloaded(tmp_path_factory.mktemp("isaaclab"))
 
 
 @pytest.mark.parametrize(
@@ -296,11 +300,11 @@ def envs(tmp_path_factory):
     ],
 )
 def test_steps_of_isaac_lab_s_own_classes_equal_counting(envs, monkeypatch, settings):
-    """Their reset, step, state and spaces; the fake of this folder is what stands in for a simulator."""
+    """Their reset, step, state and spaces, with the fake of this folder in place of a simulator."""
     import isaaclab.app
 
     monkeypatch.setattr(isaaclab.app, "STARTED", [{}])
-    many, one = nvidia.classes(monkeypatch, envs)
+    many, one = isaaclab_sources.classes(monkeypatch, envs)
     monkeypatch.setattr(sys.modules["isaaclab.envs"], "FakeDirectMARLEnv", many, raising=False)
     monkeypatch.setattr(sys.modules["isaaclab.envs"], "FakeDirectRLEnv", one, raising=False)
     import isaaclab_tasks.utils
@@ -308,8 +312,9 @@ def test_steps_of_isaac_lab_s_own_classes_equal_counting(envs, monkeypatch, sett
     assert issubclass(isaaclab_tasks.FakeManyEnv, many) and issubclass(isaaclab_tasks.FakeOneEnv, one)
     parse = isaaclab_tasks.utils.parse_env_cfg
     monkeypatch.setattr(
-        isaaclab_tasks.utils, "parse_env_cfg", lambda *args, **words: nvidia.complete(parse(*args, **words))
+        isaaclab_tasks.utils, "parse_env_cfg", lambda *args, **words: isaaclab_sources.complete(parse(*args, **words))
     )
     if "only_near_falls" in settings.get("options", {}):
-        return check_a_lonely_end(made(**settings))
-    check_against_counting(made(**settings))
+        check_a_lonely_end(make_env(**settings))
+    else:
+        check_against_counting(make_env(**settings))

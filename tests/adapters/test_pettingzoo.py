@@ -12,9 +12,9 @@ pytest.importorskip("gymnasium", reason="gymnasium is not installed: pip install
 from gymnasium import spaces
 from hydra import compose, initialize_config_module
 
-from harl_isaac.adapters.pettingzoo.game import PettingZooCfg, PettingZooGame, make
-from harl_isaac.adapters.pettingzoo.spaces import Action, Observation
-from harl_isaac.adapters.workers.game import View
+from harl_isaac.adapters.pettingzoo.game import PettingZooCfg, PettingZooGame, make_parallel_env
+from harl_isaac.adapters.pettingzoo.spaces import ActionConverter, ObservationFlattener
+from harl_isaac.adapters.workers.game import GameView
 from harl_isaac.check_env import check_env, random_actions
 from harl_isaac.cli.overrides import check_command_line, with_free_keys
 from harl_isaac.cli.train import check_unchanged, with_saved_overrides
@@ -29,7 +29,7 @@ CPU = torch.device("cpu")
 
 def view_of(spec):
     masks = [np.zeros(mask_width(space), bool) for space in spec.actions] if spec.has_action_mask else None
-    return View(
+    return GameView(
         [np.full(size, 9.0, np.float32) for size in spec.obs_sizes],
         np.full((1, spec.state_size), 9.0, np.float32),
         masks,
@@ -54,10 +54,10 @@ def test_mpe_is_equal_to_stepping_it_by_hand(scenario, kwargs, reward):
     step = env.reset(5)
     ended = 0
     assert env.spec.max_episode_steps == kwargs["max_cycles"] and not env.spec.has_action_mask
-    seen = [twin.reset(seed=int(env.board.seed[e]))[0] for e, twin in enumerate(twins)]
+    obs = [twin.reset(seed=int(env.buffers.seed[e]))[0] for e, twin in enumerate(twins)]
     for _ in range(20):
         for i, agent in enumerate(twins[0].possible_agents):
-            np.testing.assert_array_equal(step.obs[i].numpy(), np.stack([each[agent] for each in seen]))
+            np.testing.assert_array_equal(step.obs[i].numpy(), np.stack([each[agent] for each in obs]))
         actions = random_actions(env.spec, step, draw)
         step = env.step(actions)
         for e, twin in enumerate(twins):
@@ -65,17 +65,17 @@ def test_mpe_is_equal_to_stepping_it_by_hand(scenario, kwargs, reward):
                 agent: actions[i][e].numpy() if isinstance(env.spec.actions[i], Box) else int(actions[i][e, 0])
                 for i, agent in enumerate(twin.possible_agents)
             }
-            seen[e], rewards, terminations, truncations, _ = twin.step(chosen)
+            obs[e], rewards, terminations, truncations, _ = twin.step(chosen)
             own = [rewards[agent] for agent in twin.possible_agents]
             expected = {"own": own, "sum": [sum(own)], "mean": [np.mean(own)]}[reward]
             np.testing.assert_allclose(step.reward[e].numpy(), expected, rtol=1e-6)
             np.testing.assert_array_equal(step.next_state[e, 0].numpy(), twin.state().astype(np.float32))
             for i, agent in enumerate(twin.possible_agents):
-                np.testing.assert_array_equal(step.next_obs[i][e].numpy(), seen[e][agent].astype(np.float32))
+                np.testing.assert_array_equal(step.next_obs[i][e].numpy(), obs[e][agent].astype(np.float32))
             assert bool(step.truncated[e]) == any(truncations.values()) and not step.terminated[e]
             if step.truncated[e]:
                 ended += 1
-                seen[e] = twin.reset(seed=int(env.board.seed[e]))[0]
+                obs[e] = twin.reset(seed=int(env.buffers.seed[e]))[0]
     assert ended >= 6 and step.alive.all()
 
 
@@ -97,10 +97,10 @@ def test_the_contract_is_kept(settings):
 
 @pytest.mark.parametrize("cut", [False, True, "both"])
 @pytest.mark.parametrize("masked", ["obs", "info"])
-def test_agents_leave_and_what_they_may_choose(masked, cut):
+def test_agents_leave_and_masks_hold_until_then(masked, cut):
     game = PettingZooGame("support.pettingzoo_envs", {"masked": masked, "cut": cut})
-    turn = 2 if masked == "obs" else 0
-    assert game.spec.obs_sizes == (2 + turn, 2 + turn, 2) and game.spec.state_size == 6 + 2 * turn
+    extra = 2 if masked == "obs" else 0  # the one-hot parity
+    assert game.spec.obs_sizes == (2 + extra, 2 + extra, 2) and game.spec.state_size == 6 + 2 * extra
     assert game.spec.actions == (Discrete(3), MultiDiscrete((2, 3)), Box(2)) and game.spec.has_action_mask
     view = view_of(game.spec)
     game.reset(3)
@@ -109,12 +109,9 @@ def test_agents_leave_and_what_they_may_choose(masked, cut):
     for t in range(5):
         game.look(view)
         alive.append(view.alive.tolist())
-        third = view.obs[2]
-        np.testing.assert_allclose(
-            third, [t + 0.3, 1.5 + 2.0 if t else 0.0], rtol=1e-6
-        )  # [0.5, 0.5] of [0, 2] x [-4, 4]
-        shown = lambda i: view.obs[i][:2]
-        np.testing.assert_allclose(shown(0), [t + 0.3, 12.0 if t else 0.0] if t < 3 else [0, 0], rtol=1e-6)
+        # [0.5, 0.5] of [0, 2] x [-4, 4]
+        np.testing.assert_allclose(view.obs[2], [t + 0.3, 1.5 + 2.0 if t else 0.0], rtol=1e-6)
+        np.testing.assert_allclose(view.obs[0][:2], [t + 0.3, 12.0 if t else 0.0] if t < 3 else [0, 0], rtol=1e-6)
         np.testing.assert_allclose(view.obs[1][:2], [t + 0.3, 3.0 if t else 0.0] if t < 4 else [0, 0], rtol=1e-6)
         np.testing.assert_array_equal(view.state[0], np.concatenate(view.obs))
         assert view.action_mask[0].tolist() == ([True, False, t % 2 == 1] if t < 3 else [True] * 3)
@@ -124,9 +121,8 @@ def test_agents_leave_and_what_they_may_choose(masked, cut):
         np.testing.assert_allclose(outcome.reward, [sum(own) / 3])
         ends.append((outcome.terminated, outcome.truncated))
     assert alive == [[True] * 3] * 3 + [[False, True, True], [False, False, True]]
-    assert ends == [(False, False)] * 4 + [
-        (cut is not True, cut is True)
-    ]  # a game that is over is over, whatever the time
+    # a game that is over is over, whatever the time
+    assert ends == [(False, False)] * 4 + [(cut is not True, cut is True)]
     game.look(view)
     np.testing.assert_allclose(view.obs[2], [5.3, 3.5], rtol=1e-6)  # the true last one
 
@@ -150,15 +146,15 @@ def test_a_limit_of_ones_own_truncates():
     ],
 )
 def test_actions(space, ours, given, expected):
-    action = Action(space, "anyone")
-    assert action.space == ours
-    found = action.to_env(np.array(given, np.float32 if isinstance(ours, Box) else np.int64))
+    converter = ActionConverter(space, "anyone")
+    assert converter.space == ours
+    found = converter.to_env(np.array(given, np.float32 if isinstance(ours, Box) else np.int64))
     assert space.contains(found)
     np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize(
-    "space, seen, expected",
+    "space, obs, expected",
     [
         (spaces.Box(0, 255, (2, 2), np.uint8), np.array([[1, 2], [3, 255]], np.uint8), [1, 2, 3, 255]),
         (spaces.Discrete(3), 2, [0, 0, 1]),
@@ -171,10 +167,10 @@ def test_actions(space, ours, given, expected):
         ),
     ],
 )
-def test_observations(space, seen, expected):
-    observation = Observation(space)
-    found = observation.flat(seen)
-    assert found.shape == (observation.size,) and found.dtype == np.float32
+def test_observations(space, obs, expected):
+    flattener = ObservationFlattener(space)
+    found = flattener.flatten(obs)
+    assert found.shape == (flattener.size,) and found.dtype == np.float32
     np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
@@ -241,10 +237,10 @@ def test_wrong_settings_are_named(settings, message):
 def test_an_attribute_of_a_package_counts_as_its_module(monkeypatch):
     import json
 
-    from support import pettingzoo_envs as parallel_games
+    from support import pettingzoo_envs
 
-    monkeypatch.setattr(json, "game_v1", parallel_games, raising=False)
-    assert make("json.game_v1", {}).possible_agents == parallel_games.AGENTS
+    monkeypatch.setattr(json, "game_v1", pettingzoo_envs, raising=False)
+    assert make_parallel_env("json.game_v1", {}).possible_agents == pettingzoo_envs.AGENTS
 
 
 @pytest.mark.parametrize(
@@ -254,7 +250,7 @@ def test_an_attribute_of_a_package_counts_as_its_module(monkeypatch):
         (["algo=ippo"], {"reward": "own"}),
     ],
 )
-def test_who_leaves_early_is_trained_too(settings, tmp_path, words, task):
+def test_agents_that_leave_early_are_trained_too(settings, tmp_path, words, task):
     cfg = settings("MatrixGame", "total_steps=60", "eval.interval=1", "eval.episodes=9", *words)
     run = Trainer(replace(cfg, task=PettingZooCfg(env="support.pettingzoo_envs", workers=2, **task)))
     numbers = run.train(tmp_path)

@@ -68,7 +68,7 @@ def play(env, steps, seed=0):
     return found
 
 
-def test_both_kinds_of_end_and_victories_are_told(env):
+def test_both_kinds_of_end_and_victories_are_reported(env):
     steps = [step for _, step in play(env, 300)]
     ended = (
         torch.stack([step.terminated for step in steps]).sum(),
@@ -77,18 +77,18 @@ def test_both_kinds_of_end_and_victories_are_told(env):
     assert min(ended) > 0
     for step in steps:
         assert (step.metrics["success"] <= step.terminated.float()).all()
-        dead = ~torch.stack([obs.any(1) for obs in step.next_obs], 1)  # SMAX shows the dead nothing
+        dead = ~torch.stack([obs.any(1) for obs in step.next_obs], 1)  # in SMAX the dead observe zeros
         assert (dead.all(1) <= step.terminated).all()
 
 
 def test_the_dead_may_only_stop(env):
-    seen = 0
+    count = 0
     for _, step in play(env, 100):
         for i in range(3):
             masks = step.action_mask[i][~step.alive[:, i]]
             assert (masks == torch.tensor([False] * 4 + [True] + [False] * 3)).all()
-            seen += len(masks)
-    assert seen > 50
+            count += len(masks)
+    assert count > 50
 
 
 def test_steps_are_smaxs_own(env):
@@ -98,19 +98,19 @@ def test_steps_are_smaxs_own(env):
     draw = torch.Generator().manual_seed(3)
     step = env.reset(5)
     key, own = jax.random.split(jax.random.split(jax.random.PRNGKey(5), 8)[2])
-    seen, state = battle.reset(own)
+    obs, state = battle.reset(own)
     for _ in range(19):
-        assert torch.equal(step.state[2, 0], torch.from_dlpack(seen["world_state"]))
+        assert torch.equal(step.state[2, 0], torch.from_dlpack(obs["world_state"]))
         masks = battle.get_avail_actions(state)
         for i, name in enumerate(battle.agents):
-            torch.testing.assert_close(step.obs[i][2], torch.from_dlpack(seen[name]))
+            torch.testing.assert_close(step.obs[i][2], torch.from_dlpack(obs[name]))
             assert torch.equal(step.action_mask[i][2], torch.from_dlpack(masks[name]).bool())
         actions = random_actions(env.spec, step, draw)
         step = env.step(actions)
         key, own = jax.random.split(key)
         choice = {name: jax.numpy.asarray(int(action[2])) for name, action in zip(battle.agents, actions)}
-        seen, state, rewards, dones, _ = battle.step_env(own, state, choice)
-        torch.testing.assert_close(step.next_state[2, 0], torch.from_dlpack(seen["world_state"]))
+        obs, state, rewards, dones, _ = battle.step_env(own, state, choice)
+        torch.testing.assert_close(step.next_state[2, 0], torch.from_dlpack(obs["world_state"]))
         torch.testing.assert_close(step.reward[2, 0], torch.from_dlpack(rewards["ally_0"]))
         assert bool(step.done[2]) == bool(dones["__all__"])
         if step.done[2]:

@@ -1,4 +1,4 @@
-"""SMAC and SMACv2 against stand-ins with the same traps (fake_starcraft.py): ends, masks, the dead, crashes, seeds, replays."""
+"""SMAC and SMACv2 against stand-ins with the same pitfalls (fake_starcraft.py): ends, masks, crashes, seeds."""
 
 from importlib.util import find_spec
 
@@ -83,12 +83,13 @@ def test_the_spec_is_the_simulators(game):
 def test_a_time_limit_is_no_termination(limit, ends):
     game = smac(limit=limit)
     game.reset(1)
-    for t in range(limit):
+    steps = 0
+    outcome = None
+    while steps < limit and not (outcome and (outcome.terminated or outcome.truncated)):
         outcome = game.step(idle(game))  # nobody fights back: lost sooner or later
-        if outcome.terminated or outcome.truncated:
-            break
+        steps += 1
     assert (outcome.terminated, outcome.truncated) == (ends == "terminated", ends == "truncated")
-    assert t == 1 or ends == "terminated"
+    assert steps == 2 or ends == "terminated"
     game.close()
 
 
@@ -105,18 +106,18 @@ def test_a_defeat_in_the_last_step_allowed_is_a_termination():
 
 
 @pytest.mark.parametrize("game", [smac, smacv2], indirect=True)
-def test_the_dead_see_nothing_and_do_nothing(game):
-    seen = [view for _, view in play(game, 5, 200, np.random.default_rng(1))]
-    dead = [(view, i) for view in seen for i in range(len(view.obs)) if not view.alive[i]]
+def test_dead_agents_observe_zeros_and_do_nothing(game):
+    views = [view for _, view in play(game, 5, 200, np.random.default_rng(1))]
+    dead = [(view, i) for view in views for i in range(len(view.obs)) if not view.alive[i]]
     assert len(dead) > 20
     for view, i in dead:
         assert not view.obs[i].any() and view.action_mask[i].tolist() == [True] + [False] * (
             len(view.action_mask[i]) - 1
         )
-    assert all(not view.action_mask[i][0] for view in seen for i in range(len(view.obs)) if view.alive[i])
+    assert all(not view.action_mask[i][0] for view in views for i in range(len(view.obs)) if view.alive[i])
 
 
-def test_an_agents_own_state_is_the_common_one_and_what_it_sees():
+def test_an_agents_own_state_is_the_common_one_and_its_observation():
     shared = smac()
     own = smac(agent_state=True)
     views = []
@@ -201,21 +202,21 @@ def test_what_is_missing_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("SC2PATH", str(tmp_path / "game"))
     monkeypatch.setattr(starcraft.sys, "platform", "linux")
     with pytest.raises(MissingSimulator, match="oxwhirl/smacv2.git"):
-        starcraft.refuse_missing("smacv2/zerg_5_vs_5", "smacv2", "10gen_zerg")
+        starcraft.check_installed("smacv2/zerg_5_vs_5", "smacv2", "10gen_zerg")
     with pytest.raises(MissingSimulator, match=r"task=smac/3m .*oxwhirl/smac.git .*hyper-parameter optimizer"):
-        starcraft.refuse_missing("smac/3m", "smac", "3m")
+        starcraft.check_installed("smac/3m", "smac", "3m")
     put_package(monkeypatch, tmp_path / "other", "smac")
     with pytest.raises(MissingSimulator, match="the `smac` installed here is another project"):
-        starcraft.refuse_missing("smac/3m", "smac", "3m")
+        starcraft.check_installed("smac/3m", "smac", "3m")
     put_package(monkeypatch, tmp_path / "right", "smac", "smac/env")
     with pytest.raises(MissingSimulator, match="SC2PATH"):
-        starcraft.refuse_missing("smac/3m", "smac", "3m")
-    place = tmp_path / "game" / "Maps" / "SMAC_Maps"
-    place.mkdir(parents=True)
+        starcraft.check_installed("smac/3m", "smac", "3m")
+    maps = tmp_path / "game" / "Maps" / "SMAC_Maps"
+    maps.mkdir(parents=True)
     with pytest.raises(MissingSimulator, match="3m.SC2Map"):
-        starcraft.refuse_missing("smac/3m", "smac", "3m")
-    (place / "3m.SC2Map").touch()
-    starcraft.refuse_missing("smac/3m", "smac", "3m")
+        starcraft.check_installed("smac/3m", "smac", "3m")
+    (maps / "3m.SC2Map").touch()
+    starcraft.check_installed("smac/3m", "smac", "3m")
 
 
 @pytest.fixture
@@ -223,12 +224,12 @@ def installed(tmp_path, monkeypatch):
     """Packages `smac` and `smacv2` that play the stand-ins, and an empty map of each, as if the game were there."""
     tests = str(ROOT / "tests")
     put_package(monkeypatch, tmp_path / "packages", "smac", "smac/env", "smacv2", "smacv2/env", "smacv2/env/starcraft2")
-    code = "import sys; sys.path.append(%r)\nfrom support.fake_starcraft import Fake%s as %s\n"
-    for place, name in (
+    for module, name in (
         ("smac/env/__init__", "StarCraft2Env"),
         ("smacv2/env/starcraft2/wrapper", "StarCraftCapabilityEnvWrapper"),
     ):
-        (tmp_path / "packages" / (place + ".py")).write_text(code % (tests, name, name))
+        code = f"import sys; sys.path.append({tests!r})\nfrom support.fake_starcraft import Fake{name} as {name}\n"
+        (tmp_path / "packages" / (module + ".py")).write_text(code)
     maps = tmp_path / "game" / "Maps" / "SMAC_Maps"
     maps.mkdir(parents=True)
     for name in ("3m", "10gen_zerg"):

@@ -1,4 +1,4 @@
-"""CPU simulators in worker processes: the same as playing them one after the other, and nothing is left when they crash."""
+"""Games in worker processes: equal to playing them one after the other; after a crash or the end nothing is left."""
 
 import os
 import re
@@ -16,7 +16,7 @@ from support import worker_games as games
 from support.resuming import flat, same
 
 from harl_isaac.adapters.workers.env import WorkerEnv
-from harl_isaac.adapters.workers.game import View
+from harl_isaac.adapters.workers.game import GameView
 from harl_isaac.check_env import _copy as tensors
 from harl_isaac.check_env import check_env, random_actions
 from harl_isaac.env import MissingSimulator, SimulatorError
@@ -45,7 +45,7 @@ def play(env, steps, seed=3):
 
 
 def safe(actions):
-    """Without the order to fall."""
+    """Clamp the actions below the one that makes a game fall."""
     return (actions[0].clamp(max=2.0), actions[1])
 
 
@@ -77,7 +77,7 @@ def gone(pid):
 
 
 def pids(env):
-    return [worker.process.pid for worker in env.crew]
+    return [worker.process.pid for worker in env.workers]
 
 
 @pytest.mark.parametrize("kind, workers", [("Walk", 2), ("Unsavable", 2)])
@@ -103,8 +103,8 @@ class Literal:
     def begin(self):
         self.game.reset(int(self.seeds.pop(0)))
 
-    def see(self):
-        view = View(
+    def look(self):
+        view = GameView(
             [np.full(3, 9.0), np.full(5, 9.0)],
             np.full((2, 4), 9.0),
             [np.ones(0, bool), np.zeros(5, bool)],
@@ -115,10 +115,10 @@ class Literal:
 
     def step(self, actions):
         outcome = self.game.step(actions)
-        after = self.see()
+        after = self.look()
         if outcome.terminated or outcome.truncated:
             self.begin()
-        return self.see(), outcome, after
+        return self.look(), outcome, after
 
 
 def test_every_number_is_the_games_own():
@@ -129,7 +129,7 @@ def test_every_number_is_the_games_own():
     again.reset(3)
     for t in range(26):  # the seeds of all episodes, in order
         for e in range(5):
-            seeds[e] += [] if again.board.seed[e] in seeds[e] else [int(again.board.seed[e])]
+            seeds[e] += [] if again.buffers.seed[e] in seeds[e] else [int(again.buffers.seed[e])]
         if t < 25:
             again.step(actions[t])
     literal = [Literal(list(own)) for own in seeds]
@@ -159,9 +159,9 @@ def test_no_episode_of_a_run_shares_its_seed():
     env = make(num_envs=3, workers=1)
     seeds = []
     for run in (0, 1, 2):
-        env.board.start_seeds(run)
-        seeds += [env.board.next_seed(e) for _ in range(1000) for e in range(3)]
-    assert len(set(seeds)) == len(seeds) and 0 <= min(seeds) and max(seeds) < 2**31
+        env.buffers.start_seeds(run)
+        seeds += [env.buffers.next_seed(e) for _ in range(1000) for e in range(3)]
+    assert len(set(seeds)) == len(seeds) and min(seeds) >= 0 and max(seeds) < 2**31
     assert np.std(seeds) > 0.25 * 2**31  # of evenly spread ones 0.289
 
 
@@ -169,7 +169,7 @@ def test_a_step_belongs_to_its_reader_until_the_next():
     env = make()
     step = env.reset(1)
     kept = tensors(step)
-    env.board.now[:] = 7.0  # what a worker does while nobody waits for it
+    env.buffers.views[:] = 7.0  # what a worker does while nobody waits for it
     assert equal(kept, tensors(step))
 
 
@@ -193,32 +193,32 @@ def test_games_that_cannot_be_saved_begin_new_episodes():
     env = make("Unsavable")
     play(env, 9)
     saved = env.state_dict()
-    seeds = set(env.board.seed.tolist())
+    seeds = set(env.buffers.seed.tolist())
     begun = make("Unsavable")
     step = begun.load_state_dict(saved)
     assert saved["games"] is None and not step.done.any() and equal(step.obs, step.next_obs)
-    assert (step.obs[0][:, 1] == 0.0).all() and not seeds & set(begun.board.seed.tolist())
+    assert (step.obs[0][:, 1] == 0.0).all() and not seeds & set(begun.buffers.seed.tolist())
 
 
 CRASHES = {
     "raise": r"environment 1 failed in a step, in the episode of seed SEED:\nTraceback(.|\n)*self.fall\(\)(.|\n)*"
     r"RuntimeError: the game fell over$",
-    "exit": r"environment 1 failed in the episode of seed SEED: worker process \d+ \(environments 0 to 1\) ended by itself "
-    r"with exit code 3$",
+    "exit": r"environment 1 failed in the episode of seed SEED: worker process \d+ \(environments 0 to 1\) ended by "
+    r"itself with exit code 3$",
     "leave": r"environment 1 failed in a step, in the episode of seed SEED:\nTraceback(.|\n)*SystemExit: 4$",
-    "segfault": r"environment 1 failed .*ended by signal 11, SIGSEGV; its last output:\nFatal Python error: Segmentation "
-    r"fault(.|\n)*games_for_workers.py\", line \d+ in fall",
+    "segfault": r"environment 1 failed .*ended by signal 11, SIGSEGV; its last output:\nFatal Python error: "
+    r"Segmentation fault(.|\n)*worker_games.py\", line \d+ in fall",
     "hang": r"environment 1 failed .*: no answer in task.timeout=1 s: worker process \d+ .*SIGKILL",
 }
 
 
 @pytest.mark.parametrize("what", CRASHES)
-def test_a_crash_stops_with_its_own_account(what):
+def test_a_crash_stops_with_its_own_description(what):
     env = make("Clumsy", settings={"what": what}, timeout=1.0)
     env.reset(3)
     env.step(fatal(env))
     mine = pids(env)
-    seed = env.board.seed[1]
+    seed = env.buffers.seed[1]
     with pytest.raises(SimulatorError, match=CRASHES[what].replace("SEED", str(seed))):
         env.step(fatal(env, 1))
     assert wait_for(lambda: all(map(gone, mine)))
@@ -228,8 +228,8 @@ def test_a_crash_stops_with_its_own_account(what):
     assert saved["games"] is None and make("Clumsy").load_state_dict(saved) is not None
 
 
-def expect_broken_off(before, step, rows):
-    """What a crash is to the learner: an end by truncation where the episode was last seen, without reward."""
+def expect_episodes_lost(before, step, rows):
+    """Check a crash as the learner observes it: truncation at the episode's last observation, without reward."""
     assert step.truncated[rows].all() and not step.terminated[rows].any() and not step.reward[rows].any()
     assert (step.metrics["restarts"][rows] == 1.0).all() and (
         step.metrics["distance"][rows] == before["distance"][rows]
@@ -254,15 +254,15 @@ def test_a_crash_restarts_a_game_or_all_of_a_process(what, rows):
         **{name: value.clone() for name, value in step.metrics.items()},
     }
     mine = pids(env)
-    seeds = set(env.board.seed.tolist())
+    seeds = set(env.buffers.seed.tolist())
     if what == "kill":
         os.kill(mine[1], signal.SIGKILL)
     step = env.step(fatal(env, *[] if what == "kill" else [1]))
     other = twin.step(fatal(twin))
-    expect_broken_off(before, step, rows)
+    expect_episodes_lost(before, step, rows)
     rest = [e for e in range(5) if e not in rows]
     assert all(torch.equal(a[rest], b[rest]) for a, b in zip(tensors(step), tensors(other)))
-    assert not step.metrics["restarts"][rest].any() and not seeds & {int(env.board.seed[e]) for e in rows}
+    assert not step.metrics["restarts"][rest].any() and not seeds & {int(env.buffers.seed[e]) for e in rows}
     replaced = [now != then for now, then in zip(pids(env), mine)]
     assert replaced == {"raise": [False, False], "leave": [False, False], "kill": [False, True]}.get(
         what, [True, False]
@@ -272,7 +272,7 @@ def test_a_crash_restarts_a_game_or_all_of_a_process(what, rows):
 
 
 @pytest.mark.parametrize("what", ["raise", "exit"])
-def test_an_episode_that_breaks_off_at_once_has_no_metrics(what):
+def test_an_episode_that_is_lost_at_once_has_no_metrics(what):
     env = make("Clumsy", settings={"what": what}, workers=5, on_crash="restart")
     env.reset(3)
     step = env.step(fatal(env))
@@ -319,7 +319,7 @@ def test_a_game_that_falls_over_at_once_again_is_not_restarted_for_ever(kind):
         ("broken", SimulatorError, "environment 0 failed being made:\nTraceback(.|\n)*KeyError: 'inside'"),
     ],
 )
-def test_what_a_game_says_when_it_is_made(error, kind, message):
+def test_errors_when_a_game_is_made(error, kind, message):
     with pytest.raises(kind, match=message):
         make("Missing", settings={"error": error})
 
@@ -443,11 +443,10 @@ def test_signals_are_the_parents_affair():
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells a process of its parent's death")
 def test_a_busy_worker_ends_with_its_parent(tmp_path):
     code = (
-        "import sys; sys.path[:0] = [{!r}, {!r}]; from test_workers import make, fatal\n"
-        "env = make('Clumsy', settings={{'what': 'hang', 'folder': {!r}}}, workers=1)\n"
-        "env.reset(0); print('ready', flush=True); env.step(fatal(env, 0))".format(
-            str(TESTS), str(TESTS / "adapters"), str(tmp_path)
-        )
+        f"import sys; sys.path[:0] = [{str(TESTS)!r}, {str(TESTS / 'adapters')!r}]\n"
+        "from test_workers import make, fatal\n"
+        f"env = make('Clumsy', settings={{'what': 'hang', 'folder': {str(tmp_path)!r}}}, workers=1)\n"
+        "env.reset(0); print('ready', flush=True); env.step(fatal(env, 0))"
     )
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
     assert process.stdout.readline() == b"ready\n"

@@ -31,7 +31,7 @@ SMALL = {
 def built(spec=SPEC, **changed):
     torch.manual_seed(0)
     learner = Had3qnCfg(**{**SMALL, **changed}).learner(spec, 0)
-    for place, module in enumerate((learner.actors, learner.critic, *[network for network, _ in learner.followers])):
+    for place, module in enumerate((learner.actors, learner.critic, *[network for network, _ in learner.targets])):
         reference.scramble(module, seed=place)
     return literal.filled(learner)
 
@@ -85,7 +85,7 @@ def test_dueling_values_and_the_table_equal_loops():
             )
             for i, size in enumerate(SIZES):
                 beside = [expected[joint_place(own[:i] + [k] + own[i + 1 :])] for k in range(size)]
-                assert learner.critic.of_agent(i, table, actions)[b].tolist() == pytest.approx(beside)
+                assert learner.critic.agent_q_values(i, table, actions)[b].tolist() == pytest.approx(beside)
         net = DuelingMLP(3, [4], 5, "relu", False, torch.device("cpu"))
         mean = net(torch.ones(1, 3)).mean()
         (first, second) = net.value
@@ -130,7 +130,7 @@ def test_agents_learn_the_critics_values_one_after_the_other():
         order = [1, 2, 0]
         batch = learner.replay.sample(10, 1, 0.9)
         batch.alive[:] = 1.0
-        learner._turns = lambda: order
+        learner.draw_agent_order = lambda: order
         acting = [
             [
                 argmax(dueling_row(learner.actors.agent(i), batch.obs[i][b].tolist()), allowed_of(batch.mask, i, b))
@@ -161,7 +161,7 @@ def test_every_environment_draws_its_own_lot():
     """The reference drew one for all environments."""
     kind = EpsilonGreedyHead(Discrete(4), 0.3)
     head = torch.tensor([0.0, 0.0, 1.0, 0.0]).expand(20000, 4)
-    chosen = kind.explore(head)[:, 0]
+    chosen = kind.sample_exploration(head)[:, 0]
     assert (chosen != 2.0).float().mean().item() == pytest.approx(0.3 * 0.75, abs=0.01)
     shares = chosen.long().bincount(minlength=4) / 20000.0
     assert shares.tolist() == pytest.approx([0.075, 0.075, 0.775, 0.075], abs=0.01)
@@ -172,7 +172,7 @@ def test_what_is_forbidden_is_never_chosen():
     kind = EpsilonGreedyHead(MultiDiscrete((2, 3)), 0.5)
     mask = torch.tensor([True, False, False, True, True]).expand(5000, 5)
     head = torch.randn(5000, 6)
-    for action in (kind.explore(head, mask), kind.mode(head, mask), kind.random(head, mask)):
+    for action in (kind.sample_exploration(head, mask), kind.mode(head, mask), kind.random(head, mask)):
         assert (
             (action[:, 0] == 0.0).all() and (action[:, 1] > 0.0).all() and action[:, 1].unique().tolist() == [1.0, 2.0]
         )

@@ -6,11 +6,11 @@ import pytest
 import torch
 from support import reference
 
-from harl_isaac.algos.happo import HappoCfg, happo_loss, update_agent
+from harl_isaac.algos.happo import HappoCfg
 from harl_isaac.buffers.rollout import Rollout
 from harl_isaac.env import Box, Discrete, MultiDiscrete
-from harl_isaac.learning import gradient, policy_fit
-from harl_isaac.learning.gradient import adam, minibatches
+from harl_isaac.learning import batching, policy_fit
+from harl_isaac.learning.batching import minibatches
 from harl_isaac.learning.metrics import explained_variance
 from harl_isaac.networks.actors import StackedActors
 
@@ -24,20 +24,28 @@ def settings(**changed):
     return HappoCfg(**{"rollout_length": 6, "hidden": [16, 12], "epochs": 2, "critic_epochs": 2, "lr": 0.01, **changed})
 
 
-def actor_and_batch(i):
-    """Agent i's scrambled policy and 24 rows of its own experience."""
+def actors_and_batch(i):
+    """Scrambled policies and 24 rows of agent i's own experience."""
     torch.manual_seed(0)
     actors = StackedActors(SPEC, (16, 12), "relu", 0.01)
     reference.scramble(actors)
-    return actors.agents[i], reference.fill(Rollout(SPEC, 6), actors).agent(i)
+    return actors, reference.fill(Rollout(SPEC, 6), actors).agent(i)
+
+
+def actor_and_batch(i):
+    """Agent i's policy of these."""
+    actors, batch = actors_and_batch(i)
+    return actors.agents[i], batch
 
 
 def updated(i, advantage, change_batch=lambda batch: None, **changed):
     """Agent i's policy after an update, its batch and the metrics."""
-    actor, batch = actor_and_batch(i)
+    actors, batch = actors_and_batch(i)
     change_batch(batch)
-    cfg = settings(**changed)
-    return actor, batch, update_agent(actor, adam(actor.parameters(), cfg.lr, 1e-5), batch, advantage, cfg)
+    trained = learner(**changed)
+    trained.actors = actors
+    trained.optimizers = trained.cfg.optimizers(actors)
+    return actors.agents[i], batch, trained.update_agent(i, batch, advantage)
 
 
 def parameters_of(actor):
@@ -53,13 +61,13 @@ def test_loss_is_the_clipped_surrogate():
     torch.manual_seed(0)
     log_ratio, advantage = torch.randn(2, 60, dtype=torch.float64)
     expected = [-reference.surrogate(r, a, 0.2) for r, a in zip(log_ratio.exp().tolist(), advantage.tolist())]
-    assert happo_loss(log_ratio.exp(), advantage, 0.2).tolist() == pytest.approx(expected)
+    assert learner(clip=0.2).surrogate(log_ratio.exp(), advantage).tolist() == pytest.approx(expected)
 
 
 def test_a_ratio_beyond_the_clip_in_the_gaining_direction_gets_no_gradient():
     log_ratio = torch.tensor([0.3, 0.3, -0.3, -0.3, 0.1], requires_grad=True)
     advantage = torch.tensor([1.0, -1.0, 1.0, -1.0, 2.0])
-    happo_loss(log_ratio.exp(), advantage, 0.2).sum().backward()
+    learner(clip=0.2).surrogate(log_ratio.exp(), advantage).sum().backward()
     assert (log_ratio.grad != 0.0).tolist() == [False, True, True, False, True]
     assert log_ratio.grad[4].item() == pytest.approx(-2.0 * torch.tensor(0.1).exp().item())
 
@@ -132,7 +140,7 @@ def test_an_update_in_chunks_equals_one_in_whole_batches(i, minibatches_wanted, 
     results = []
     with reference.double_precision():
         for rows in (1000, 5):
-            monkeypatch.setattr(gradient, "CPU_CHUNK", rows)
+            monkeypatch.setattr(batching, "CPU_CHUNK", rows)
             torch.manual_seed(1)
             actor, _, metrics = updated(i, torch.randn(24), minibatches=minibatches_wanted)
             results.append((parameters_of(actor), metrics))

@@ -40,8 +40,8 @@ def built(spec=MIXED, **changed):
 
 def with_fixed_noise(learner, rows):
     """Each agent's chance is the same in every call."""
-    fixed = [kind.noise(torch.empty(rows, kind.head_size)) for kind in learner.actors.kinds]
-    for kind, noise in zip(learner.actors.kinds, fixed):
+    fixed = [kind.noise(torch.empty(rows, kind.head_size)) for kind in learner.actors.heads]
+    for kind, noise in zip(learner.actors.heads, fixed):
         kind.noise = lambda head, noise=noise: noise
     return fixed
 
@@ -55,7 +55,7 @@ def test_the_density_of_a_squashed_normal_is_that_of_its_definition():
     with reference.double_precision():
         head = torch.randn(20, 4) * 0.7
         noise = torch.randn(20, 2)
-        action, log_prob = kind.draw(head, noise)
+        action, log_prob = kind.rsample(head, noise)
         for row in range(20):
             expected = 0.0
             h = 1e-5
@@ -74,10 +74,10 @@ def test_the_squashed_density_sums_to_one_and_is_finite_at_the_bounds():
     head = torch.tensor([[0.4, -0.3]], dtype=torch.float64).expand(200001, 2)
     action = torch.linspace(-1.0 + 1e-9, 1.0 - 1e-9, 200001, dtype=torch.float64)
     noise = (torch.atanh(action) - 0.4) / math.exp(-0.3)
-    density = kind.draw(head, noise[:, None])[1].exp()
+    density = kind.rsample(head, noise[:, None])[1].exp()
     assert torch.trapezoid(density, action).item() == pytest.approx(1.0, abs=1e-4)
     for far in (-1e3, 1e3):
-        action, log_prob = kind.draw(torch.tensor([[far, 5.0]]), torch.zeros(1, 1))
+        action, log_prob = kind.rsample(torch.tensor([[far, 5.0]]), torch.zeros(1, 1))
         assert torch.isfinite(log_prob).all() and action.abs().item() == 1.0
 
 
@@ -87,7 +87,7 @@ def test_samples_of_choices_have_the_right_frequencies_and_never_what_is_forbidd
     mask = torch.tensor([True, True, True, False, True])
     head = logits.expand(40000, 5)
     rows = mask.expand(40000, 5)
-    sample, expected = kind.draw(head, kind.noise(head), rows)
+    sample, expected = kind.rsample(head, kind.noise(head), rows)
     probabilities = reference.probabilities(logits.tolist(), (2, 3), mask.tolist())
     assert sample.mean(0).tolist() == pytest.approx(sum(probabilities, []), abs=0.01)
     assert (sample[:, 3] == 0.0).all() and torch.equal(sample[:, :2].sum(1), torch.ones(40000))
@@ -103,7 +103,7 @@ def test_the_straight_through_gradient_is_that_of_the_softmax():
     with reference.double_precision():
         head = torch.randn(1, 3, requires_grad=True)
         noise = kind.noise(torch.empty(1, 3))
-        sample, _ = kind.draw(head, noise)
+        sample, _ = kind.rsample(head, noise)
         p = reference.probabilities((head + noise)[0].tolist(), (3,))[0]
         assert sample[0].tolist() == pytest.approx([float(x == max(p)) for x in p])
         for a in range(3):
@@ -140,7 +140,7 @@ def literal_draw(learner, i, obs, noise, mask):
             action.append(math.tanh(mean + std * z))
             total += math.log(reference.density(mean + std * z, mean, std) / (1.0 - action[-1] ** 2))
         return action, total
-    nvec = learner.actors.kinds[i].nvec
+    nvec = learner.actors.heads[i].nvec
     start = 0
     action = []
     heads = reference.probabilities(head, nvec, mask)
@@ -182,7 +182,7 @@ def test_an_update_of_the_actors_equals_a_hand_written_chain():
         order = [2, 0, 1]
         batch = learner.replay.sample(10, 1, 0.9)
         noise = with_fixed_noise(learner, 10)
-        learner._turns = lambda: order
+        learner.draw_agent_order = lambda: order
         actors = [literal.PlainNet(net) for net in learner.actors.agents]
 
         def draw(i):
@@ -221,7 +221,7 @@ def test_every_kind_of_agent_moves_and_everything_stays_finite():
 
 def test_a_temperature_rises_where_entropy_lacks_and_rests_for_absent_agents():
     learner = built()
-    for actor, kind in zip(learner.actors.agents, learner.actors.kinds):  # certain of everything
+    for actor, kind in zip(learner.actors.agents, learner.actors.heads):  # certain of everything
         torch.nn.init.zeros_(actor.layers[-1].weight)
         certain = torch.tensor(
             [0.0] * 3 + [-10.0] * 3 if kind.head_size == 6 else [20.0 * (k in (0, 2, 7)) for k in range(kind.head_size)]
@@ -248,7 +248,7 @@ def test_temperatures_are_saved():
     assert torch.equal(other.log_alpha, learner.log_alpha) and (learner.log_alpha.exp() != 0.3).all()
     batch = learner.replay.sample(10, 1, 0.9)
     for each in (learner, other):
-        each._turns = lambda: [0, 1, 2]
+        each.draw_agent_order = lambda: [0, 1, 2]
         torch.manual_seed(3)
         each.fit_actors(batch)
     assert torch.equal(other.log_alpha, learner.log_alpha)

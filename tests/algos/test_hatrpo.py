@@ -7,10 +7,10 @@ import torch
 from support import reference, reference_trpo
 from support.host_reads import NoHostReads, needs_silent_adam
 
-from harl_isaac.algos.hatrpo import HatrpoCfg, Share, update_agent
+from harl_isaac.algos.hatrpo import BatchShard, HatrpoCfg, trust_region_update
 from harl_isaac.buffers.rollout import Rollout, collect
 from harl_isaac.env import Box, Discrete, MultiDiscrete
-from harl_isaac.learning import gradient, natural_gradient
+from harl_isaac.learning import batching, natural_gradient
 from harl_isaac.learning.sequential import sequential_update
 from harl_isaac.networks.actors import StackedActors
 from harl_isaac.training.trainer import Trainer
@@ -53,7 +53,7 @@ def updated(i, advantage, change_batch=lambda batch: None, **changed):
     """Agent i's policy after a step, its batch and the metrics."""
     actor, batch = actor_and_batch(i)
     change_batch(batch)
-    return actor, batch, update_agent(actor, None, batch, advantage, settings(**changed))
+    return actor, batch, trust_region_update(actor, batch, advantage, settings(**changed))
 
 
 def random_advantage():
@@ -80,7 +80,7 @@ def test_gradient_and_fisher_vector_products_are_those_of_dense_derivatives(i, a
         actor, batch = actor_and_batch(i, activation)
         advantage = random_advantage()
         problem = reference_trpo.Problem(actor, batch, advantage, getattr(torch, activation))
-        share = Share(actor, batch, batch.alive / batch.alive.sum(), advantage)
+        share = BatchShard(actor, batch, batch.alive / batch.alive.sum(), advantage)
         found, surrogate, report = share.gradient()
         torch.testing.assert_close(found, problem.gradient())
         torch.testing.assert_close(surrogate, problem.surrogate(problem.start))
@@ -103,7 +103,7 @@ def test_a_step_solves_the_dense_system(i, monkeypatch):
         )  # so small that the first trial is taken whatever the policy
         vector, j = reference_trpo.step(problem, cfg, torch.linalg.solve)
         assert j == 0
-        metrics = update_agent(actor, None, batch, random_advantage(), cfg)
+        metrics = trust_region_update(actor, batch, random_advantage(), cfg)
     assert_equal_by_name(actor, problem.tensors(vector), rtol=1e-6, atol=1e-9)
     assert metrics["exact_kl"].item() == pytest.approx(problem.kl(vector).item())
     assert 0.2 * cfg.kl_threshold < metrics["exact_kl"].item() < cfg.kl_threshold
@@ -140,7 +140,7 @@ def ways():
                     lambda matrix, target: reference_trpo.conjugate_gradient(matrix, target, cfg.cg_iterations),
                 )
                 before = parameters_of(actor)
-                metrics = update_agent(actor, None, batch, advantage(), cfg)
+                metrics = trust_region_update(actor, batch, advantage(), cfg)
                 found[name, i] = SimpleNamespace(
                     problem=problem,
                     vector=vector,
@@ -197,7 +197,7 @@ def test_in_single_precision_a_step_equals_the_literal_one_to_rounding(i):
     vector, j = reference_trpo.step(
         problem, cfg, lambda matrix, target: reference_trpo.conjugate_gradient(matrix, target, cfg.cg_iterations)
     )
-    metrics = update_agent(actor, None, batch, random_advantage(), cfg)
+    metrics = trust_region_update(actor, batch, random_advantage(), cfg)
     ours = torch.cat([p.detach().double().flatten() for p in actor.parameters()])
     assert j == 0 and metrics["accepted"].item() == 1.0
     assert (ours - vector).norm() < 1e-3 * (vector - problem.start).norm()
@@ -244,7 +244,7 @@ def test_an_update_in_chunks_equals_one_in_whole_batches(i, threads, monkeypatch
     results = []
     with reference.double_precision():
         for rows in (1000, 5):
-            monkeypatch.setattr(gradient, "CPU_CHUNK", rows)
+            monkeypatch.setattr(batching, "CPU_CHUNK", rows)
             actor, _, metrics = updated(i, random_advantage(), kl_threshold=0.3)
             results.append((parameters_of(actor), metrics))
     torch.testing.assert_close(*results)
@@ -281,7 +281,7 @@ def test_a_recurrent_policys_products_and_step_are_those_of_its_dense_hessian(i,
         weight = batch.alive / batch.alive.sum()
         parameters = list(actor.parameters())
         start = natural_gradient.flatten(parameters_of(actor))
-        head = actor.head(batch.obs, batch.memory)
+        head = actor.head(batch.obs, batch.sequence)
         log_std = actor.log_std
         kl = actor.distribution.kl(
             head.detach(), None if log_std is None else log_std.detach(), head, log_std, batch.mask
@@ -290,14 +290,14 @@ def test_a_recurrent_policys_products_and_step_are_those_of_its_dense_hessian(i,
         dense = torch.stack(
             [natural_gradient.flatten(torch.autograd.grad(each, parameters, retain_graph=True)) for each in slope]
         )
-        share = Share(actor, batch, weight, random_advantage().view(8, 3))
+        share = BatchShard(actor, batch, weight, random_advantage().view(8, 3))
         v = torch.randn(len(start))
         torch.testing.assert_close(share.fisher(v), dense @ v, rtol=1e-6, atol=1e-9)
         x = torch.linalg.solve(dense + 0.1 * torch.eye(len(start)), share.gradient()[0])
         step = (2.0 * cfg.kl_threshold / (x @ share.gradient()[0])).sqrt() * x
-        metrics = update_agent(actor, None, batch, random_advantage().view(8, 3), cfg)
+        metrics = trust_region_update(actor, batch, random_advantage().view(8, 3), cfg)
         moved = natural_gradient.flatten(parameters_of(actor)) - start
-    assert batch.memory.begin.any() and metrics["accepted"] == 1.0
+    assert batch.sequence.episode_starts.any() and metrics["accepted"] == 1.0
     torch.testing.assert_close(moved, metrics["step_fraction"] * step, rtol=1e-5, atol=1e-8)
 
 
@@ -338,7 +338,7 @@ def test_three_agents_in_turn_equal_a_literal_loop_and_each_moves_alone_in_its_o
 
         def update(i, batch, weighted):
             before = [parameters_of(actor) for actor in actors.agents]
-            metrics = update_agent(actors.agents[i], None, batch, weighted, cfg)
+            metrics = trust_region_update(actors.agents[i], batch, weighted, cfg)
             turns.append(
                 [
                     any(not torch.equal(p, q) for p, q in zip(actor.parameters(), old))

@@ -84,8 +84,8 @@ def test_the_value_normalizer_is_saved_wherever_it_lives():
 def test_metrics_are_named_by_agent_in_whatever_order_agents_were_updated():
     """There the list in order of updates was written out as agents 0, 1, 2."""
     agent = learner(reference.spec_for((Box(2),) * 3, (5, 5, 5)))
-    agent._turns = lambda: [2, 0, 1]
-    agent._step_agent = lambda i, batch, advantage: {"place": torch.tensor(float(i))}
+    agent.draw_agent_order = lambda: [2, 0, 1]
+    agent.update_agent = lambda i, batch, advantage: {"place": torch.tensor(float(i))}
     metrics = agent.update(0.0)
     assert [metrics[f"agent/{name}/place"].item() for name in "abc"] == [0.0, 1.0, 2.0]
 

@@ -8,14 +8,14 @@ from support import reference
 from support.small_runs import ON_POLICY
 
 from harl_isaac.algos import ALGOS
-from harl_isaac.algos.haa2c import Haa2cCfg, haa2c_loss
+from harl_isaac.algos.haa2c import Haa2cCfg
 from harl_isaac.algos.happo import HappoCfg
 from harl_isaac.algos.ippo import IppoCfg
 from harl_isaac.algos.maa2c import Maa2cCfg
 from harl_isaac.algos.mappo import MappoCfg
 from harl_isaac.env import Box, Discrete, MultiDiscrete
 from harl_isaac.learning import policy_fit
-from harl_isaac.learning.gradient import minibatches
+from harl_isaac.learning.batching import minibatches
 from harl_isaac.networks.distributions import Categoricals, Gaussian
 from harl_isaac.registry import import_object
 from harl_isaac.training.trainer import Trainer
@@ -64,9 +64,10 @@ def moved(before, after):
 def test_haa2cs_loss_has_the_policy_gradient():
     log_prob = torch.tensor([-1.0, -0.3, -2.0], dtype=torch.float64, requires_grad=True)
     advantage = torch.tensor([2.0, -1.0, 0.5], dtype=torch.float64)
-    haa2c_loss((log_prob - log_prob.detach()).exp(), advantage).sum().backward()
+    surrogate = built(Haa2cCfg, EQUAL).surrogate
+    surrogate((log_prob - log_prob.detach()).exp(), advantage).sum().backward()
     assert log_prob.grad.tolist() == (-advantage).tolist()
-    assert haa2c_loss(torch.tensor([3.0, 0.1]), torch.tensor([1.0, -2.0])).tolist() == pytest.approx([-3.0, 0.2])
+    assert surrogate(torch.tensor([3.0, 0.1]), torch.tensor([1.0, -2.0])).tolist() == pytest.approx([-3.0, 0.2])
 
 
 @pytest.mark.parametrize(
@@ -74,14 +75,14 @@ def test_haa2cs_loss_has_the_policy_gradient():
 )
 def test_only_the_sequential_algorithms_weigh_advantages_with_earlier_agents_ratios(kind, sequential, monkeypatch):
     seen = []
-    fit = policy_fit._epoch
-
-    def spy(actor, optimizer, batch, advantage, cfg, loss):
-        seen.append(advantage.clone())
-        return fit(actor, optimizer, batch, advantage, cfg, loss)
-
-    monkeypatch.setattr(policy_fit, "_epoch", spy)
     learner = built(kind, EQUAL, epochs=1, fixed_order=True)
+    update_agent = learner.update_agent
+
+    def spy(i, batch, advantage):
+        seen.append(advantage.clone())
+        return update_agent(i, batch, advantage)
+
+    monkeypatch.setattr(learner, "update_agent", spy)
     metrics = learner.update(0.0)
     if kind is not IppoCfg:  # each agent has advantages of its own there
         assert torch.equal(seen[0], seen[1]) != sequential
@@ -139,7 +140,7 @@ def test_an_update_equals_a_literal_loop(kind, monkeypatch):
 @pytest.mark.parametrize("kind, fixed", [(HappoCfg, False), (HappoCfg, True)])
 def test_the_order_is_random_unless_fixed(kind, fixed):
     learner = built(kind, EQUAL, fixed_order=fixed)
-    orders = {tuple(learner._turns()) for _ in range(60)}
+    orders = {tuple(learner.draw_agent_order()) for _ in range(60)}
     assert orders == ({(0, 1, 2)} if fixed else set(permutations(range(3))))
 
 
@@ -152,11 +153,11 @@ def test_a_shared_network_sees_the_widest_observation_and_the_agents_place():
     obs = learner.rollout.obs
     assert obs.shape == (6, 4, 3, 7 + 3)
     assert torch.equal(obs[..., 7:], torch.eye(3).expand(6, 4, 3, 3)) and (obs[:, :, 2, 2:7] == 0.0).all()
-    heads = learner.actors.heads(obs[0])
+    heads = learner.actors.outputs(obs[0])
     for i in range(3):
         torch.testing.assert_close(heads[:, i], learner.actors.agent(i).head(obs[0, :, i]))
     same = torch.zeros(1, 3, 10)
-    assert torch.equal(learner.actors.heads(same)[0, 0], learner.actors.heads(same)[0, 1])
+    assert torch.equal(learner.actors.outputs(same)[0, 0], learner.actors.outputs(same)[0, 1])
     assert built(MappoCfg, EQUAL, share_param=True, agent_id=False).rollout.obs.shape == (6, 4, 3, 7)
 
 
@@ -190,20 +191,20 @@ def test_shared_mappo_steps_once_on_all_agents_rows():
         same_parameters(learner.actors.agents[0], plain)
 
 
-def test_shared_happo_moves_one_network_in_every_turn():
-    turns = []
+def test_shared_happo_moves_one_network_in_every_agents_update():
+    moves = []
     learner = built(HappoCfg, EQUAL, share_param=True)
-    step = learner._step_agent
+    step = learner.update_agent
 
     def spy(i, batch, advantage):
         before = parameters(learner.actors)
         metrics = step(i, batch, advantage)
-        turns.append((i, moved(before, parameters(learner.actors))))
+        moves.append((i, moved(before, parameters(learner.actors))))
         return metrics
 
-    learner._step_agent = spy
+    learner.update_agent = spy
     learner.update(0.0)
-    assert sorted(turns) == [(0, True), (1, True), (2, True)]
+    assert sorted(moves) == [(0, True), (1, True), (2, True)]
 
 
 def test_agents_with_different_actions_cannot_share():

@@ -4,7 +4,7 @@ import pytest
 import torch
 from support import reference
 
-from harl_isaac.buffers import placement as memory
+from harl_isaac.buffers import placement
 from harl_isaac.buffers.replay import Replay, explore
 from harl_isaac.env import Box, Discrete, MultiDiscrete
 from harl_isaac.tasks.games.counting import CountingGame
@@ -47,11 +47,11 @@ def counted(steps, capacity=ENVS * 20):
 def everything(replay, n_step=1, gamma=0.9):
     """All stored transitions, the newest first."""
     age = torch.arange(replay.filled).repeat_interleave(replay.envs)
-    return replay.window(age, torch.arange(replay.envs).repeat(replay.filled), n_step, gamma)
+    return replay.n_step_batch(age, torch.arange(replay.envs).repeat(replay.filled), n_step, gamma)
 
 
 def flat(batch):
-    values = [batch.state, batch.reward, batch.discount, batch.next_state, batch.known, batch.alive, batch.next_alive]
+    values = [batch.state, batch.reward, batch.discount, batch.next_state, batch.valid, batch.alive, batch.next_alive]
     return values + [*batch.obs, *batch.action, *batch.next_obs, *batch.mask[1:], *batch.next_mask[1:]]
 
 
@@ -70,7 +70,7 @@ def test_a_transition_never_joins_two_episodes_and_has_its_true_successor(steps)
     torch.testing.assert_close(batch.discount[:, 0], 0.9 * (~over).float())
     goes = ~over
     assert torch.equal(after[goes], torch.stack((env, episode, count + 1), 1)[goes])  # also where a time limit ended it
-    assert ((count + 1 == 3 + env % 4) & goes).any() and batch.known.all()
+    assert ((count + 1 == 3 + env % 4) & goes).any() and batch.valid.all()
 
 
 def test_actions_belong_to_what_was_seen():
@@ -96,7 +96,7 @@ def noise(steps, capacity):
     replay = Replay(MIXED, capacity)
     put = []
     step = env.step(None)
-    replay.see(step)
+    replay.write_observation(step)
     for _ in range(steps):
         action = torch.randn(4, 3, 3)
         before = step
@@ -144,8 +144,8 @@ def test_a_forgotten_successor_is_said_to_be_unknown():
     env = reference.NoiseEnv(MIXED)
     replay = Replay(MIXED, 4 * 40)
     step = env.step(None)
-    assert replay.room == 4 * 10  # 40 steps of episodes of 10 at most: twice as many as time limits make, and two each
-    replay.see(step)
+    assert replay.successor_capacity == 4 * 10  # 40 steps of episodes of 10 at most: twice as many as time limits make, and two each
+    replay.write_observation(step)
     successors = []
     for _ in range(40):
         step = env.step(None)
@@ -154,7 +154,7 @@ def test_a_forgotten_successor_is_said_to_be_unknown():
         replay.write(torch.zeros(4, 3, 3), step)
         successors.append(step.next_state.flatten(1))
     batch = everything(replay)
-    assert torch.equal(batch.known[:, 0], (torch.arange(160) < 40).float())
+    assert torch.equal(batch.valid[:, 0], (torch.arange(160) < 40).float())
     assert torch.equal(batch.next_state[:40], torch.cat(successors[:-11:-1]))
 
 
@@ -181,7 +181,7 @@ def test_a_saved_replay_goes_on_as_the_same(steps):
         other.write(action, step)
     one = everything(whole, 4)
     two = everything(other, 4)
-    for name in ("state", "reward", "discount", "next_state", "known", "alive"):
+    for name in ("state", "reward", "discount", "next_state", "valid", "alive"):
         assert torch.equal(getattr(one, name), getattr(two, name)), name
     assert counted(3, ENVS * 1000).state_dict()["seen"].shape[:2] == (ENVS, 4)  # not the rows that were never written
 
@@ -199,7 +199,7 @@ def test_half_precision_halves_what_is_seen():
     env = CountingGame(ENVS, CPU)
     half = Replay(env.spec, 500, "float16")
     full = Replay(env.spec, 500)
-    assert half.seen.element_size() * 2 == full.seen.element_size() and half.bytes < full.bytes
+    assert half.observations.element_size() * 2 == full.observations.element_size() and half.bytes < full.bytes
     explore(env, lambda step: torch.rand(ENVS, 2, 2), half, env.reset(0), 20)
     assert torch.equal(everything(half).state, everything(counted(20)).state)
     assert everything(half).state.dtype == torch.float32
@@ -215,7 +215,7 @@ def test_the_estimate_is_what_is_allocated():
 
 
 def test_a_replay_that_does_not_fit_is_refused_before_anything_is_allocated(monkeypatch):
-    monkeypatch.setattr(memory, "free_bytes", lambda device: 2**20)
+    monkeypatch.setattr(placement, "free_bytes", lambda device: 2**20)
     monkeypatch.setattr(torch, "zeros", None)
     with pytest.raises(
         ValueError,
@@ -228,20 +228,20 @@ def test_a_replay_that_does_not_fit_is_refused_before_anything_is_allocated(monk
 def test_the_host_takes_what_the_device_has_no_room_for(monkeypatch):
     gpu = torch.device("cuda:0")
     room = {"cuda": 2**20, "cpu": 2**30}
-    monkeypatch.setattr(memory, "free_bytes", lambda device: room[device.type])
-    assert memory.replay_place(2**19, 1, gpu, "auto") == gpu
-    assert memory.replay_place(2**21, 1, gpu, "auto") == CPU and memory.replay_place(2**19, 1, gpu, "host") == CPU
+    monkeypatch.setattr(placement, "free_bytes", lambda device: room[device.type])
+    assert placement.choose_placement(2**19, 1, gpu, "auto") == gpu
+    assert placement.choose_placement(2**21, 1, gpu, "auto") == CPU and placement.choose_placement(2**19, 1, gpu, "host") == CPU
     for needed, place, named in ((2**21, "device", "cuda:0"), (2**31, "auto", "cuda:0"), (2**31, "host", "cpu")):
         with pytest.raises(ValueError, match=named + " has"):
-            memory.replay_place(needed, 1, gpu, place)
+            placement.choose_placement(needed, 1, gpu, place)
 
 
 def test_a_replay_on_the_host_is_the_same():
     batches = []
-    for place in ("device", "host"):
+    for placing in ("device", "host"):
         env = reference.NoiseEnv(MIXED)
-        replay = Replay(MIXED, 4 * 12, place=place)
-        replay.see(env.step(None))
+        replay = Replay(MIXED, 4 * 12, placement=placing)
+        replay.write_observation(env.step(None))
         for action in torch.ones(9, 4, 3, 3).unbind():
             replay.write(action, env.step(None))
         batches.append(flat(everything(replay, 3)))
@@ -261,7 +261,7 @@ def test_a_cut_ends_running_episodes_like_a_time_limit(length):
     limited = Replay(MIXED, 4 * 6)
     step = env.step(None)
     for replay in (cut, limited):
-        replay.see(step)
+        replay.write_observation(step)
     for t in range(length):
         action = torch.randn(4, 3, 3)
         step = env.step(None)
@@ -274,10 +274,10 @@ def test_a_cut_ends_running_episodes_like_a_time_limit(length):
         cut.write(action, step)
         step.truncated |= (t == length - 1) & ~step.terminated
         limited.write(action, step)
-    cut.cut()
+    cut.truncate_episodes()
     step = env.step(None)
     for replay in (cut, limited):
-        replay.see(step)
+        replay.write_observation(step)
         replay.write(torch.zeros(4, 3, 3), step)
     for one, other in zip(flat(everything(cut, 3)), flat(everything(limited, 3))):
         assert torch.equal(one, other)
@@ -285,5 +285,5 @@ def test_a_cut_ends_running_episodes_like_a_time_limit(length):
 
 def test_an_empty_replay_may_be_cut():
     replay = Replay(MIXED, 40)
-    replay.cut()
+    replay.truncate_episodes()
     assert int(replay.count) == 0 and (replay.outcome == 0).all()

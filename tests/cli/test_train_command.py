@@ -36,12 +36,15 @@ MISTAKES = {
     r"mpe/simple_spread-discrete/haa2c, ",
     "experiment=mpe": r"experiment mpe is unknown; possible: .*mpe/simple_reference-continuous/\.\.\. \(9\), ",
     "algo=hapo": r"algo hapo is unknown; did you mean happo\? possible: haa2c, had3qn, haddpg, happo, ",
-    "task=mamujoco/HalfCheeta": r"task mamujoco/HalfCheeta is unknown; did you mean mamujoco/HalfCheetah\? possible: .*mamujoco/Ant",
+    "task=mamujoco/HalfCheeta": r"task mamujoco/HalfCheeta is unknown; did you mean mamujoco/HalfCheetah\? "
+    r"possible: .*mamujoco/Ant",
     "task=mamujoco/HalfCheetah task.agents=2x4": r"agents=2x4.*2x3",
-    "task=mamujoco/HalfCheetah task.agents=bthigh+bshin,bfoot": r"several values: add -m .* \"task.agents='bthigh\+bshin,bfoot'\"",
+    "task=mamujoco/HalfCheetah task.agents=bthigh+bshin,bfoot": r"several values: add -m .* "
+    r"\"task.agents='bthigh\+bshin,bfoot'\"",
     "task=mamujoco/HalfCheetah task.agents='thigh,bshin'": r"thigh.*bthigh, bshin, bfoot, fthigh, fshin, ffoot",
     "algo.recurrent=true algo.chunk_length=7": r"algo.chunk_length=7 does not divide algo.rollout_length=25",
-    "task=MixedGame algo=mappo algo.share_param=true": r"share_param=true needs the same actions for every agent; reacher has Box",
+    "task=MixedGame algo=mappo algo.share_param=true": r"share_param=true needs the same actions for every agent; "
+    r"reacher has Box",
     "algo.action_aggregation=sum": r"algo.action_aggregation=sum; possible: prod, mean",
     "algo=hatrpo algo.lr=0.1": r"key algo.lr is unknown",
     "algo.clipp=0.1": r"key algo.clipp is unknown; did you mean algo.clip\?",
@@ -54,10 +57,11 @@ MISTAKES = {
     "sim=mujoco_warp": r"sim=mujoco_warp trains on a CUDA device only, this run is on cpu; use sim=mujoco",
     "task=MixedGame algo=hatd3": r"algo=hatd3 needs continuous actions \(Box\); chooser has Discrete",
     "task=SumGame algo=haddpg algo.warmup_steps=500": r"batch_size=1000 is larger than the algo.warmup_steps=500",
-    "task=SumGame algo=matd3 algo.buffer_size=1000000000000": r"a replay of 1000000000000 transitions needs .* GiB free; "
-    r"algo.buffer_size=\d+ would fit",
+    "task=SumGame algo=matd3 algo.buffer_size=1000000000000": r"a replay of 1000000000000 transitions needs .* "
+    r"GiB free; algo.buffer_size=\d+ would fit",
     "task=SumGame algo=had3qn": r"algo=had3qn needs choices \(Discrete, MultiDiscrete\); one has Box",
-    "task=isaacgym/ShadowHandPen": r"task=isaacgym/\.\.\. needs Isaac Gym and Bi-DexterousHands .*: install Isaac Gym Preview 4",
+    "task=isaacgym/ShadowHandPen": r"task=isaacgym/\.\.\. needs Isaac Gym and Bi-DexterousHands .*: "
+    r"install Isaac Gym Preview 4",
     "task=isaaclab/Any-v0": r"task=isaaclab/\.\.\. needs Isaac Sim and Isaac Lab .*: install Isaac Sim and Isaac Lab",
     "sim=bullet": r"sim=bullet is unknown; possible: auto, mujoco, mujoco_warp",
     "device=cuda:7": r"device=cuda:7: this machine shows \d+ CUDA device\(s\)",

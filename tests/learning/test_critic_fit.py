@@ -6,10 +6,12 @@ import pytest
 import torch
 from support import reference
 
-from harl_isaac.learning import critic_fit, gradient
-from harl_isaac.learning.critic_fit import fit_critic, huber, value_loss
-from harl_isaac.learning.gradient import adam, minibatches
+from harl_isaac.learning import batching, critic_fit
+from harl_isaac.learning.batching import minibatches
+from harl_isaac.learning.critic_fit import fit_critic
+from harl_isaac.learning.gradient import huber, value_loss
 from harl_isaac.learning.metrics import explained_variance
+from harl_isaac.learning.optimizers import adam
 from harl_isaac.networks.critic import Critic
 from harl_isaac.networks.value_norm import ValueNormalizer
 
@@ -133,7 +135,7 @@ def test_fitting_equals_a_literal_loop(changed, chunk, monkeypatch):
     drawn = []
     cfg = settings(**changed)
     monkeypatch.setattr(critic_fit, "minibatches", reference.recording(minibatches, drawn))
-    monkeypatch.setattr(gradient, "CPU_CHUNK", chunk)
+    monkeypatch.setattr(batching, "CPU_CHUNK", chunk)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     with reference.double_precision():
         critic, state, old_value, target = critic_and_batch(beta=0.9)

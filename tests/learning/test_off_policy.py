@@ -18,7 +18,7 @@ from harl_isaac.algos.maddpg import MaddpgCfg
 from harl_isaac.algos.matd3 import Matd3Cfg
 from harl_isaac.config import RunCfg
 from harl_isaac.env import Box, Discrete
-from harl_isaac.learning import gradient
+from harl_isaac.learning import batching
 from harl_isaac.registry import ALGOS, import_object
 from harl_isaac.tasks.games.sum import SumGame
 from harl_isaac.training import checkpoint
@@ -45,7 +45,7 @@ SMALL = {
 def built(kind, spec=THREE, **changed):
     torch.manual_seed(0)
     learner = kind(**{**SMALL, **changed}).learner(spec, 0)
-    for place, module in enumerate((learner.actors, learner.critic, *[network for network, _ in learner.followers])):
+    for place, module in enumerate((learner.actors, learner.critic, *[network for network, _ in learner.targets])):
         reference.scramble(module, seed=place)
     return literal.filled(learner)
 
@@ -97,7 +97,7 @@ def test_targets_equal_a_literal_loop(kind, spec, monkeypatch):
 def test_a_transition_without_a_known_successor_is_left_out():
     learner = built(HaddpgCfg)
     batch = learner.replay.sample(10, 1, 0.9)
-    batch.known[3:] = 0.0
+    batch.valid[3:] = 0.0
     batch.reward[3:] = 1e6
     assert learner.fit_critic(batch)["loss"] < 1e3
 
@@ -112,8 +112,8 @@ def literal_update(learner, batch, order):
     actors, critics = ([literal.PlainNet(net) for net in nets] for nets in (learner.actors.agents, learner.critic.nets))
     target = learner.target(batch)
     optimizer = torch.optim.Adam([p for net in critics for p in net.parameters()], lr=cfg.critic_lr)
-    replayed = torch.cat([batch.state, *batch.action], 1)
-    reference.stepped(optimizer, sum((net(replayed) - target).square().mean() for net in critics), 1e9)
+    joint = torch.cat([batch.state, *batch.action], 1)
+    reference.stepped(optimizer, sum((net(joint) - target).square().mean() for net in critics), 1e9)
     acting = list(batch.action) if not learner.sequential else [actors[j](batch.obs[j]).tanh().detach() for j in agents]
     for i in order:
         own = torch.optim.Adam(actors[i].parameters(), lr=cfg.lr)
@@ -131,7 +131,7 @@ def test_an_update_equals_a_hand_written_chain(kind, order):
         learner = built(kind, **({"policy_noise": 0.0} if issubclass(kind, Hatd3Cfg) else {}))
         batch = learner.replay.sample(10, 2, 0.9)
         learner.replay.sample = lambda *args: batch
-        learner._turns = lambda: order
+        learner.draw_agent_order = lambda: order
         targets = [parameters(learner.target_actors), parameters(learner.target_critic)]
         actors, critics = literal_update(learner, batch, order)
         learner.cfg = replace(learner.cfg, train_interval=1)
@@ -150,7 +150,7 @@ def test_each_agent_meets_new_actions_of_those_before_it_and_old_ones_of_those_a
     batch = learner.replay.sample(10, 1, 0.9)
     seen = []
     order = [1, 2, 0]
-    learner._turns = lambda: order
+    learner.draw_agent_order = lambda: order
     before = [learner.action(i, batch) for i in range(3)]
     fit = learner.fit_actor
     learner.fit_actor = lambda i, batch, actions: seen.append([a.clone() for a in actions]) or fit(i, batch, actions)
@@ -178,9 +178,9 @@ def test_simultaneous_agents_meet_replayed_actions(kind):
 def test_in_an_agents_turn_it_alone_moves(name):
     learner = built(import_object(ALGOS[name]), THREE if name in CONTINUOUS else CHOICES)
     batch = learner.replay.sample(10, 1, 0.9)
-    actions = learner.replayed(batch)
+    actions = learner.replayed_actions(batch)
     for i in range(3):
-        modules = [*learner.actors.agents, learner.critic, *[network for network, _ in learner.followers]]
+        modules = [*learner.actors.agents, learner.critic, *[network for network, _ in learner.targets]]
         before = [parameters(module) for module in modules]
         learner.fit_actor(i, batch, actions)
         assert [moved(old, module) for old, module in zip(before, modules)] == [j == i for j in range(len(modules))]
@@ -202,9 +202,9 @@ def test_actors_and_targets_wait_for_the_policy_delay():
 
 def test_the_order_is_random_unless_fixed():
     learner = built(HaddpgCfg)
-    assert {tuple(learner._turns()) for _ in range(60)} == set(permutations(range(3)))
+    assert {tuple(learner.draw_agent_order()) for _ in range(60)} == set(permutations(range(3)))
     fixed = built(HaddpgCfg, fixed_order=True)
-    assert {tuple(fixed._turns()) for _ in range(20)} == {(0, 1, 2)}
+    assert {tuple(fixed.draw_agent_order()) for _ in range(20)} == {(0, 1, 2)}
 
 
 def test_each_agent_ascends_the_value_of_its_own_reward():
@@ -234,7 +234,7 @@ def test_gradients_are_clipped_if_wanted_and_learning_rates_decay():
     assert free.fit_critic(batch)["grad_norm"] > 0.1
     held.fit_critic(batch)
     assert sum(p.grad.square().sum() for p in held.critic.parameters()).sqrt().item() == pytest.approx(1e-3, rel=1e-2)
-    held._set_learning_rates(0.75)
+    held.decay_learning_rates(0.75)
     assert held.critic_optimizer.param_groups[0]["lr"] == pytest.approx(0.005)
     assert held.optimizers[0].param_groups[0]["lr"] == pytest.approx(0.0025)
 
@@ -283,7 +283,7 @@ def test_the_warmup_is_random_and_happens_once():
         torch.nn.init.constant_(actor.layers[-1].bias, 5.0)  # a policy that is always at its bounds
     step, length = learner.collect(env, env.reset(0))
     assert length == 10 + 2  # warmup_steps 40 in 4 environments, and an iteration
-    batch = learner.replay.window(torch.arange(12), torch.zeros(12, dtype=torch.long), 1, 0.9)
+    batch = learner.replay.n_step_batch(torch.arange(12), torch.zeros(12, dtype=torch.long), 1, 0.9)
     assert (batch.action[0][:2] > 0.99).all() and batch.action[0][2:].std() > 0.3 and batch.action[0].abs().max() <= 1.0
     assert learner.collect(env, step)[1] == 2
 
@@ -411,7 +411,7 @@ def test_large_batches_are_worked_through_in_parts_with_the_same_result(name, mo
     """On the CPU each thread takes parts of its own; chance is drawn for the whole batch before."""
 
     def updated(rows_in_a_part):
-        monkeypatch.setattr(gradient, "CPU_CHUNK", rows_in_a_part)
+        monkeypatch.setattr(batching, "CPU_CHUNK", rows_in_a_part)
         learner = built(import_object(ALGOS[name]), EACH if name in CONTINUOUS else CHOICES)
         torch.manual_seed(7)
         metrics = learner.update(0.0)

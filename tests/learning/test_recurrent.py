@@ -63,8 +63,8 @@ def test_a_sequence_is_unrolled_as_by_torchs_gru():
         hidden = torch.randn(3, 4)
         expected = gru(x, hidden[None])[0]
         inputs = x @ gru.weight_ih_l0.t() + gru.bias_ih_l0
-        memory = SequenceStart(hidden, torch.zeros(3, 7, dtype=torch.bool))
-        torch.testing.assert_close(unroll(inputs, gru.weight_hh_l0, gru.bias_hh_l0, memory), expected)
+        start = SequenceStart(hidden, torch.zeros(3, 7, dtype=torch.bool))
+        torch.testing.assert_close(unroll(inputs, gru.weight_hh_l0, gru.bias_hh_l0, start), expected)
 
 
 def test_with_an_episodes_begin_the_state_starts_anew():
@@ -88,12 +88,12 @@ def test_a_recurrent_network_is_the_mlp_then_the_gru_then_the_head():
         net = new_mlp(5, (8, 6), 3, "tanh", 1.0, CPU, recurrent=True)
         reference.scramble(net)
         x = torch.randn(4, 7, 5)
-        memory = SequenceStart(torch.randn(4, 6), torch.zeros(4, 7, dtype=torch.bool))
+        start = SequenceStart(torch.randn(4, 6), torch.zeros(4, 7, dtype=torch.bool))
         layers = reference.layers_of(net)  # the third one's outputs are the GRU's inputs
         inputs = torch.tensor([reference.mlp_row(layers[:3], row, "tanh") for row in x.flatten(0, 1).tolist()])
-        states = reference.gru(inputs.view(4, 7, 18), net.gru[0], net.gru[1], memory.hidden)
+        states = reference.gru(inputs.view(4, 7, 18), net.gru[0], net.gru[1], start.hidden)
         expected = torch.tensor([reference.mlp_row(layers[3:], row, "tanh") for row in states.flatten(0, 1).tolist()])
-        torch.testing.assert_close(net(x, memory), expected.view(4, 7, 3))
+        torch.testing.assert_close(net(x, start), expected.view(4, 7, 3))
         assert len(list(net.parameters())) == 4 * 4 + 2
 
 
@@ -103,10 +103,10 @@ def test_acting_step_by_step_gives_the_log_probabilities_that_training_starts_fr
         learner = learner_with_rollout(iterations=2)
         for i, actor in enumerate(learner.actors.agents):
             batch = learner.rollout.agent(i)
-            log_prob, entropy = actor.evaluate_actions(batch.obs, batch.action, batch.mask, batch.memory)
+            log_prob, entropy = actor.evaluate_actions(batch.obs, batch.action, batch.mask, batch.sequence)
             assert log_prob.shape == entropy.shape == (LENGTH // CHUNK * 4, CHUNK)
             torch.testing.assert_close(log_prob, batch.log_prob)
-            assert batch.memory.begin.any() and (batch.memory.hidden != 0.0).any()
+            assert batch.sequence.episode_starts.any() and (batch.sequence.hidden != 0.0).any()
 
 
 def test_states_are_zero_after_an_episodes_end_and_carried_over_else():
@@ -134,7 +134,7 @@ def test_sequences_hold_the_steps_of_one_environment_in_order():
             length = 3 + e % 4
             assert (env_number, episode, count) == (e, t // length, t % length)
             if step:
-                assert batch.memory.begin[n, step].item() == (count == 0)
+                assert batch.sequence.episode_starts[n, step].item() == (count == 0)
 
 
 @pytest.mark.parametrize("i", range(3))
@@ -144,7 +144,7 @@ def test_one_chunk_as_long_as_the_rollout_has_the_whole_sequences_gradient(i):
         learner = learner_with_rollout(chunk_length=LENGTH)
         actor = learner.actors.agents[i]
         batch = learner.rollout.agent(i)
-        head = actor.head(batch.obs, batch.memory)
+        head = actor.head(batch.obs, batch.sequence)
         weight = torch.randn(head.shape)
         found = torch.autograd.grad((head * weight).sum(), list(actor.net.parameters()))
         plain = reference.PlainRecurrentNet(actor.net)
@@ -152,7 +152,7 @@ def test_one_chunk_as_long_as_the_rollout_has_the_whole_sequences_gradient(i):
         for e in range(4):
             ends = [t for t in range(1, LENGTH) if begins(learner.rollout, t, e)]
             for first, last in zip([0] + ends, ends + [LENGTH]):
-                start = batch.memory.hidden[e] if first == 0 else torch.zeros(12)
+                start = batch.sequence.hidden[e] if first == 0 else torch.zeros(12)
                 total = total + (plain(batch.obs[e, first:last], start) * weight[e, first:last]).sum()
         expected = torch.autograd.grad(total, list(plain.parameters()))
         for a, b in zip(found, expected):
@@ -166,7 +166,7 @@ def test_chunks_change_how_far_gradients_reach_and_nothing_else():
         torch.testing.assert_close(short.rollout.obs, whole.rollout.obs)
         for i in range(3):
             heads = [
-                agents.actors.agents[i].head(batch.obs, batch.memory)
+                agents.actors.agents[i].head(batch.obs, batch.sequence)
                 for agents, batch in ((short, short.rollout.agent(i)), (whole, whole.rollout.agent(i)))
             ]
             rows = heads[0].view(LENGTH // CHUNK, 4, CHUNK, -1).transpose(0, 1).reshape(heads[1].shape)
@@ -187,7 +187,7 @@ def test_a_recurrent_critic_sees_the_past_and_each_steps_true_successor(agents):
         for iteration in range(2):
             rollout = reference.fill(Rollout(spec, LENGTH, actors, CHUNK), actors, iteration)
             estimate = function.estimate(rollout, rollout.state, rollout.next_state)
-            starts = function.memory.hidden.view(LENGTH // CHUNK, 4, agents, 12)
+            starts = function.sequence.hidden.view(LENGTH // CHUNK, 4, agents, 12)
             for t in range(LENGTH):
                 for e in range(4):
                     for k in range(agents):
@@ -211,7 +211,7 @@ def test_fitting_starts_from_the_estimated_values():
         rollout = learner.rollout
         normalized = function.estimate(rollout, rollout.state, rollout.next_state).normalized
         states = function._as_batch(rollout, rollout.state)
-        again = function.critic.normalized(states, function.memory)
+        again = function.critic.normalized(states, function.sequence)
         torch.testing.assert_close(again, function._as_batch(rollout, normalized.unflatten(2, (1, -1))))
 
 

@@ -7,12 +7,11 @@ import pytest
 import torch
 from support import reference
 
-from harl_isaac.algos import happo
-from harl_isaac.algos.happo import HappoCfg
+from harl_isaac.algos.happo import Happo, HappoCfg
 from harl_isaac.buffers.rollout import Rollout
 from harl_isaac.env import Box, Discrete, MultiDiscrete
 from harl_isaac.learning import policy_fit
-from harl_isaac.learning.gradient import adam, minibatches
+from harl_isaac.learning.batching import minibatches
 from harl_isaac.learning.metrics import alive_mean
 from harl_isaac.learning.on_policy import OnPolicyLearner
 from harl_isaac.learning.sequential import sequential_update
@@ -34,7 +33,7 @@ def scrambled_actors(spec):
     return actors
 
 
-def build_settings(spec, actors, seed=0):
+def filled_rollout(spec, actors, seed=0):
     return reference.fill(Rollout(spec, 6), actors, seed)
 
 
@@ -74,7 +73,7 @@ def test_each_agent_gets_its_normalized_advantage_times_all_earlier_ratios(spec,
     with reference.double_precision():
         actors = scrambled_actors(spec)
         seen = {}
-        rollout = build_settings(spec, actors)
+        rollout = filled_rollout(spec, actors)
         advantage = 3.0 + 2.0 * torch.randn(6, 4, spec.state_agents)
         before = [reference.PlainActor(actor) for actor in actors.agents]
         metrics, last = sequential_update(actors, rollout, advantage, order, moving_update(actors, seen))
@@ -112,7 +111,7 @@ def test_a_policy_that_drops_its_actions_altogether_has_finite_metrics(spec):
 
     actors = scrambled_actors(spec)
     metrics, last = sequential_update(
-        actors, build_settings(spec, actors), torch.randn(6, 4, spec.state_agents), (0, 1, 2), far
+        actors, filled_rollout(spec, actors), torch.randn(6, 4, spec.state_agents), (0, 1, 2), far
     )
     assert (last == 0.0).any() and bool(torch.isfinite(last).all())
     assert all(bool(torch.isfinite(value)) for i in range(3) for value in metrics[i].values())
@@ -125,21 +124,17 @@ def literal_and_library(spec, cfg, monkeypatch, order=(2, 0, 1), iterations=2):
     drawn = []
     monkeypatch.setattr(policy_fit, "minibatches", reference.recording(minibatches, drawn))
     plain = [reference.PlainActor(actor) for actor in actors.agents]
-    ours = [adam(actor.parameters(), cfg.lr, cfg.adam_eps) for actor in actors.agents]
+    learner = cfg.learner(spec, 0)
+    learner.actors = actors
+    learner.optimizers = cfg.optimizers(actors)
     theirs = [torch.optim.Adam(actor.parameters(), lr=cfg.lr, eps=cfg.adam_eps) for actor in plain]
     for iteration in range(iterations):
-        rollout = build_settings(spec, actors, seed=iteration)
+        rollout = filled_rollout(spec, actors, seed=iteration)
         advantage = 3.0 + 2.0 * torch.randn(6, 4, spec.state_agents)
         drawn.clear()
-        last = sequential_update(
-            actors,
-            rollout,
-            advantage,
-            order,
-            lambda i, batch, weighted: happo.update_agent(actors.agents[i], ours[i], batch, weighted, cfg),
-        )[1]
+        last = sequential_update(actors, rollout, advantage, order, learner.update_agent)[1]
         steps = cfg.epochs * cfg.minibatches
-        parts = {i: drawn[place * steps : (place + 1) * steps] for place, i in enumerate(order)}
+        parts = {i: drawn[k * steps : (k + 1) * steps] for k, i in enumerate(order)}
         factor = reference.happo(
             plain,
             theirs,
@@ -181,59 +176,61 @@ def test_in_single_precision_an_update_equals_the_literal_loop_to_rounding(spec,
 @everywhere
 def test_in_an_agents_step_only_its_parameters_move(spec):
     """Bitwise, and also when everybody has momentum from the iterations before; the critic moves after all of them."""
-    turns = []
+    order = []
     at_start = []
 
-    def update(actor, *rest):
-        before = [[p.detach().clone() for p in each.parameters()] for each in learner.actors.agents]
-        metrics = happo.update_agent(actor, *rest)
-        moved = [
-            any(not torch.equal(p, q) for p, q in zip(each.parameters(), old))
-            for each, old in zip(learner.actors.agents, before)
-        ]
-        assert moved == [each is actor for each in learner.actors.agents]
-        assert all(torch.equal(p, q) for p, q in zip(learner.critic.function.critic.parameters(), at_start))
-        turns.append([each is actor for each in learner.actors.agents].index(True))
-        return metrics
+    class Watched(Happo):
+        def update_agent(self, i, batch, advantage):
+            before = [[p.detach().clone() for p in each.parameters()] for each in self.actors.agents]
+            metrics = super().update_agent(i, batch, advantage)
+            moved = [
+                any(not torch.equal(p, q) for p, q in zip(each.parameters(), old))
+                for each, old in zip(self.actors.agents, before)
+            ]
+            assert moved == [j == i for j in range(3)]
+            assert all(torch.equal(p, q) for p, q in zip(self.critic.function.critic.parameters(), at_start))
+            order.append(i)
+            return metrics
 
     torch.manual_seed(0)
-    learner = OnPolicyLearner(spec, settings(), update)
+    learner = Watched(spec, settings())
     for iteration in range(4):
         reference.fill(learner.rollout, learner.actors, iteration)
         at_start[:] = [p.detach().clone() for p in learner.critic.function.critic.parameters()]
         learner.update(0.0)
-        assert sorted(turns[-3:]) == [0, 1, 2]
+        assert sorted(order[-3:]) == [0, 1, 2]
         assert any(not torch.equal(p, q) for p, q in zip(learner.critic.function.critic.parameters(), at_start))
-    assert len(turns) == 12
+    assert len(order) == 12
 
 
 def orders_drawn(seed, count):
-    """The agents' turns in `count` updates of a learner whose agents stand still."""
+    """The agents' order in `count` updates of a learner whose agents stand still."""
     torch.manual_seed(0)
-    turns = []
+    order = []
 
-    def update(actor, *_):
-        turns.append([each is actor for each in learner.actors.agents].index(True))
-        return {"place": torch.tensor(float(len(turns) % 3)), "agent": torch.tensor(float(turns[-1]))}
+    class Still(OnPolicyLearner):
+        def update_agent(self, i, batch, advantage):
+            order.append(i)
+            return {"number": torch.tensor(float(len(order) % 3)), "agent": torch.tensor(float(i))}
 
-    learner = OnPolicyLearner(EQUAL, settings(hidden=[4]), update, seed)
+    learner = Still(EQUAL, settings(hidden=[4]), seed)
     reference.fill(learner.rollout, learner.actors)
     metrics = [learner.update(0.0) for _ in range(count)]
-    return [tuple(turns[3 * k : 3 * k + 3]) for k in range(count)], metrics
+    return [tuple(order[3 * k : 3 * k + 3]) for k in range(count)], metrics
 
 
-def test_every_agent_has_one_turn_in_random_order():
+def test_every_agent_is_updated_once_in_random_order():
     orders, _ = orders_drawn(seed=1, count=60)
     assert set(orders) == set(permutations(range(3)))
     assert orders_drawn(seed=1, count=9)[0] == orders[:9] != orders_drawn(seed=2, count=9)[0]
 
 
-def test_metrics_carry_the_agents_name_and_not_its_place_in_the_order():
+def test_metrics_carry_the_agents_name_and_not_its_number_in_the_order():
     orders, metrics = orders_drawn(seed=1, count=9)
     assert len(set(orders)) > 1
-    for turns, values in zip(orders, metrics):
+    for order, values in zip(orders, metrics):
         assert [values[f"agent/{name}/agent"].item() for name in "abc"] == [0.0, 1.0, 2.0]
-        assert [values[f"agent/{name}/turn"].item() for name in "abc"] == [turns.index(i) for i in range(3)]
+        assert [values[f"agent/{name}/turn"].item() for name in "abc"] == [order.index(i) for i in range(3)]
         assert values["actor/agent"].item() == 1.0
         assert values["agent/a/ratio"].item() == pytest.approx(1.0, abs=1e-5)
         assert values["factor/mean"].item() == pytest.approx(1.0, abs=1e-5)
@@ -244,13 +241,14 @@ def test_the_first_agent_is_given_the_advantage_of_the_whole_iteration(spec):
     """From values before any fit, in units of the return, of each state and of its true successor."""
     seen = []
 
-    def update(actor, optimizer, batch, weighted, cfg):
-        seen.append((weighted, batch.alive, [each is actor for each in learner.actors.agents].index(True)))
-        return {}
+    class Noting(OnPolicyLearner):
+        def update_agent(self, i, batch, advantage):
+            seen.append((advantage, batch.alive, i))
+            return {}
 
     with reference.double_precision():
         torch.manual_seed(0)
-        learner = OnPolicyLearner(spec, settings(), update)
+        learner = Noting(spec, settings())
         rollout = reference.fill(learner.rollout, learner.actors)
         moments = reference.RunningMoments(0.99999)
         critic = learner.critic.function.critic

@@ -9,9 +9,11 @@ from support import reference
 
 from harl_isaac.buffers.rollout import Rollout
 from harl_isaac.env import Box, Discrete, MultiDiscrete, action_width, mask_width
-from harl_isaac.learning import gradient
-from harl_isaac.learning.gradient import adam, chunks, gradient_step, summed_gradients
-from harl_isaac.learning.on_policy import OnPolicyCfg
+from harl_isaac.learning import batching
+from harl_isaac.learning.batching import chunks
+from harl_isaac.learning.gradient import gradient_step
+from harl_isaac.algos.happo import HappoCfg
+from harl_isaac.learning.optimizers import adam
 from harl_isaac.networks.actors import StackedActors
 from harl_isaac.networks.critic import Critic
 from harl_isaac.networks.distributions import std_of
@@ -36,7 +38,7 @@ def scrambled_actors(spec, hidden=(16, 12), activation="relu"):
     return actors
 
 
-def build_settings(spec, actors):
+def filled_rollout(spec, actors):
     return reference.fill(Rollout(spec, 6), actors)
 
 
@@ -59,8 +61,8 @@ def differing(before, after):
 def test_the_stack_gives_each_agent_the_head_of_its_own_network_and_zeros_beyond(spec):
     with reference.double_precision():
         actors = scrambled_actors(spec)
-        obs = flat(build_settings(spec, actors))[0]
-        heads = actors.heads(obs)
+        obs = flat(filled_rollout(spec, actors))[0]
+        heads = actors.outputs(obs)
         for i, actor in enumerate(actors.agents):
             size = actor.distribution.head_size
             torch.testing.assert_close(heads[:, i, :size], actor.net(obs[:, i, : spec.obs_sizes[i]]))
@@ -72,32 +74,32 @@ def test_the_stack_gives_each_agent_the_head_of_its_own_network_and_zeros_beyond
 def test_networks_are_layer_norm_linear_activation_over_true_widths(spec, activation):
     with reference.double_precision():
         actors = scrambled_actors(spec, activation=activation)
-        obs = flat(build_settings(spec, actors))[0][:3]
+        obs = flat(filled_rollout(spec, actors))[0][:3]
         for i, actor in enumerate(actors.agents):
             own = obs[:, i, : spec.obs_sizes[i]]
             size = actor.distribution.head_size
             literal = [reference.mlp_row(reference.layers_of(actor.net), row, activation) for row in own.tolist()]
             torch.testing.assert_close(actor.net(own), torch.tensor(literal))
-            torch.testing.assert_close(actors.heads(obs)[:, i, :size], torch.tensor(literal))
+            torch.testing.assert_close(actors.outputs(obs)[:, i, :size], torch.tensor(literal))
 
 
 @everywhere
 def test_padding_is_zero_and_whatever_stands_there_changes_nothing(spec):
     actors = scrambled_actors(spec)
-    rollout = build_settings(spec, actors)
+    rollout = filled_rollout(spec, actors)
     spoilt = rollout.obs.clone()
     for i, size in enumerate(spec.obs_sizes):
         assert (rollout.obs[:, :, i, size:] == 0.0).all()
         assert (rollout.action[:, :, i, action_width(spec.actions[i]) :] == 0.0).all()
         spoilt[:, :, i, size:] = 1e3
-    assert torch.equal(actors.heads(rollout.obs.flatten(0, 1)), actors.heads(spoilt.flatten(0, 1)))
+    assert torch.equal(actors.outputs(rollout.obs.flatten(0, 1)), actors.outputs(spoilt.flatten(0, 1)))
 
 
 @everywhere
 def test_the_first_ratio_is_one(spec):
     """The stack's log-probabilities, stored by `collect`, are those that the update starts from."""
     actors = scrambled_actors(spec)
-    rollout = build_settings(spec, actors)
+    rollout = filled_rollout(spec, actors)
     for i, actor in enumerate(actors.agents):
         batch = rollout.agent(i)
         log_prob, entropy = actor.evaluate_actions(batch.obs, batch.action, batch.mask)
@@ -109,7 +111,7 @@ def test_the_first_ratio_is_one(spec):
 def test_evaluate_agrees_with_a_plain_module(spec):
     with reference.double_precision():
         actors = scrambled_actors(spec)
-        rollout = build_settings(spec, actors)
+        rollout = filled_rollout(spec, actors)
         for i, actor in enumerate(actors.agents):
             batch = rollout.agent(i)
             expected = reference.PlainActor(actor).evaluate_actions(batch.obs, batch.action, batch.mask)
@@ -119,7 +121,7 @@ def test_evaluate_agrees_with_a_plain_module(spec):
 @everywhere
 def test_mode_is_each_agents_likeliest_action(spec):
     actors = scrambled_actors(spec)
-    obs, mask = flat(build_settings(spec, actors))
+    obs, mask = flat(filled_rollout(spec, actors))
     mode = actors.mode(obs, mask)
     for i, (actor, space) in enumerate(zip(actors.agents, spec.actions)):
         allowed = mask[:, i, : mask_width(space)] if mask is not None and mask_width(space) else None
@@ -130,7 +132,7 @@ def test_mode_is_each_agents_likeliest_action(spec):
 
 def test_sampled_choices_are_allowed_by_each_agents_own_mask():
     actors = scrambled_actors(MIXED)
-    rollout = build_settings(MIXED, actors)
+    rollout = filled_rollout(MIXED, actors)
     for i, space in enumerate(MIXED.actions):
         batch = rollout.agent(i)
         start = 0
@@ -159,11 +161,11 @@ def test_different_agents_and_environments_get_different_noise():
 def test_an_optimizer_step_of_one_agent_moves_the_stack_at_once_and_nobody_else(spec):
     """Also after steps of all agents, so that a shared momentum would show."""
     actors = scrambled_actors(spec)
-    obs = flat(build_settings(spec, actors))[0]
+    obs = flat(filled_rollout(spec, actors))[0]
     optimizers = [adam(actor.parameters(), 0.01, 1e-5) for actor in actors.agents]
     for i in list(range(spec.num_agents)) * 2:
         before = snapshot(actors)
-        heads = actors.heads(obs)
+        heads = actors.outputs(obs)
 
         def loss_of(part):
             unused = 0.0 * sum(p.sum() for p in actors.agents[i].parameters())
@@ -171,7 +173,7 @@ def test_an_optimizer_step_of_one_agent_moves_the_stack_at_once_and_nobody_else(
 
         gradient_step(optimizers[i], loss_of, [slice(None)], 10.0)
         assert differing(before, snapshot(actors)) == [i]
-        moved = (actors.heads(obs) != heads).any(0).any(-1)
+        moved = (actors.outputs(obs) != heads).any(0).any(-1)
         assert moved.nonzero().flatten().tolist() == [i]
 
 
@@ -180,13 +182,13 @@ def test_loading_writes_into_the_shared_memory(spec):
     actors = scrambled_actors(spec)
     other = scrambled_actors(spec)
     reference.scramble(other, seed=1)
-    obs = flat(build_settings(spec, actors))[0]
+    obs = flat(filled_rollout(spec, actors))[0]
     where = [p.data_ptr() for p in actors.parameters()]
     actors.load_state_dict(copy.deepcopy(other.state_dict()))
     assert [p.data_ptr() for p in actors.parameters()] == where
-    assert torch.equal(actors.heads(obs), other.heads(obs))
+    assert torch.equal(actors.outputs(obs), other.outputs(obs))
     reference.scramble(actors.agents[0], seed=2)
-    moved = (actors.heads(obs) != other.heads(obs)).any(0).any(-1)
+    moved = (actors.outputs(obs) != other.outputs(obs)).any(0).any(-1)
     assert moved.tolist() == [True] + [False] * (spec.num_agents - 1)
 
 
@@ -200,11 +202,11 @@ def test_what_is_saved_of_an_agent_has_its_true_widths():
 
 @everywhere
 def test_the_gradient_of_chunks_is_the_gradient_of_the_batch(spec, monkeypatch):
-    monkeypatch.setattr(gradient, "CPU_CHUNK", 5)
+    monkeypatch.setattr(batching, "CPU_CHUNK", 5)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     with reference.double_precision():
         actors = scrambled_actors(spec)
-        rollout = build_settings(spec, actors)
+        rollout = filled_rollout(spec, actors)
         for i, actor in enumerate(actors.agents):
             gradients = []
             for parts in ([slice(0, 24)], list(chunks(slice(0, 24), 24, spec.device))):
@@ -231,16 +233,21 @@ def test_threads_give_the_gradient_and_reports_of_one(threads):
     loss, _ = loss_of(torch.arange(40))
     expected = torch.autograd.grad(loss, weights)
     torch.set_num_threads(threads)
-    results = [summed_gradients(weights, loss_of, parts) for _ in range(2)]
+    still = torch.optim.SGD(weights, lr=0.0)
+    results = []
+    for _ in range(2):
+        report, norm = gradient_step(still, loss_of, parts, float("inf"))
+        results.append([weight.grad.clone() for weight in weights])
+        torch.testing.assert_close(report, torch.tensor([loss.item(), 40.0], dtype=torch.float64))
+        torch.testing.assert_close(norm, torch.cat([value.flatten() for value in expected]).norm())
     assert torch.get_num_threads() == threads
-    torch.testing.assert_close(results[0][0], list(expected))
-    torch.testing.assert_close(results[0][1], torch.tensor([loss.item(), 40.0], dtype=torch.float64))
-    assert all(torch.equal(a, b) for a, b in zip(results[0][0], results[1][0]))
+    torch.testing.assert_close(results[0], list(expected))
+    assert all(torch.equal(a, b) for a, b in zip(*results))
 
 
 @pytest.mark.parametrize("index", [slice(0, 23), torch.randperm(40)[:23]], ids=["slice", "rows"])
 def test_chunks_are_the_minibatch_cut_in_pieces_on_the_cpu_and_whole_elsewhere(index, monkeypatch):
-    monkeypatch.setattr(gradient, "CPU_CHUNK", 5)
+    monkeypatch.setattr(batching, "CPU_CHUNK", 5)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     rows = torch.arange(40)
     pieces = [rows[part] for part in chunks(index, 23, torch.device("cpu"))]
@@ -270,7 +277,7 @@ def test_networks_start_orthogonal_with_zero_biases_and_the_papers_sigma(activat
 
 def test_policies_without_a_hidden_layer_are_refused():
     with pytest.raises(ValueError, match=r"algo.hidden=\[\].*at least one layer"):
-        OnPolicyCfg(hidden=[]).check(EQUAL)
+        HappoCfg(hidden=[]).check(EQUAL)
 
 
 @pytest.mark.parametrize("state_agents", [1, 3])

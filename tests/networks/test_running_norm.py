@@ -65,7 +65,7 @@ def test_moments_are_those_of_all_rows_of_weight_one():
     for size, offset in ((4, 100.0), (1, 3.0), (7, 100.0)):
         x = offset + torch.randn(size, 2, 3)
         weight = (torch.rand(size, 2) < 0.7).float()
-        norm.take_in(x, weight)
+        norm.update(x, weight)
         for row, i, f in torch.cartesian_prod(torch.arange(size), torch.arange(2), torch.arange(3)).tolist():
             if weight[row, i]:
                 numbers[i][f].append(float(x[row, i, f]))
@@ -80,7 +80,7 @@ def test_moments_are_those_of_all_rows_of_weight_one():
 
 def test_nothing_is_learned_from_rows_without_weight_and_inputs_pass_before_the_first():
     norm = new_running_norm((3,), CPU)
-    norm.take_in(torch.randn(4, 3), torch.zeros(4))
+    norm.update(torch.randn(4, 3), torch.zeros(4))
     torch.testing.assert_close(norm(torch.tensor([0.5, -2.0, 9.0])), torch.tensor([0.5, -2.0, 5.0]))
 
 
@@ -104,12 +104,12 @@ def test_each_network_sees_its_own_inputs_in_units_of_what_its_agent_saw_while_a
 @pytest.mark.parametrize("spec", [RAGGED, ALIKE], ids=["ragged", "alike"])
 def test_the_stack_acts_as_each_agents_own_network_whatever_stands_in_the_padding(spec):
     result, rows, _, _ = seen(spec, 2)
-    heads = result.actors.heads(rows)
+    heads = result.actors.outputs(rows)
     for i, actor in enumerate(result.actors.agents):
         size = actor.distribution.head_size
         torch.testing.assert_close(heads[:, i, :size], actor.net(rows[:, i, : spec.obs_sizes[i]]), rtol=1e-4, atol=1e-5)
         rows[:, i, spec.obs_sizes[i] :] = 1e3
-    torch.testing.assert_close(result.actors.heads(rows), heads)
+    torch.testing.assert_close(result.actors.outputs(rows), heads)
 
 
 def test_a_shared_policy_has_one_set_of_moments():
@@ -155,14 +155,14 @@ def test_moments_are_saved_and_shared_with_the_agents_networks():
     saved = copy.deepcopy(result.state_dict())
     fresh = learner(RAGGED)
     fresh.load_state_dict(saved)
-    assert torch.equal(fresh.actors.heads(rows), result.actors.heads(rows))
+    assert torch.equal(fresh.actors.outputs(rows), result.actors.outputs(rows))
     for i, width in enumerate(RAGGED.obs_sizes):
         assert torch.equal(fresh.actors.agents[i].net.input_norm.mean, result.actors.input_norm.mean[i, :width])
 
 
 def test_with_a_layer_norm_nothing_is_normalized_by_moments():
     actors = StackedActors(ALIKE, (8,), "relu", 0.01)
-    actors.take_in(Rollout(ALIKE, 6).obs, Rollout(ALIKE, 6).alive)
+    actors.update_input_norm(Rollout(ALIKE, 6).obs, Rollout(ALIKE, 6).alive)
     assert actors.input_norm is None and not any("input_norm" in name for name in actors.state_dict())
     with pytest.raises(ValueError, match="algo.input_norm=batch.*layer, running"):
         learner(ALIKE, input_norm="batch")

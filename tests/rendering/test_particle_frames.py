@@ -1,19 +1,18 @@
-"""Pictures of particle worlds: what lies where, and the script that makes them of a run."""
+"""Pictures of particle worlds: where discs and words are drawn, and the script that draws a run."""
 
 import numpy as np
 import pytest
 import torch
-
-imageio = pytest.importorskip("imageio.v3", reason="imageio is not installed")
-
 from support.commands import TINY, run
 
 from harl_isaac.registry import TASKS, import_object
 from harl_isaac.rendering.particle_frames import HEIGHT, LEAST_EXTENT, WIDTH, pictures
 
+imageio = pytest.importorskip("imageio.v3", reason="imageio is not installed")
 CPU = torch.device("cpu")
 RED = (1.0, 0.0, 0.0)
 GREEN = (0.0, 1.0, 0.0)
+SILENCE = np.zeros((1, 0, 0))
 
 
 def pixel(picture, x, y, extent=LEAST_EXTENT):
@@ -21,14 +20,14 @@ def pixel(picture, x, y, extent=LEAST_EXTENT):
     return picture[int(HEIGHT / 2 - y * scale), int(WIDTH / 2 + x * scale)].tolist()
 
 
-def draw(centers, colors, words=np.zeros((1, 0, 0)), radii=None):
+def draw(centers, colors, words=SILENCE, disc_radii=None):
     centers = np.array([centers], dtype=float)
     colors = np.array([colors], dtype=float)
-    return next(iter(pictures(centers, colors, words, radii or [0.1] * centers.shape[1])))
+    return next(iter(pictures(centers, colors, words, disc_radii or [0.1] * centers.shape[1])))
 
 
-def test_discs_lie_where_they_are_and_later_ones_on_top():
-    picture = draw([(0.5, 0.4), (0.55, 0.4)], [RED, GREEN], radii=[0.2, 0.05])
+def test_discs_are_drawn_where_they_are_and_later_ones_on_top():
+    picture = draw([(0.5, 0.4), (0.55, 0.4)], [RED, GREEN], disc_radii=[0.2, 0.05])
     assert picture.shape == (HEIGHT, WIDTH, 3) and picture.dtype == np.uint8
     assert pixel(picture, 0.55, 0.4) == [0, 255, 0] and pixel(picture, 0.4, 0.4) == [255, 0, 0]
     assert pixel(picture, 0.5, 0.65) == pixel(picture, -0.5, -0.4) == [255, 255, 255]
@@ -36,29 +35,29 @@ def test_discs_lie_where_they_are_and_later_ones_on_top():
     assert area == pytest.approx(np.pi * 0.2**2, rel=0.05)
 
 
-def test_far_discs_are_seen_as_well():
+def test_far_discs_are_visible_as_well():
     picture = draw([(0.0, 0.0), (4.0, -2.0)], [RED, GREEN])
     assert pixel(picture, 4.0, -2.0, extent=4.1 * HEIGHT / WIDTH) == [0, 255, 0]
 
 
 def test_words_are_darker_the_louder():
     picture = draw([(0.0, 0.0)], [RED], words=np.array([[[0.0, 0.5, 1.0]]]))
-    gray = [int(picture[HEIGHT - 11, 4 + 18 * place + 7, 0]) for place in range(3)]
+    gray = [int(picture[HEIGHT - 11, 4 + 18 * column + 7, 0]) for column in range(3)]
     assert gray[0] == 255 > gray[1] > gray[2]
 
 
 @pytest.mark.parametrize("name", sorted(name for name in TASKS if name.startswith("mpe/")))
-def test_a_task_says_what_it_looks_like(name):
+def test_a_task_tells_its_shapes(name):
     task = import_object(TASKS[name])().make(32, CPU, "auto")
     task.reset(0)
-    centers, colors, words = task.discs()
+    centers, colors, words = task.render_shapes()
     count = task.landmarks + len(task.names)
-    assert centers.shape == (32, count, 2) and colors.shape == (32, count, 3) and len(task.radii()) == count
+    assert centers.shape == (32, count, 2) and colors.shape == (32, count, 3) and len(task.shape_radii()) == count
     assert words.shape == (32, len(task.speakers), task.words)
     for row in range(32):
         for goal in range(task.goals):
             mark = (task.landmark[row] == task.goal[row, goal]).all(1).tolist().index(True)
-            agent = task.landmarks + 1 - goal  # who is told of it
+            agent = task.landmarks + 1 - goal  # that knows of it
             assert colors[row, agent].argmax() == colors[row, mark].argmax()
 
 

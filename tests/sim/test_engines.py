@@ -1,11 +1,10 @@
-"""Both physics engines under one protocol: they agree with each other, and each touches only what it is told to."""
+"""Both physics engines under one protocol: they agree with each other, and each writes only the rows of its mask."""
 
 import importlib.util
 
 import pytest
 import torch
-
-mujoco = pytest.importorskip("mujoco", reason="MuJoCo is not installed")
+from support.mujoco_or_skip import mujoco
 
 from harl_isaac.sim import engines
 from harl_isaac.sim.mujoco_cpu import MujocoPhysics
@@ -90,7 +89,8 @@ def test_engines_agree_in_one_step(shape):
     """From the same state, with full gains, contacts, a moved goal and a push: one control step, every environment."""
     one, two = [over(sim, 6, shape) for sim in ("mujoco", "mujoco_warp")]
     everyone = torch.ones(6, dtype=torch.bool)
-    one.reset(seed=2), two.reset(seed=2)
+    one.reset(seed=2)
+    two.reset(seed=2)
     for physics in (one.physics, two.physics):
         physics.xfrc_applied[:, -2] = torch.tensor([0.1, 0.2, -0.3, 0.01, 0.0, 0.02])  # the object, next to the goal
         physics.mocap_pos += 0.1
@@ -100,7 +100,8 @@ def test_engines_agree_in_one_step(shape):
             physics.set_state(everyone, one.physics.qpos, one.physics.qvel)
             physics.forward(everyone)
         torch.testing.assert_close(one.physics.sensors, two.physics.sensors, atol=2e-3, rtol=1e-3)
-        one.physics.step(), two.physics.step()
+        one.physics.step()
+        two.physics.step()
         torch.testing.assert_close(one.physics.qpos, two.physics.qpos, atol=1e-4, rtol=0)
         torch.testing.assert_close(one.physics.qvel, two.physics.qvel, atol=2e-2, rtol=0)
 
@@ -111,7 +112,8 @@ def test_set_state_and_forward_touch_their_rows_only(sim):
     task = over(sim)
     physics = task.physics
     mask = rows(1, 3)
-    task.reset(seed=0), finish(play(task, 8))
+    task.reset(seed=0)
+    finish(play(task, 8))
     saved = physics.state_dict()
     before = visible(physics)
     qpos = before["qpos"] + 0.01
@@ -144,7 +146,8 @@ def test_set_state_clears_the_warm_start(sim):
     task = over(sim)
     physics = task.physics
     everyone = torch.ones(4, dtype=torch.bool)
-    task.reset(seed=0), finish(play(task, 5))
+    task.reset(seed=0)
+    finish(play(task, 5))
     qpos = physics.qpos.clone()
     qvel = physics.qvel.clone()
     ctrl = physics.ctrl.clone()
@@ -166,7 +169,8 @@ def test_sensors_lag_after_step_and_are_current_after_forward(sim):
     task = over(sim)
     physics = task.physics
     mask = rows(0, 2)
-    task.reset(seed=0), finish(play(task, 8))
+    task.reset(seed=0)
+    finish(play(task, 8))
     data = mujoco.MjData(scene_model())
     current = torch.zeros(4, len(TIP_COLUMNS))
     for row in range(4):
@@ -236,9 +240,9 @@ def test_a_param_changes_its_environment_only(sim):
     assert torch.equal(plain, plain[:, :1].expand_as(plain))  # committing alone keeps environments alike
     assert torch.equal(edited[:, 0], plain[:, 0])
     assert ((edited - plain)[:, 1:].abs().amax((0, 2)) > 1e-3).all()
-    some, _ = drop(sim, (2, 4))
-    assert torch.equal(some[:, [0, 1, 3, 5]], plain[:, [0, 1, 3, 5]])
-    assert torch.equal(some[:, [2, 4]], edited[:, [2, 4]])
+    two, _ = drop(sim, (2, 4))
+    assert torch.equal(two[:, [0, 1, 3, 5]], plain[:, [0, 1, 3, 5]])
+    assert torch.equal(two[:, [2, 4]], edited[:, [2, 4]])
 
 
 @needs_warp
@@ -271,7 +275,8 @@ def test_a_saved_state_continues_bitwise(sim, params):
     second = over(sim, 6)
     if params:
         edit(first.physics, scene_model(), (1, 2, 3, 4, 5))
-    first.reset(seed=5), second.reset(seed=6)
+    first.reset(seed=5)
+    second.reset(seed=6)
     finish(play(first, 7))
     first.physics.xfrc_applied[:, -2, 2] = 0.05
     saved = first.state_dict()
@@ -285,9 +290,10 @@ def test_a_saved_state_continues_bitwise(sim, params):
 
 @each_engine
 def test_a_loaded_state_is_whole_before_the_next_step(sim):
-    """Sensors as well: a forward of some rows leaves the others with those that were loaded."""
+    """Sensors as well: a forward of a few rows leaves the others with those that were loaded."""
     task = over(sim)
-    task.reset(seed=0), finish(play(task, 6))
+    task.reset(seed=0)
+    finish(play(task, 6))
     saved = task.physics.state_dict()
     before = visible(task.physics)
     finish(play(task, 6))
@@ -303,10 +309,12 @@ def test_addresses_stay(sim):
     physics = task.physics
     before = {name: getattr(physics, name).data_ptr() for name in VISIBLE}
     friction = physics.param("geom_friction")
-    task.reset(seed=0), finish(play(task, 9))
+    task.reset(seed=0)
+    finish(play(task, 9))
     task.load_state_dict(task.state_dict())
     physics.commit_params()
-    task.reset(), finish(play(task, 2))
+    task.reset()
+    finish(play(task, 2))
     assert before == {name: getattr(physics, name).data_ptr() for name in VISIBLE}
     assert friction.data_ptr() == physics.param("geom_friction").data_ptr()
 
@@ -317,8 +325,10 @@ def test_a_diverged_environment_is_reset_alone(sim, field, monkeypatch, tmp_path
     monkeypatch.chdir(tmp_path)  # MuJoCo writes its warnings to a file here
     sick = over(sim)
     well = over(sim)
-    sick.reset(seed=4), well.reset(seed=4)
-    finish(play(sick, 3)), finish(play(well, 3))
+    sick.reset(seed=4)
+    well.reset(seed=4)
+    finish(play(sick, 3))
+    finish(play(well, 3))
     state = {"qpos": sick.physics.qpos.clone(), "qvel": sick.physics.qvel.clone()}
     state[field][2, 50 if field == "qpos" else 3] = float("nan")
     sick.physics.set_state(rows(2), **state)
@@ -369,7 +379,7 @@ def falling_box(force_sensor):
 def test_external_forces_need_a_force_sensor(force_sensor):
     """Why tasks read sensors only: the batch leaves cfrc_ext at zero unless a sensor asks for it."""
     physics = MujocoPhysics(falling_box(force_sensor), 2, 1, CPU)
-    assert not hasattr(physics, "cfrc_ext")
+    assert "cfrc_ext" not in physics.derived and not hasattr(physics, "cfrc_ext")
     physics.batch.bind("cfrc_ext")
     for _ in range(50):
         physics.step()
@@ -391,17 +401,21 @@ def forces(sim, num_envs=3):
 @each_engine
 def test_fields_are_the_engines_derived_values(sim):
     physics = forces(sim)
-    before = {name: getattr(physics, name).data_ptr() for name in physics.fields}
-    assert physics.xpos.shape == (3, 2, 3) and physics.cvel.shape == physics.cfrc_ext.shape == (3, 2, 6)
-    torch.testing.assert_close(physics.xpos[:, 1, 2], torch.tensor([0.1, 0.2, 2.0]))
+    before = {name: value.data_ptr() for name, value in physics.derived.items()}
+    assert set(before) == {"xpos", "cvel", "cfrc_ext"}
+    xpos = physics.derived["xpos"]
+    cvel = physics.derived["cvel"]
+    cfrc_ext = physics.derived["cfrc_ext"]
+    assert xpos.shape == (3, 2, 3) and cvel.shape == cfrc_ext.shape == (3, 2, 6)
+    torch.testing.assert_close(xpos[:, 1, 2], torch.tensor([0.1, 0.2, 2.0]))
     for _ in range(30):
         height = physics.qpos[:, 2].clone()
         speed = physics.qvel[:, 2].clone()
         physics.step()
-    assert (physics.xpos[2, 1, 2] < height[2]) and (physics.xpos[2, 1, 2] > physics.qpos[2, 2])  # a substep old
-    assert physics.cvel[2, 1, 5] < speed[2] < 0.0
-    assert physics.cfrc_ext[0, 1, 5].item() == pytest.approx(9.81, abs=0.1) and not physics.cfrc_ext[2].any()
-    assert before == {name: getattr(physics, name).data_ptr() for name in physics.fields}
+    assert (xpos[2, 1, 2] < height[2]) and (xpos[2, 1, 2] > physics.qpos[2, 2])  # a substep old
+    assert cvel[2, 1, 5] < speed[2] < 0.0
+    assert cfrc_ext[0, 1, 5].item() == pytest.approx(9.81, abs=0.1) and not cfrc_ext[2].any()
+    assert before == {name: value.data_ptr() for name, value in physics.derived.items()}
 
 
 @each_engine
@@ -409,16 +423,17 @@ def test_fields_follow_forward_where_asked_and_saved_states(sim):
     physics = forces(sim)
     for _ in range(5):
         physics.step()
+    xpos = physics.derived["xpos"]
     saved = physics.state_dict()
-    lagging = physics.xpos.clone()
+    lagging = xpos.clone()
     physics.forward(rows(2, num_envs=3))
-    assert torch.equal(physics.xpos[:2], lagging[:2])
-    torch.testing.assert_close(physics.xpos[2, 1, 2], physics.qpos[2, 2])
+    assert torch.equal(xpos[:2], lagging[:2])
+    torch.testing.assert_close(xpos[2, 1, 2], physics.qpos[2, 2])
     physics.step()
     physics.load_state_dict(saved)
-    assert torch.equal(physics.xpos, lagging)
+    assert torch.equal(xpos, lagging)
     physics.forward(rows(1, num_envs=3))
-    assert torch.equal(physics.xpos[2], lagging[2])
+    assert torch.equal(xpos[2], lagging[2])
 
 
 def test_an_unknown_field_is_refused():
@@ -428,7 +443,7 @@ def test_an_unknown_field_is_refused():
 
 @each_engine
 def test_what_is_known_without_waiting(sim):
-    """`some` is never false where a row is set, `calm` never true where one is beyond the limit or not a number."""
+    """Never "none" where a row is set, never "bounded" where one is beyond the limit or not a number."""
     physics = forces(sim)
     assert physics.any_without_sync(rows(1, num_envs=3)) and not physics.any_without_sync(rows(num_envs=3))
     assert not physics.bounded_without_sync(1.0)
@@ -455,7 +470,8 @@ def test_graphs_do_what_plain_calls_do():
     captured = over("mujoco_warp")
     captured.physics._use_graphs = True
     for seed in range(2):
-        plain.reset(seed), captured.reset(seed)
+        plain.reset(seed)
+        captured.reset(seed)
         one, two = [finish(play(task, 4, seed)) for task in (plain, captured)]
         assert torch.equal(one.state, two.state) and equal(visible(plain.physics), visible(captured.physics))
         assert set(captured.physics._graphs) == {"step", "forward"}
@@ -473,7 +489,8 @@ def test_overflow_is_reported(monkeypatch, capfd):
     monkeypatch.setattr(mujoco_warp, "buffer_sizes", lambda *_: (1, 160))
     tight = over("mujoco_warp")
     for task in (roomy, tight):
-        task.reset(seed=0), finish(play(task, 10))
+        task.reset(seed=0)
+        finish(play(task, 10))
     assert not roomy.physics.overflow.any() and tight.physics.overflow.any()
     assert "overflow" not in capfd.readouterr().out
 
@@ -481,7 +498,7 @@ def test_overflow_is_reported(monkeypatch, capfd):
 @needs_warp
 @pytest.mark.parametrize("shape, least", [("ball", (25, 116)), ("egg", (25, 124)), ("cube", (34, 190))])
 def test_buffers_hold_what_random_play_needs(shape, least):
-    """`least` contacts and rows were seen in 128 environments x 150 steps of random and bang-bang actions."""
+    """`least` contacts and rows were measured in 128 environments x 150 steps of random and bang-bang actions."""
     data = over("mujoco_warp", 1, shape).physics._data
     assert data.naconmax >= 1.4 * least[0] and data.njmax >= 1.15 * least[1]
 

@@ -1,5 +1,6 @@
-"""Commands in processes of their own, which a server that has imported torch already forks: `python script words` without
-the seconds of its imports."""
+"""Commands in processes of their own, forked by a server that has imported torch: `python script words` without the
+seconds of its imports.
+"""
 
 import multiprocessing
 import os
@@ -47,25 +48,25 @@ def run_command(script: str, *words: str, cwd: Path, timeout: float = 240, **env
 
 
 def run(*words, cwd, script="train.py", **env):
-    """`run_command`, skipped where the task needs a simulator that is not here."""
+    """Run a command; the test is skipped where the task needs MuJoCo and it is not installed."""
     result = run_command(script, *words, cwd=cwd, timeout=120, **env)
     if "needs MuJoCo" in result.stderr:
         pytest.skip(result.stderr.strip())
     return result
 
 
-def of_tests(path: Path) -> bool:
-    """A folder on the path that is there for the tests alone."""
+def is_for_tests(path: Path) -> bool:
+    """Whether a folder is on the path for the tests alone."""
     return path == ROOT or ROOT / "tests" in (path, *path.parents)
 
 
 def _script(script: str, words: List[str], cwd: str, env: Dict[str, str], outputs: List[str]) -> None:
-    """In the new process."""
+    """Run the script in the new process, whose stdout and stderr go to the files `outputs`."""
     for descriptor, name in zip((1, 2), outputs):
         os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT), descriptor)
     os.environ.clear()
     os.environ.update(env)
     os.chdir(cwd)
     sys.argv = [script, *words]
-    sys.path = [str(Path(script).parent)] + [path for path in sys.path if not of_tests(Path(path))]
+    sys.path = [str(Path(script).parent)] + [path for path in sys.path if not is_for_tests(Path(path))]
     runpy.run_path(script, run_name="__main__")

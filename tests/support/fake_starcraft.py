@@ -1,8 +1,8 @@
-"""A stand-in for the environments of oxwhirl/smac and oxwhirl/smacv2, which need StarCraft II.
+"""Stand-in for the environments of oxwhirl/smac and oxwhirl/smacv2, which need StarCraft II.
 
-FakeStarCraft2Env plays a small battle on a line behind the same methods, and has the same traps: time limits that look like
-terminations, a crash that returns an empty info, a game that is launched at the first reset and takes its seed there alone,
-unavailable actions that are refused, statistics that divide by zero before the first battle ends.
+FakeStarCraft2Env plays a small battle on a line behind the same methods, and has the same pitfalls: time limits that
+look like terminations, a crash that returns an empty info, a game that is launched at the first reset and takes a seed
+there alone, unavailable actions that are refused, statistics that divide by zero before the first battle ends.
 """
 
 import random
@@ -11,12 +11,14 @@ import numpy as np
 
 ACTIONS = 6  # no-op, stop, north, south, east, west; then an attack on each enemy
 REACH = 3.0
-LIVE = []  # games running now, by their number
+LIVE = []  # numbers of the games that are running
 
 
 class FakeStarCraft2Env:
-    """`allies` units at 0 against `enemies` at 3; the latter attack now and then. `crash_at`: a set of
-    total steps that kill the game."""
+    """Battle of `allies` units at 0 against `enemies` at 3; the latter attack now and then.
+
+    crash_at: a set of total steps that kill the game.
+    """
 
     launches = 0
 
@@ -84,7 +86,7 @@ class FakeStarCraft2Env:
             return 0, True, {}
         self.steps += 1
         reward = self._fight(actions)
-        return self._judge(reward)
+        return self._end_battle(reward)
 
     def _fight(self, actions):
         before = self.health[self.allies :].sum()
@@ -100,7 +102,7 @@ class FakeStarCraft2Env:
         self.health = self.health.clip(0.0)
         return before - self.health[self.allies :].sum()
 
-    def _judge(self, reward):
+    def _end_battle(self, reward):
         info = {"battle_won": False}
         over = False
         lost, won = (not self.health[part].any() for part in (slice(0, self.allies), slice(self.allies, None)))
@@ -157,7 +159,7 @@ class FakeStarCraft2Env:
 
 
 class FakeDistribution:
-    """Draws from a generator nobody seeded, and from a nested one."""
+    """Distribution with a generator that nobody seeded, and a nested one."""
 
     def __init__(self, depth=0):
         self.config = {}
@@ -171,7 +173,7 @@ class FakeDistribution:
 
 
 class FakeStarCraftCapabilityEnvWrapper:
-    """As SMACv2's: places drawn anew in every episode, `reset` without a return value."""
+    """Stand-in for SMACv2's wrapper: positions drawn in every episode, `reset` without a return value."""
 
     def __init__(self, **settings):
         self.distribution_config = settings.pop("capability_config")

@@ -17,24 +17,14 @@ FILES = ("direct_marl_env.py", "direct_rl_env.py", "common.py", "utils/spaces.py
 
 
 def downloaded(folder):
-    """`folder`/envs with the files, or a skip with its reason."""
-    words = [
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        "--no-deps",
-        "--retries",
-        "0",
-        "--quiet",
-        "--dest",
-        str(folder),
-        PACKAGE,
-    ]
+    """Download the files into `folder`/envs and return it; where that fails, skip the test with the reason."""
+    pip = [sys.executable, "-m", "pip", "download", "--no-deps", "--retries", "0", "--quiet"]
+    words = [*pip, "--dest", str(folder), PACKAGE]
     result = subprocess.run(words, capture_output=True, text=True)
     wheels = list(folder.glob("*.whl"))
     if result.returncode or not wheels:
-        pytest.skip("{} cannot be downloaded here: {}".format(PACKAGE, result.stderr.strip().split("\n")[-1]))
+        reason = result.stderr.strip().split("\n")[-1]
+        pytest.skip(f"{PACKAGE} cannot be downloaded here: {reason}")
     envs = folder / "envs"
     (envs / "utils").mkdir(parents=True)
     with zipfile.ZipFile(wheels[0]) as wheel:
@@ -140,7 +130,7 @@ def classes(monkeypatch, envs):
 
 
 def complete(cfg):
-    """The settings that the real classes read beside the fake's."""
+    """Add the settings that the real classes read beside the fake's."""
     unset = dict.fromkeys(
         (
             "seed",

@@ -1,4 +1,4 @@
-"""Open-loop search for hand tasks: can a few postures in a row, without feedback, do what the task asks?
+"""Open-loop search for hand tasks: a sequence of a few postures, without feedback, that solves the task.
 
 Cross-entropy method (Rubinstein, 1999) over a plan for each hand: three postures and the two moments of change.
 """
@@ -17,20 +17,20 @@ SLOT_NUMBER = (0, 1, -1, 2, 3, -1, 2, 3, -1, 2, 3, -1, -1, 2, 3, 4, 5, 6, 7, 8)
 NUMBERS = 9
 POSTURE_NUMBERS = HANDS * POSTURES * NUMBERS
 PLAN = POSTURE_NUMBERS + HANDS * (POSTURES - 1)
-FIRST_MOMENTS = (0.25, 0.5)  # share of the episode
-CLOSE = 0.3  # share of the distribution's width
+FIRST_MOMENTS = (0.25, 0.5)  # fractions of the episode
+CLOSE = 0.3  # fraction of the distribution's width
 ELITES = 8  # best plans so far, which shape the next generation
-KEEP = 0.2  # share of the old distribution that stays in each generation
+KEEP = 0.2  # fraction of the old distribution that stays in each generation
 OBJECT_VELOCITY_Y = 374 + 8  # in the state: two hands' blocks, then pose 7, velocity
 
 
 @dataclass
 class Found:
-    """A plan and how it does."""
+    """A plan and its results."""
 
     plan: Tensor  # [PLAN]
     mean_return: float
-    success: float  # share of starts
+    success: float  # fraction of starts
     speed: float  # [m/s] the object's highest towards the left hand, mean over starts
 
 
@@ -56,7 +56,7 @@ def share_starts(env, starts: int, seed: int) -> None:
 
 
 def play(env, actions: Tensor):
-    """First episode of every environment under actions [T, E, 40]: return, success, speed, each [E]."""
+    """Returns, successes and speeds [E] of every environment's first episode under actions [T, E, 40]."""
     alive = torch.ones(env.spec.num_envs)
     total = torch.zeros_like(alive)
     success = torch.zeros_like(alive)
@@ -70,8 +70,8 @@ def play(env, actions: Tensor):
     return total, success, speed
 
 
-def evaluate(env, plan: Tensor, seed: int, starts: int) -> Found:
-    """One plan from `starts` starts."""
+def evaluate_plan(env, plan: Tensor, seed: int, starts: int) -> Found:
+    """Return, success and speed of one plan, means over `starts` starts."""
     share_starts(env, starts, seed)
     results = play(env, plan_actions(plan[None], env.spec.max_episode_steps).expand(-1, env.spec.num_envs, -1))
     return Found(plan, *(float(values[:starts].mean()) for values in results))
@@ -101,4 +101,4 @@ def search(env, generations: int, starts: int, seed: int, watch=None) -> Found:
         spread = KEEP * spread + (1.0 - KEEP) * elite.std(0)
         if watch:
             watch(generation, *results)
-    return evaluate(env, elite[0], seed, starts)  # the same starts; call evaluate for others
+    return evaluate_plan(env, elite[0], seed, starts)  # the same starts; call evaluate_plan for others

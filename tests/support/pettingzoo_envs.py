@@ -1,4 +1,4 @@
-"""Parallel environments as PettingZoo has them, with what the real ones here lack: who leaves early, masks, odd spaces."""
+"""Parallel environments of PettingZoo's kind, with what the installed ones lack: early leaving, masks, odd spaces."""
 
 import numpy as np
 from gymnasium import spaces
@@ -7,9 +7,9 @@ AGENTS = ["first", "second", "third"]
 
 
 class Leaving:
-    """Agent i leaves after 2 + i steps, the last after 5, by truncation if `cut` (or "both"); each is told the step and its own last action.
+    """Environment whose agents leave after 3, 4 and 5 steps, the last by truncation if `cut` (or "both").
 
-    `masked`: where the action mask is: "obs", "info" or nowhere.
+    Each observes the step and its own last action. masked: where the action mask is, "obs", "info" or nowhere.
     """
 
     max_cycles = 5
@@ -37,7 +37,7 @@ class Leaving:
             {
                 "observation": inner,
                 "action_mask": spaces.MultiBinary(3 if agent == "first" else 5),
-                "turn": spaces.Discrete(2),
+                "parity": spaces.Discrete(2),
             }
         )
 
@@ -49,18 +49,19 @@ class Leaving:
         self.count = 0
         self.noise = seed % 7
         self.last = dict.fromkeys(AGENTS, 0.0)
-        return {agent: self.see(agent) for agent in self.agents}, {agent: self.info(agent) for agent in self.agents}
+        obs = {agent: self.observe(agent) for agent in self.agents}
+        return obs, {agent: self.info(agent) for agent in self.agents}
 
     def mask(self, agent):
         if agent == "first":
             return np.array([1, 0, self.count % 2], np.int8)
         return np.zeros(5, np.int8) if self.count == 1 else np.array([0, 1, 1, 0, 0], np.int8)
 
-    def see(self, agent):
-        seen = np.array([[self.count + self.noise / 10], [self.last[agent]]])
+    def observe(self, agent):
+        obs = np.array([[self.count + self.noise / 10], [self.last[agent]]])
         if agent == "third" or self.masked != "obs":
-            return seen
-        return {"observation": seen, "action_mask": self.mask(agent), "turn": self.count % 2}
+            return obs
+        return {"observation": obs, "action_mask": self.mask(agent), "parity": self.count % 2}
 
     def info(self, agent):
         if self.masked != "info" or agent == "third":
@@ -81,7 +82,7 @@ class Leaving:
         cut = {agent: over[agent] and bool(self.cut) and agent == "third" for agent in acting}
         self.agents = [agent for agent in acting if not over[agent]]
         return (
-            {agent: self.see(agent) for agent in acting},
+            {agent: self.observe(agent) for agent in acting},
             {agent: self.last[agent] + 1.0 for agent in acting},
             {agent: over[agent] and (not cut[agent] or self.cut == "both") for agent in acting},
             cut,

@@ -1,15 +1,15 @@
-"""Plays a Game of harl_isaac.adapters.workers.game in this process, as a worker does."""
+"""Play a Game of harl_isaac.adapters.workers.game in this process, as a worker does."""
 
 import numpy as np
 
-from harl_isaac.adapters.workers.game import View
+from harl_isaac.adapters.workers.game import GameView
 from harl_isaac.env import Box, action_width, mask_width
 
 
-def blank_view(spec):
-    """Room for what a game shows, filled with what nobody should leave there."""
+def empty_view(spec):
+    """View for a game to write, filled with NaN that no game may leave there."""
     masks = [np.zeros(mask_width(space), dtype=bool) for space in spec.actions] if spec.has_action_mask else None
-    return View(
+    return GameView(
         [np.full(size, np.nan, np.float32) for size in spec.obs_sizes],
         np.full((spec.state_agents, spec.state_size), np.nan, np.float32),
         masks,
@@ -18,8 +18,8 @@ def blank_view(spec):
 
 
 def look(game):
-    """A fresh view, checked for gaps."""
-    view = blank_view(game.spec)
+    """Return a new view, checked for gaps."""
+    view = empty_view(game.spec)
     game.look(view)
     assert all(np.isfinite(obs).all() for obs in view.obs) and np.isfinite(view.state).all()
     assert view.action_mask is None or all(mask.any() for mask in view.action_mask)
@@ -27,17 +27,17 @@ def look(game):
 
 
 def parts(view):
-    """A view's arrays in a row."""
+    """All arrays of a view."""
     return [*view.obs, view.state, *(view.action_mask or ()), *([] if view.alive is None else [view.alive])]
 
 
 def same(one, other):
-    """Equal views."""
+    """Whether two views are equal."""
     return all(np.array_equal(a, b) for a, b in zip(parts(one), parts(other)))
 
 
 def random_actions(spec, view, rng):
-    """Allowed actions."""
+    """Draw allowed actions."""
     actions = []
     for i, space in enumerate(spec.actions):
         if isinstance(space, Box):
@@ -49,7 +49,7 @@ def random_actions(spec, view, rng):
 
 
 def play(game, seed, steps, rng):
-    """Outcomes and views of random steps, episode after episode."""
+    """Return outcomes and views of random steps, episode after episode."""
     game.reset(seed)
     history = []
     view = look(game)

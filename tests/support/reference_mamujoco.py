@@ -1,14 +1,21 @@
 """The original: gymnasium-robotics' mamujoco_v1, one environment at a time, beside which ours are played.
 
-Its defects are repaired here as ours are: nodes that stand for another joint than their name says.
+Importing this module skips the test module where gymnasium-robotics is not installed. Defects of the original are
+repaired here as in our tasks: nodes that represent another joint than their name says.
 """
 
-import gymnasium
+from importlib import import_module
+
 import mujoco
 import numpy as np
-from gymnasium_robotics import mamujoco_v1
-from gymnasium_robotics.envs.multiagent_mujoco import many_segment_ant, many_segment_swimmer
-from gymnasium_robotics.envs.multiagent_mujoco.obsk import get_parts_and_edges
+import pytest
+
+gymnasium = pytest.importorskip("gymnasium")
+mamujoco_v1 = pytest.importorskip("gymnasium_robotics").mamujoco_v1
+PACKAGE = "gymnasium_robotics.envs.multiagent_mujoco"
+many_segment_ant = import_module(f"{PACKAGE}.many_segment_ant")
+many_segment_swimmer = import_module(f"{PACKAGE}.many_segment_swimmer")
+obsk_module = import_module(f"{PACKAGE}.obsk")
 
 # Factorizations that mamujoco_v1 has; others are regrouped from the first.
 OWN = {
@@ -67,7 +74,7 @@ class Original:
         return reward, terminated, truncated
 
     def obs(self, number):
-        """What the agents see under the `number`-th obsk."""
+        """Observations of the agents under the `number`-th obsk."""
         view = self.views[number]
         return [np.asarray(view._get_obs()[name]) for name in view.possible_agents]
 
@@ -76,17 +83,17 @@ class Original:
 
     def regrouped(self, scenario, agents, task):
         """mamujoco_v1's nodes in our groups, each for the joint that it is meant for."""
-        parts, edges, trunk = get_parts_and_edges(scenario, OWN.get(scenario, (agents,))[0])
+        parts, edges, trunk = obsk_module.get_parts_and_edges(scenario, OWN.get(scenario, (agents,))[0])
         model = self.base.model
         actuators = task._actuated
         for node in {node for edge in edges for node in edge.nodes}:
             if scenario == "ManySegmentAnt":
-                place = model.joint(node.label)
-                node.qpos_ids = int(place.qposadr[0])
-                node.qvel_ids = int(place.dofadr[0])
-            place = model.jnt_qposadr.tolist().index(node.qpos_ids % model.nq)
-            node.act_ids = actuators.index(model.joint(place).name)
-            if model.joint(place).name == "r_shoulder_pan_joint":  # of two equal names, the other comes first
+                address = model.joint(node.label)
+                node.qpos_ids = int(address.qposadr[0])
+                node.qvel_ids = int(address.dofadr[0])
+            joint = model.jnt_qposadr.tolist().index(node.qpos_ids % model.nq)
+            node.act_ids = actuators.index(model.joint(joint).name)
+            if model.joint(joint).name == "r_shoulder_pan_joint":  # of two equal names, the other comes first
                 node.label += " "
         own = {actuators[node.act_ids]: node for part in parts for node in part}
         partition = [tuple(own[joint] for joint in group) for group in task.groups()]

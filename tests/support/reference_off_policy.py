@@ -9,11 +9,11 @@ from harl_isaac.buffers.replay import explore
 from support import reference
 
 
-def build_settings(learner, steps=12, seed=0):
+def filled(learner, steps=12, seed=0):
     """The learner's replay with noise in it, and actions drawn by its policies."""
     env = reference.NoiseEnv(learner.spec, seed)
     step = env.step(None)
-    explore(env, lambda step: learner.actors.explore(*learner.sight(step)), learner.replay, step, steps)
+    explore(env, lambda step: learner.actors.explore(*learner.packer(step)), learner.replay, step, steps)
     return learner
 
 

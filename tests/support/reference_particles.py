@@ -29,17 +29,18 @@ class Original:
         for i, agent in enumerate(self.raw.world.agents):
             agent.state.p_pos = task.agent[row, i].numpy().astype(float)
             agent.state.p_vel = np.zeros(2)
-            if i in task.movers:
-                agent.state.p_vel = task.velocity[row, task.movers.index(i)].numpy().astype(float)
+            if i in task.mobile_agents:
+                agent.state.p_vel = task.velocity[row, task.mobile_agents.index(i)].numpy().astype(float)
         for i, landmark in enumerate(self.raw.world.landmarks):
             landmark.state.p_pos = task.landmark[row, i].numpy().astype(float)
         for i in range(task.goals):
             same = (task.landmark[row] == task.goal[row, i]).all(1).tolist()
             assert sum(same) == 1
             self.raw.world.agents[i].goal_b = self.raw.world.landmarks[same.index(True)]
-        return self.seen()
+        return self.observe()
 
-    def seen(self):
+    def observe(self):
+        """Observations of all agents, and the state."""
         return [self.raw.observe(name) for name in self.raw.possible_agents], self.raw.state()
 
     def step(self, actions):
@@ -51,7 +52,7 @@ class Original:
 
 
 def old_push(action, continuous):
-    """[2] of one moving agent's action, as PettingZoo 1.22 read it: of numbers, right and up pull to the left and down."""
+    """Push [2] of one agent's action, as PettingZoo 1.22 read it: numbers for right and up push left and down."""
     if continuous:
         return np.array([action[1] - action[2], action[3] - action[4]])
     return {
@@ -63,23 +64,23 @@ def old_push(action, continuous):
     }[int(action[0]) % 5]
 
 
-def old_step(place, velocity, push, radius):
-    """PettingZoo 1.22's step of discs at [A, 2] that touch at 2 x radius (None: never): velocity first, then place."""
+def old_step(position, velocity, push, radius):
+    """PettingZoo 1.22's step of discs at [A, 2] that touch at 2 x radius (None: never): velocity before position."""
     force = 5.0 * push
-    for a in range(len(place)):
-        for b in range(len(place)):
+    for a in range(len(position)):
+        for b in range(len(position)):
             if a == b or radius is None:
                 continue
-            away = place[a] - place[b]
+            away = position[a] - position[b]
             apart = math.sqrt(away[0] ** 2 + away[1] ** 2)
             penetration = np.logaddexp(0.0, (2.0 * radius - apart) / 1e-3) * 1e-3
             force[a] = force[a] + 100.0 * penetration * away / apart
     velocity = 0.75 * velocity + 0.1 * force
-    return place + 0.1 * velocity, velocity
+    return position + 0.1 * velocity, velocity
 
 
-def old_spread_rewards(place, landmark, radius, local_ratio):
-    """[A], where every disc collides with itself as well."""
-    shared = -sum(min(math.dist(one, mark) for one in place) for mark in landmark)
-    own = [-sum(math.dist(one, other) < 2.0 * radius for other in place) for one in place]
+def old_spread_rewards(position, landmark, radius, local_ratio):
+    """Rewards [A], where every disc collides with itself as well."""
+    shared = -sum(min(math.dist(one, mark) for one in position) for mark in landmark)
+    own = [-sum(math.dist(one, other) < 2.0 * radius for other in position) for one in position]
     return [(1.0 - local_ratio) * shared + local_ratio * reward for reward in own]

@@ -10,20 +10,27 @@ from harl_isaac.training.trainer import Trainer
 
 def flat(state, prefix=""):
     """Nested dicts and lists -> {path: leaf}."""
-    items = state.items() if isinstance(state, dict) else enumerate(state) if isinstance(state, (list, tuple)) else None
-    if items is None:
+    if isinstance(state, dict):
+        items = state.items()
+    elif isinstance(state, (list, tuple)):
+        items = enumerate(state)
+    else:
         return {prefix: state}
-    return {key: leaf for name, value in items for key, leaf in flat(value, f"{prefix}/{name}").items()}
+    leaves = {}
+    for name, value in items:
+        leaves.update(flat(value, f"{prefix}/{name}"))
+    return leaves
 
 
 def same(one, other):
+    """Equal leaves, bit by bit."""
     if isinstance(one, torch.Tensor):
         return torch.equal(one, other)
     return one == other or (isinstance(one, float) and math.isnan(one) and math.isnan(other))
 
 
 def whole_and_resumed(cfg, folder):
-    """A Trainer that trained through four iterations (checkpoint.keep_every=2), and one that went on from the second."""
+    """A Trainer that trained for four iterations (checkpoint.keep_every=2), and one resumed from the second."""
     whole = Trainer(cfg)
     whole.train(folder)
     assert whole.iteration == 4

@@ -1,7 +1,7 @@
 """Settings of tiny runs, by task, and the algorithms by family."""
 
-from harl_isaac.learning.off_policy import OffPolicyCfg
-from harl_isaac.learning.on_policy import OnPolicyCfg
+from harl_isaac.learning.off_policy_cfg import OffPolicyCfg
+from harl_isaac.learning.on_policy_cfg import OnPolicyCfg
 from harl_isaac.registry import ALGOS, TASKS, import_object
 
 ON_POLICY = [name for name, path in ALGOS.items() if issubclass(import_object(path), OnPolicyCfg)]

@@ -15,7 +15,7 @@ from harl_isaac.env import Box, Discrete, MissingSimulator, MultiDiscrete
 
 
 class Walk:
-    """A mover (Box) and a talker (MultiDiscrete) whose views hold seed, step and what was done; nothing is left out."""
+    """A mover (Box) and a talker (MultiDiscrete) whose views hold seed, step and effects of actions; all is saved."""
 
     spec = GameSpec(
         agents=("mover", "talker"),
@@ -35,24 +35,24 @@ class Walk:
         self.random = np.random.default_rng(seed)
         self.seed = seed
         self.count = 0
-        self.place = self.random.random(2)
+        self.position = self.random.random(2)
         self.length = int(self.random.integers(3, 8))
 
     def step(self, actions):
         assert [a.dtype for a in actions] == [np.float32, np.int64]
         self.count += 1
-        self.place = self.place + actions[0] * self.random.random(2) + actions[1] * [0.01, 0.1]
+        self.position = self.position + actions[0] * self.random.random(2) + actions[1] * [0.01, 0.1]
         over = self.count >= self.length
         last = self.count == 7
-        return Outcome(
-            [self.place[0], -self.place[1]], over and not last, last, {"distance": float(np.abs(self.place).sum())}
-        )
+        distance = float(np.abs(self.position).sum())
+        reward = [self.position[0], -self.position[1]]
+        return Outcome(reward, over and not last, last, {"distance": distance})
 
     def look(self, view):
-        view.obs[0][:] = self.seed % 1000, self.count, self.place[0]
-        view.obs[1][:] = [*self.place, self.count, 1.0, self.length]
-        view.state[0] = [*self.place, self.count, 0.0]
-        view.state[1] = [*self.place, self.count, 1.0]
+        view.obs[0][:] = self.seed % 1000, self.count, self.position[0]
+        view.obs[1][:] = [*self.position, self.count, 1.0, self.length]
+        view.state[0] = [*self.position, self.count, 0.0]
+        view.state[1] = [*self.position, self.count, 1.0]
         view.action_mask[1][:] = True
         view.action_mask[1][4] = self.count % 2 == 0
         view.alive[:] = True, self.count % 3 != 2
@@ -61,13 +61,13 @@ class Walk:
         if not self.savable:
             return None
         return json.dumps(
-            [self.random.bit_generator.state, self.seed, self.count, self.place.tolist(), self.length]
+            [self.random.bit_generator.state, self.seed, self.count, self.position.tolist(), self.length]
         ).encode()
 
     def restore(self, saved):
-        state, self.seed, self.count, place, self.length = json.loads(saved)
+        state, self.seed, self.count, position, self.length = json.loads(saved)
         self.random = np.random.default_rng()
-        self.place = np.array(place)
+        self.position = np.array(position)
         self.random.bit_generator.state = state
 
     def close(self):
@@ -75,18 +75,18 @@ class Walk:
 
 
 class Unsavable(Walk):
-    """One that cannot tell its state."""
+    """Game whose state cannot be saved."""
 
     savable = False
 
 
 class Clumsy(Walk):
-    """Does `what` in the step of the mover's order: an action beyond 2 in its first dimension."""
+    """Game that does `what` when the mover's action exceeds 2 in its first dimension."""
 
     def __init__(self, what="raise", folder=""):
         self.what = what
         self.folder = folder
-        if folder:  # leave word of who was here
+        if folder:  # note this process
             open(os.path.join(folder, f"game-{os.getpid()}"), "w").close()
         if what == "child":
             self.child = subprocess.Popen(["sleep", "1000"])
@@ -116,14 +116,14 @@ class Clumsy(Walk):
 
 
 class Brittle(Clumsy):
-    """Falls over in the first step of every episode."""
+    """Game that falls over in the first step of every episode."""
 
     def step(self, actions):
         raise RuntimeError("the game fell over")
 
 
 class Missing:
-    """A game whose simulator is not there, or whose settings are wrong."""
+    """Game whose simulator is not installed, or whose settings are wrong."""
 
     def __init__(self, error):
         raise {
@@ -134,7 +134,7 @@ class Missing:
 
 
 class Uneven(Walk):
-    """Games of one task that differ."""
+    """Game that differs from the others of its task."""
 
     def __init__(self):
         if os.environ.setdefault("HARL_TEST_UNEVEN", "") == "":
@@ -145,7 +145,7 @@ class Uneven(Walk):
 
 @dataclass
 class WalkCfg(SimulatorCfg):
-    """A task of one of these games."""
+    """Settings of a task with one of these games."""
 
     name: str = "Walk"
     kind: str = "Walk"

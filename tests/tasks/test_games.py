@@ -1,4 +1,4 @@
-"""The small games: what they reward, and what they show."""
+"""The small games: their rewards and observations."""
 
 import itertools
 
@@ -79,7 +79,7 @@ def test_who_does_not_remember_guesses():
     env = MemoryGameCfg().make(600, CPU, "auto")
     for first, second in ((0, 0), (1, 2)):
         constant = (torch.full((600, 1), first), torch.full((600, 1), second))
-        returns = [r for each in play(env, lambda step: constant, 60)[0] for r in each]
+        returns = [r for each in play(env, lambda step, choice=constant: choice, 60)[0] for r in each]
         assert sum(returns) / len(returns) == pytest.approx((1 / 2 + 1 / 3) / 2, abs=0.02)  # five deviations
 
 
@@ -88,7 +88,7 @@ def test_the_cue_is_shown_once_and_the_state_knows_it():
     step = env.reset(0)
     cues = [[], []]
     left = step.state[:, 0, 6].clone()
-    for t in range(40):
+    for _ in range(40):
         started = step.state[:, 0, 5] == 0.0
         for i, (obs, known) in enumerate(zip(step.obs, step.state[:, 0, :5].split(CUES, 1))):
             assert torch.equal(obs, known * started[:, None]) and (known.sum(1) == 1.0).all()

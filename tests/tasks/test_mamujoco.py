@@ -1,18 +1,14 @@
-"""MAMuJoCo tasks beside the original: from the same states and actions the same observations, states, rewards and ends."""
+"""MAMuJoCo tasks beside the original: the same states and actions give the same observations, states, rewards, ends."""
 
 import importlib.util
 
 import numpy as np
 import pytest
 import torch
-
-mujoco = pytest.importorskip("mujoco", reason="MuJoCo is not installed")
+from support.mujoco_or_skip import mujoco
+from support.reference_mamujoco import Original
 
 from harl_isaac.registry import TASKS, import_object
-
-pytest.importorskip("gymnasium_robotics")
-
-from support.reference_mamujoco import Original
 
 CPU = torch.device("cpu")
 OBSKS = (0, 1, 2)
@@ -43,7 +39,7 @@ FACTORIZATIONS = [
     ("ManySegmentAnt", "3x1"),
 ]
 SCENARIOS = sorted(name.split("/")[1] for name in TASKS if name.startswith("mamujoco/"))
-FORCEFUL = ("Ant", "Humanoid", "HumanoidStandup", "ManySegmentAnt")  # they see cfrc_ext
+FORCEFUL = ("Ant", "Humanoid", "HumanoidStandup", "ManySegmentAnt")  # they observe cfrc_ext
 needs_warp = pytest.mark.skipif(
     any(importlib.util.find_spec(name) is None for name in ("mujoco_warp", "warp")),
     reason="mujoco-warp is not installed",
@@ -57,7 +53,7 @@ def make(scenario, dtype=torch.float32, num_envs=1, sim="mujoco", change=None, *
 
 
 class Pair:
-    """Ours, one for each obsk and one that sees everything, and the original, always in the same state."""
+    """Our tasks, one for each obsk and one that observes everything, and the original, always in the same state."""
 
     def __init__(self, scenario, agents, dtype, episode, folder):
         def ours(**view):
@@ -88,16 +84,17 @@ class Pair:
         names = ("next_obs", "next_state") if successor else ("obs", "state")
         for step, obs in zip(steps, locals_ + [None]):
             close(getattr(step, names[1])[0, 0], state)
-            for i, seen in enumerate(getattr(step, names[0])):
+            for i, mine in enumerate(getattr(step, names[0])):
                 one_hot = np.eye(len(step.obs))[i]
-                close(seen[0], np.concatenate((state, one_hot)) if obs is None else obs[i])
+                close(mine[0], np.concatenate((state, one_hot)) if obs is None else obs[i])
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
 @pytest.mark.parametrize("scenario, agents", FACTORIZATIONS)
 def test_equal_to_the_original(scenario, agents, dtype, tmp_path):
-    """200 random steps with resets within 1e-9 in float64 (60 of the slow original with 17 agents); 60 in float32, where
-    rounding leaves 1e-5. cfrc_ext is read where sensors have it; see test_forces_are_a_stage_older."""
+    """200 random steps with resets within 1e-9 in float64 (60 of the slow original with 17 agents); 60 in float32,
+    where rounding leaves 1e-5. cfrc_ext is read where sensors have it; see test_forces_are_a_stage_older.
+    """
     exact = dtype == torch.float64
     tolerance = 1e-9 if exact else 1e-5
     length = 200 if exact and agents != "17x1" else 60
@@ -128,8 +125,9 @@ def test_equal_to_the_original(scenario, agents, dtype, tmp_path):
 
 @pytest.mark.parametrize("scenario, least", [("Ant", 0.2), ("Humanoid", 1.0)])
 def test_forces_are_a_stage_older(scenario, least, tmp_path):
-    """Beside gymnasium itself all is equal but cfrc_ext: gymnasium's are of the integrator's last stage, ours of its first,
-    a substep earlier. Both are 0 most of the time, and differ by `least` or more in contact."""
+    """Beside gymnasium itself all is equal but cfrc_ext: gymnasium's are of the integrator's last stage, ours of its
+    first, a substep earlier. Both are 0 most of the time, and differ by `least` or more in contact.
+    """
     task = make(scenario, torch.float64)
     original = Original(scenario, task.cfg.agents, task, (0,), 1000, tmp_path)
     random = np.random.default_rng(0)
@@ -171,7 +169,7 @@ def test_healthy_states(scenario, tmp_path):
 def test_impacts_cost_so_much_and_no_more(scenario):
     task = make(scenario, torch.float64, num_envs=2)
     for row, force in enumerate((30.0, 3000.0)):
-        task.physics.cfrc_ext[row] = force
+        task.physics.derived["cfrc_ext"][row] = force
     squares = 6 * task.model.nbody * 30.0**2
     assert task.impact().tolist() == pytest.approx([5e-7 * squares, 10.0])
 
@@ -182,7 +180,8 @@ def test_a_diverged_environment_is_reset_alone(scenario, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)  # MuJoCo writes its warnings to a file here
     sick = make(scenario, num_envs=4)
     well = make(scenario, num_envs=4)
-    sick.reset(4), well.reset(4)
+    sick.reset(4)
+    well.reset(4)
     qpos = sick.physics.qpos.clone()
     row = torch.tensor([False, False, True, False])
     qpos[2, -1] = float("nan")
@@ -214,7 +213,7 @@ def tendon(task, qpos, qvel):
 
 
 def test_coupled_cheetahs():
-    """Where the original fails on this MuJoCo: a literal account of the state, the local observation and the reward."""
+    """A literal version of state, local observation and reward, since the original fails on this MuJoCo."""
     task = make("CoupledHalfCheetah", torch.float64)
     local = make("CoupledHalfCheetah", torch.float64, obs="local", obsk=1)
     step = task.reset(3)
@@ -223,9 +222,9 @@ def test_coupled_cheetahs():
     random = torch.Generator().manual_seed(0)
     data.qpos[:] = task.physics.qpos[0].numpy()
     data.qvel[:] = task.physics.qvel[0].numpy()
-    seen = data.qpos.copy(), data.qvel.copy()
+    lagging = data.qpos.copy(), data.qvel.copy()
     for _ in range(30):
-        length, slope, rate = tendon(task, *seen)
+        length, slope, rate = tendon(task, *lagging)
         state = np.concatenate((np.delete(data.qpos, (0, 9)), data.qvel, slope[[0, 1, 9, 10]], [length, rate]))
         np.testing.assert_allclose(step.state[0, 0].numpy(), state, atol=1e-7)
         for i, first in enumerate((3, 12)):  # joints bthigh, bshin, bfoot, fthigh, fshin, ffoot; sorted by name:
@@ -240,7 +239,7 @@ def test_coupled_cheetahs():
         actions = tuple(torch.rand(1, 6, generator=random) * 2 - 1 for _ in range(2))
         data.ctrl[:] = torch.cat(actions, 1)[0].numpy()
         mujoco.mj_step(task.model, data, nstep=4)
-        seen = data.qpos.copy(), data.qvel.copy()  # the last substep's start, of which derived values are
+        lagging = data.qpos.copy(), data.qvel.copy()  # the last substep's start, of which derived values are
         mujoco.mj_step(task.model, data)
         step = task.step(actions)
         view = local.step(actions)
@@ -249,11 +248,11 @@ def test_coupled_cheetahs():
 
 
 SLOW = tuple(name for name in SCENARIOS if name not in ("HalfCheetah", "Ant"))  # a minute of compiling, in all
-# What float32 leaves of positions and velocities in one control step: m, rad; m/s, rad/s. A chain of 20 links amplifies it.
+# Float32 rounding of positions and velocities in one control step: m, rad; m/s, rad/s. A chain of links amplifies it.
 LIMITS = (1e-5, 2e-3)
 CHAIN = {"ManySegmentSwimmer": (5e-4, 2e-2)}
 # Where a capsule stands within 30 degrees of upright, MuJoCo Warp turns the friction pyramid otherwise than MuJoCo does
-# (after one step in contact an ant differs by 1e-2 rad). With elliptic cones, which have no direction, the engines agree.
+# (after one step in contact an ant differs by 1e-2 rad). With elliptic cones, without direction, the engines agree.
 CONES = ("Ant", "ManySegmentAnt")
 
 
@@ -285,7 +284,7 @@ def test_engines_agree(scenario):
     limits = CHAIN.get(scenario, LIMITS)
     for first, second in zip(one.reset(1).obs, two.reset(1).obs):
         torch.testing.assert_close(first, second, atol=1e-4, rtol=1e-4)
-    for t in range(15):
+    for _ in range(15):
         two.physics.set_state(everyone, one.physics.qpos, one.physics.qvel)
         two.physics.forward(everyone)
         one.physics.set_state(everyone, one.physics.qpos.clone(), one.physics.qvel.clone())
@@ -305,8 +304,8 @@ def test_engines_agree(scenario):
 
 @needs_warp
 @pytest.mark.parametrize("agents, least", [("2x3", (38, 164)), ("10x2", (227, 948))])
-def test_warp_has_room_for_an_ant_that_lies(agents, least):
-    """`least` contacts and rows were seen in 64 environments x 150 steps of random and bang-bang actions."""
+def test_warp_buffers_hold_an_ant_that_lies(agents, least):
+    """`least` contacts and rows were measured in 64 environments x 150 steps of random and bang-bang actions."""
     import mujoco_warp as mjw
 
     from harl_isaac.sim.mujoco_warp import buffer_sizes
@@ -389,7 +388,8 @@ def test_targets_at_reset():
     """Reacher's fill a disc, Pusher's cylinders a rectangle less a disc, evenly."""
     reacher = make("Reacher", num_envs=4000)
     pusher = make("Pusher", num_envs=4000)
-    reacher.reset(0), pusher.reset(0)
+    reacher.reset(0)
+    pusher.reset(0)
     radius = reacher.physics.qpos[:, 2:].norm(dim=1)
     assert radius.max() < 0.2 and (radius < 0.1).float().mean().item() == pytest.approx(0.25, abs=0.03)
     start = pusher.physics.qpos[:, 7:9]

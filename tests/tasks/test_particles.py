@@ -1,4 +1,4 @@
-"""Particle tasks beside the original: from the same states and actions the same observations, states, rewards and ends."""
+"""Particle tasks beside the original: the same states and actions give the same observations, states, rewards, ends."""
 
 import numpy as np
 import pytest
@@ -26,9 +26,9 @@ def crowd(task, mask):
     task.agent[mask] *= 0.3
 
 
-def compare(task, step, seen, successor):
+def compare(step, expected_rows, successor):
     obs, state = (step.next_obs, step.next_state) if successor else (step.obs, step.state)
-    for row, (expected, expected_state) in enumerate(seen):
+    for row, (expected, expected_state) in enumerate(expected_rows):
         for mine, theirs in zip(obs, expected):
             np.testing.assert_allclose(mine[row].numpy(), theirs, rtol=0, atol=1e-6)
         np.testing.assert_allclose(state[row, 0].numpy(), expected_state, rtol=0, atol=1e-6)
@@ -42,12 +42,12 @@ def equal_to_the_original(task, **settings):
     step = task.reset(0)
     apart = 0.0
     ends = 0
-    compare(task, step, [original.place(row) for row, original in enumerate(originals)], successor=False)
+    compare(step, [original.place(row) for row, original in enumerate(originals)], successor=False)
     for t in range(60):
         actions = random_actions(task.spec, step, draw)
         results = [original.step([action[row].numpy() for action in actions]) for row, original in enumerate(originals)]
         step = task.step(actions)
-        compare(task, step, [original.seen() for original in originals], successor=True)
+        compare(step, [original.observe() for original in originals], successor=True)
         for row, (rewards, terminated, truncated) in enumerate(results):
             np.testing.assert_allclose(step.reward[row].numpy(), rewards, rtol=0, atol=1e-6)
             assert (bool(step.terminated[row]), bool(step.truncated[row])) == (terminated, truncated)
@@ -55,7 +55,7 @@ def equal_to_the_original(task, **settings):
         if bool(step.done.all()):
             ends += 1
             assert (t + 1) % task.spec.max_episode_steps == 0
-            compare(task, step, [original.place(row) for row, original in enumerate(originals)], successor=False)
+            compare(step, [original.place(row) for row, original in enumerate(originals)], successor=False)
     assert ends == 2
     return apart
 
@@ -84,8 +84,8 @@ def test_the_old_version_is_as_written_out(name, continuous):
     draw = torch.Generator().manual_seed(2)
     task.started = lambda mask: crowd(task, mask)
     step = task.reset(3)
-    moving = list(task.movers)
-    for t in range(24):
+    moving = list(task.mobile_agents)
+    for _ in range(24):
         actions = random_actions(task.spec, step, draw)
         places, velocities, marks = (value.numpy().copy() for value in (task.agent, task.velocity, task.landmark))
         expected = []

@@ -8,13 +8,13 @@ import math
 import numpy as np
 import pytest
 import torch
-
-mujoco = pytest.importorskip("mujoco", reason="MuJoCo is not installed")
+from support.mujoco_or_skip import mujoco
 
 from harl_isaac.env import Box
 from harl_isaac.tasks.hands import base
-from harl_isaac.tasks.hands.base import hand_groups, quat_conj, quat_mul, rotate, rotation_angle, tumbled
 from harl_isaac.tasks.hands.over import ShadowHandOver, ShadowHandOverCfg, over_reward
+from harl_isaac.tasks.hands.partition import hand_groups
+from harl_isaac.tasks.hands.quaternions import quat_conj, quat_mul, rotate, rotation_angle, tumbled
 from harl_isaac.tasks.hands.scene import two_hands
 from harl_isaac.tasks.hands.shadow_hand import GainsCfg, PhysicsCfg
 
@@ -118,7 +118,7 @@ def test_joints_actuators_and_couplings(model, side):
     assert [model.actuator(20 * (side == "left") + i).name for i in range(20)] == [
         named(side, "A_" + joint) for joint in ACTUATED
     ]
-    for i, (joint, low, high, kp, force) in enumerate(JOINTS):
+    for i, (joint, low, high, kp, _) in enumerate(JOINTS):
         wrist = joint.startswith("WR")
         assert model.jnt_qposadr[first + i] == model.jnt_dofadr[first + i] == first + i
         assert model.jnt_range[first + i] == pytest.approx([low, high]) and model.jnt_limited[first + i]
@@ -244,16 +244,16 @@ def test_unknown_object_names_the_possible_ones():
 
 
 def test_engine_choice_reaches_the_engine(monkeypatch):
-    seen = {}
+    given = {}
 
     def record(sim, model, num_envs, substeps, device):
-        seen.update(sim=sim, num_envs=num_envs, substeps=substeps, device=device)
+        given.update(sim=sim, num_envs=num_envs, substeps=substeps, device=device)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(base, "make_physics", record)
     with pytest.raises(KeyboardInterrupt):
         ShadowHandOver(ShadowHandOverCfg(physics=PhysicsCfg(substeps=3)), 7, CPU, sim="mujoco_warp")
-    assert seen == {"sim": "mujoco_warp", "num_envs": 7, "substeps": 3, "device": CPU}
+    assert given == {"sim": "mujoco_warp", "num_envs": 7, "substeps": 3, "device": CPU}
 
 
 # Observations
@@ -357,7 +357,8 @@ def scramble(env, model, seed):
         qpos[row, 48:51] = torch.from_numpy(data.qpos[48:51])
     env.physics.set_state(everyone, qpos, qvel)
     env.physics.forward(everyone)
-    env.physics.qpos.copy_(qpos), env.physics.qvel.copy_(qvel)
+    env.physics.qpos.copy_(qpos)
+    env.physics.qvel.copy_(qvel)
 
 
 def expected_states(model, env):
@@ -698,7 +699,8 @@ def test_a_reset_touches_only_its_rows():
     env.reset(0)
     for _ in range(3):
         env.step(tuple(torch.full((5, 20), 0.3) for _ in range(2)))
-    env.progress.fill_(3), env.success.fill_(True)
+    env.progress.fill_(3)
+    env.success.fill_(True)
     watched = {
         "qpos": env.physics.qpos,
         "qvel": env.physics.qvel,

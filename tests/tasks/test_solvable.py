@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from support.open_loop_search import evaluate, search
+from support.open_loop_search import evaluate_plan, search
 
 from harl_isaac.tasks.hands.over import ShadowHandOver, ShadowHandOverCfg
 
@@ -22,5 +22,5 @@ def test_a_throw_and_a_catch_are_found():
     found = search(fixed_start_env(), generations=14, starts=1, seed=0)
     assert found.mean_return > 20.0 > 3.0 * HOLDING
     assert found.success == 1.0 and found.speed > 0.4
-    again = evaluate(fixed_start_env(), found.plan, seed=0, starts=1)
+    again = evaluate_plan(fixed_start_env(), found.plan, seed=0, starts=1)
     assert again.mean_return == pytest.approx(found.mean_return, rel=1e-3)

@@ -1,17 +1,17 @@
-"""The theory, exactly: Lemma 4, Lemma 6, Proposition 9, Theorem 7, Examples 1 and 2 and Figure 1 of Zhong et al. (2024)."""
+"""The theory, exactly: Lemmas 4 and 6, Proposition 9, Theorem 7, Examples 1 and 2, Figure 1 of Zhong et al. (2024)."""
 
-import importlib.util
 import itertools
 
 import pytest
 import torch
-from support.commands import ROOT, run_command
+from support.commands import run_command
 from support.reference_games import LiteralGame, largest_divergence
 
+from harl_isaac.theory import examples
 from harl_isaac.theory.markov_games import (
     agent_gain,
-    joint_policy_values,
     iterate,
+    joint_policy_values,
     multi_agent_advantage,
     objective,
     random_games,
@@ -20,17 +20,8 @@ from harl_isaac.theory.markov_games import (
 )
 from harl_isaac.training.trainer import Trainer
 
-SCRIPT = ROOT / "scripts" / "theory.py"
 GAMES = [(2, (2, 3)), (3, (3, 2)), (2, (2, 3, 2))]  # states, actions of each agent
 some_games = pytest.mark.parametrize("states, actions", GAMES)
-
-
-@pytest.fixture(scope="module")
-def theory():
-    spec = importlib.util.spec_from_file_location("theory", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def drawn(states, actions, count=2, seed=0):
@@ -68,7 +59,10 @@ def test_values_are_those_of_the_definitions(states, actions):
 
 def subsets(agents):
     """Every ordered subset."""
-    return [part for size in range(1, agents + 1) for part in itertools.permutations(range(agents), size)]
+    found = []
+    for size in range(1, agents + 1):
+        found += itertools.permutations(range(agents), size)
+    return found
 
 
 def at(tensor, g, s, a):
@@ -145,7 +139,7 @@ def test_the_trust_region_step_is_the_argmax():
 
 @pytest.mark.parametrize("penalty", [0.05, 1.0, 40.0])
 def test_the_trust_region_step_of_two_actions_solves_its_equation(penalty):
-    """Where the derivative of p g - C KL((q, 1 - q), (p, 1 - p)) is zero."""
+    """It is where the derivative of p g - C KL((q, 1 - q), (p, 1 - p)) is zero."""
     q = 0.3
     g = 0.8
     low = q
@@ -159,8 +153,8 @@ def test_the_trust_region_step_of_two_actions_solves_its_equation(penalty):
     assert float(found[0, 0, 0]) == pytest.approx(low, rel=1e-3)
 
 
-def test_theorem_7_algorithm_1_never_loses_return(theory):
-    changes = theory.theorem_7(games=200, iterations=5, seed=0)
+def test_theorem_7_algorithm_1_never_loses_return():
+    changes = examples.theorem_7(games=200, iterations=5, seed=0)
     assert all(change.shape == (5, 200) for change in changes.values())
     rises = changes["Algorithm 1"]
     assert rises.min() >= -1e-12 and (rises > 1e-6).double().mean() > 0.95
@@ -190,26 +184,26 @@ def test_the_update_of_algorithm_1_gains_what_it_promises():
 
 
 @pytest.mark.parametrize("first", [0.601, 0.7, 0.9, 0.999])
-def test_example_1_simultaneous_best_responses_reach_the_worst_return(theory, first):
-    old, simultaneous, sequential = theory.example_1(first)
+def test_example_1_simultaneous_best_responses_reach_the_worst_return(first):
+    old, simultaneous, sequential = examples.example_1(first)
     assert old == pytest.approx(4.0 * first * (1.0 - first) - (1.0 - first) ** 2)
-    assert simultaneous == -1.0 == min(min(row) for row in theory.EXAMPLE_1)
+    assert simultaneous == -1.0 == min(min(row) for row in examples.EXAMPLE_1)
     assert sequential == 2.0 > old > simultaneous
 
 
-def test_example_1_holds_from_its_limit_on(theory):
+def test_example_1_holds_from_its_limit_on():
     """Up to P(0) = 0.6 both agents prefer action 0, whose return is 0."""
-    assert theory.example_1(0.599)[1] == 0.0
+    assert examples.example_1(0.599)[1] == 0.0
 
 
 @pytest.mark.parametrize("players", [2, 4, 6])
-def test_example_2_a_shared_policy_reaches_two_parts_in_two_to_the_n(theory, players):
-    shared, first, best = theory.example_2(players)
+def test_example_2_a_shared_policy_reaches_two_parts_in_two_to_the_n(players):
+    shared, first, best = examples.example_2(players)
     assert shared / best == pytest.approx(2.0 / 2**players, rel=1e-12) and first == 0.5 and best == 1.0
     for points in (4, 11):  # the optimum is not among an even number of points
         grid = [k / (points - 1) for k in range(points)]
         expected = max(2.0 * (p * (1.0 - p)) ** (players // 2) for p in grid)
-        assert theory.example_2(players, points)[0] == pytest.approx(expected, rel=1e-6)
+        assert examples.example_2(players, points)[0] == pytest.approx(expected, rel=1e-6)
 
 
 def test_agents_with_policies_of_their_own_solve_example_2(settings, tmp_path):
@@ -226,11 +220,11 @@ def starts(quadrant):
 
 @pytest.mark.parametrize("quadrant", [2, 4])
 @pytest.mark.parametrize("rate", [0.01, 0.5, 2.5, 5.0, 20.0])
-def test_figure_1_sequential_steps_rise_and_large_simultaneous_ones_fall(theory, quadrant, rate):
-    """A simultaneous step falls where rate > (a1^2 + a2^2) / -(a1 a2), which is 2 or more; a sequential one never does."""
+def test_figure_1_sequential_steps_rise_and_large_simultaneous_ones_fall(quadrant, rate):
+    """A simultaneous step falls if rate > (a1^2 + a2^2) / -(a1 a2), which is 2 or more; a sequential one never does."""
     start = starts(quadrant)
     before = start.prod(1)
-    together, in_turn = [theory.figure_1(start, rate, sequential).prod(1) - before for sequential in (False, True)]
+    together, in_turn = [examples.figure_1(start, rate, sequential).prod(1) - before for sequential in (False, True)]
     a1, a2 = start.unbind(1)
     torch.testing.assert_close(together, rate * (a1**2 + a2**2) + rate**2 * a1 * a2)
     assert (in_turn > 0.0).all()
@@ -241,14 +235,14 @@ def test_figure_1_sequential_steps_rise_and_large_simultaneous_ones_fall(theory,
     assert (together < 0.0).any() == (rate > 2.0)
 
 
-def test_figure_1_takes_the_gradients_of_its_game(theory):
+def test_figure_1_takes_the_gradients_of_its_game():
     start = torch.tensor([1.5, -1.0], requires_grad=True)
     (step,) = torch.autograd.grad(start.prod(), start)
-    torch.testing.assert_close(theory.figure_1(start.detach(), 3.0, False), start.detach() + 3.0 * step)
+    torch.testing.assert_close(examples.figure_1(start.detach(), 3.0, False), start.detach() + 3.0 * step)
     first = torch.stack((start[0] + 3.0 * step[0], start[1])).detach().requires_grad_()
     (second,) = torch.autograd.grad(first.prod(), first)
     torch.testing.assert_close(
-        theory.figure_1(start.detach(), 3.0, True), first.detach() + 3.0 * second * torch.tensor([0.0, 1.0])
+        examples.figure_1(start.detach(), 3.0, True), first.detach() + 3.0 * second * torch.tensor([0.0, 1.0])
     )
 
 

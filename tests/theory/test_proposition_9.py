@@ -1,5 +1,6 @@
-"""What the learner estimates for one agent, factor times joint advantage (Zhong et al., 2024, Equation 10), is on average
-what Proposition 9 says: its own advantage given the agents updated before it."""
+"""The learner's estimate for one agent, factor times joint advantage (Zhong et al., 2024, Equation 10), is on average
+that of Proposition 9: its own advantage given the agents updated before it.
+"""
 
 from itertools import permutations
 
@@ -8,23 +9,22 @@ import torch
 from support import reference
 from support.reference_games import LiteralGame
 
-from harl_isaac.algos.happo import happo_loss
+from harl_isaac.algos.happo import HappoCfg
 from harl_isaac.buffers.rollout import Rollout
 from harl_isaac.env import Discrete
 from harl_isaac.learning.sequential import sequential_update
-from harl_isaac.networks.actors import StackedActors
 from harl_isaac.theory.markov_games import joint_policy_values, matrix_game
 
 
-def every_joint_action(actors, seen):
-    """A rollout with each joint action in one row, which counts as much as it is likely; the agents' policies."""
+def every_joint_action(actors, obs):
+    """A rollout with each joint action in one row, weighted by its probability; the agents' policies."""
     spec = actors.spec
     joint = torch.cartesian_prod(*[torch.arange(space.n) for space in spec.actions])
     rollout = Rollout(spec, 1)
     for name, value in vars(rollout).items():
         if torch.is_tensor(value) and value.is_floating_point():
             setattr(rollout, name, value.double())
-    rollout.obs[0] = seen
+    rollout.obs[0] = obs
     rollout.action[0, :, :, 0] = joint.double()
     policy = [probabilities(actors, rollout, i) for i in range(spec.num_agents)]
     chosen = torch.stack([own.detach()[joint[:, i]] for i, own in enumerate(policy)], 1)
@@ -34,23 +34,24 @@ def every_joint_action(actors, seen):
 
 
 def probabilities(actors, rollout, i):
-    """Agent i's [N_i] at what it sees, with gradient."""
+    """Agent i's [N_i] at its observation, with gradient."""
     choices = torch.arange(actors.spec.actions[i].n)[:, None]
-    return actors.agents[i].joint_policy_values(rollout.agent(i).obs[: len(choices)], choices)[0].exp()
+    return actors.agents[i].evaluate_actions(rollout.agent(i).obs[: len(choices)], choices)[0].exp()
 
 
-def surrogate(actor, batch, weighted):
-    """The learner's objective of one agent at its old policy, in expectation."""
-    log_prob = actor.evaluate_actions(batch.obs, batch.action, batch.mask)[0]
-    return -(happo_loss(batch.ratio(log_prob), weighted, 0.2) * batch.alive).sum()
+def expected_surrogate(learner, i, batch, weighted):
+    """The learner's objective of agent i at its old policy, in expectation."""
+    log_prob = learner.actors.agents[i].evaluate_actions(batch.obs, batch.action, batch.mask)[0]
+    return -(learner.surrogate(batch.ratio(log_prob), weighted) * batch.alive).sum()
 
 
 @pytest.mark.parametrize("order", list(permutations(range(3))))
 def test_the_learners_estimate_of_an_agents_advantage_is_exact_in_expectation(order):
-    """Factor times advantage (Equation 10): its value is Proposition 9's left side, its gradient that of the left side."""
+    """Factor times advantage (Equation 10) equals Proposition 9's left side, and so do their gradients."""
     spec = reference.spec_for((Discrete(2), Discrete(3), Discrete(2)), (3, 2, 4), num_envs=12)
     with reference.double_precision():
-        actors = StackedActors(spec, (8,), "tanh", 0.01)
+        learner = HappoCfg(hidden=[8], activation="tanh").learner(spec, seed=0)
+        actors = learner.actors
         reference.scramble(actors)
         rollout, joint, old = every_joint_action(actors, torch.randn(3, 4))
         game = matrix_game(torch.randn(2, 3, 2))
@@ -67,7 +68,7 @@ def test_the_learners_estimate_of_an_agents_advantage_is_exact_in_expectation(or
         def update(i, batch, weighted):
             actor = actors.agents[i]
             before = order[: order.index(i)]
-            ours = torch.autograd.grad(surrogate(actor, batch, weighted), list(actor.parameters()))
+            ours = torch.autograd.grad(expected_surrogate(learner, i, batch, weighted), list(actor.parameters()))
             exact = torch.autograd.grad(
                 left_side(before, i, probabilities(actors, rollout, i)), list(actor.parameters())
             )

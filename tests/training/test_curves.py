@@ -1,13 +1,15 @@
-"""What scripts/table.py and scripts/plot.py say of runs' metrics.csv."""
+"""Tables and pictures of runs' metrics.csv: scripts/table.py and scripts/plot.py."""
 
 import csv
 from pathlib import Path
 
 import numpy as np
 import pytest
-from support.commands import ROOT, run_command
+from support.commands import run_command
 
-SCRIPTS = ROOT / "scripts"
+from harl_isaac.cli import plot
+from harl_isaac.training import curves
+
 HEADER = "iteration,steps,episode/count,episode/return,episode/success,time/steps_per_second"
 
 
@@ -40,40 +42,34 @@ def test_the_table_holds_means_over_episodes_and_deviations_over_runs(tmp_path):
     assert result.returncode == 0, result.stderr
     head, rule, happo, mappo = result.stdout.splitlines()
     assert head == "| | runs | 0.002M | 0.004M |" and rule == "|---|---|---|---|"
-    expected = [[literal_mean(folder, upto, 2000) for folder in (first, second)] for upto in (2000, 4000)]
-    assert happo == "| HAPPO | 2 | {} |".format(
-        " | ".join(f"{np.mean(two):.1f} +- {np.std(two, ddof=1):.1f}" for two in expected)
-    )
+    cells = []
+    for upto in (2000, 4000):
+        two = [literal_mean(folder, upto, 2000) for folder in (first, second)]
+        cells.append(f"{np.mean(two):.1f} +- {np.std(two, ddof=1):.1f}")
+    assert happo == f"| HAPPO | 2 | {' | '.join(cells)} |"
     assert mappo == f"| MAPPO | 1 | {literal_mean(short, 2000, 2000):.0f} | - |"
     shares = run_command("scripts/table.py", *words[:3], "metric=success", cwd=tmp_path).stdout.splitlines()
     assert shares[2:] == ["| HAPPO | 2 | 50.0 +- 0.0 % | 50.0 +- 0.0 % |", "| MAPPO | 1 | 100.0 % | - |"]
 
 
-def test_curves_are_drawn_against_steps_and_minutes(tmp_path, monkeypatch):
+def test_curves_are_drawn_against_steps_and_minutes(tmp_path):
     pytest.importorskip("matplotlib", reason="matplotlib is not installed")
     folder = write_run(tmp_path / "run", [1.0, float("nan"), 4.0])
     result = run_command("scripts/plot.py", f"runs={folder}", "x=both", cwd=tmp_path)
     assert result.returncode == 0 and (tmp_path / "curve.png").read_bytes()[:4] == b"\x89PNG", result.stderr
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-    import curves
-
     columns = curves.load(folder)
     np.testing.assert_allclose(curves.minutes(columns), np.array([2.0, 4.0, 6.0]) / 60)
     np.testing.assert_allclose(curves.smoothed(columns["episode/return"], 2), [1.0, 1.0, 4.0])
 
 
-def test_runs_of_several_tasks_have_a_panel_each(tmp_path, monkeypatch):
+def test_runs_of_several_tasks_have_a_panel_each(tmp_path):
     pytest.importorskip("matplotlib", reason="matplotlib is not installed")
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-    import curves
-    import plot
-
     folders = [write_run(tmp_path / name, [1.0, 4.0]) for name in "abc"]
     words = {"runs": ",".join(map(str, folders)), "labels": "HAPPO,MAPPO,HAPPO", "titles": "spread,spread,reference"}
     runs = curves.labeled(words)
 
     def panels(**more):
-        drawn = plot.panels_of({**plot.DEFAULTS, **words, **more}, runs)
+        drawn = plot.panel_contents({**plot.DEFAULTS, **words, **more}, runs)
         return [(title, name, axis, [label for label, _ in group]) for title, name, axis, group in drawn]
 
     assert panels(metric="return") == [
@@ -85,16 +81,13 @@ def test_runs_of_several_tasks_have_a_panel_each(tmp_path, monkeypatch):
     ]
     assert panels(titles=None) == [("", name, "steps", ["HAPPO", "MAPPO", "HAPPO"]) for name in ("return", "success")]
     result = run_command(
-        "scripts/plot.py", *("{}={}".format(*pair) for pair in words.items()), "metric=success", cwd=tmp_path
+        "scripts/plot.py", *(f"{key}={value}" for key, value in words.items()), "metric=success", cwd=tmp_path
     )
     assert result.returncode == 0 and (tmp_path / "curve.png").read_bytes()[:4] == b"\x89PNG", result.stderr
 
 
-def test_the_lowest_points_can_be_left_out_of_a_picture(monkeypatch):
+def test_the_lowest_points_can_be_left_out_of_a_picture():
     pyplot = pytest.importorskip("matplotlib.pyplot", reason="matplotlib is not installed")
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-    import plot
-
     figure, panel = pyplot.subplots()
     panel.plot([-1000.0, *range(99)])
     panel.plot([float("nan"), *range(100)])

@@ -1,4 +1,4 @@
-"""Runs: resuming equals continuing, records join, signals stop cleanly, bad input costs nothing."""
+"""Runs: resuming equals continuing, records are joined, signals stop a run cleanly, bad input loses nothing."""
 
 import csv
 import signal
@@ -128,11 +128,11 @@ def test_where_a_simulator_cannot_be_saved_new_episodes_begin(settings, tmp_path
     replay = second.learner.replay
     ages = torch.zeros(6, dtype=torch.long)
     envs = torch.arange(6)
-    batch = replay.window(ages, envs, 1, 0.9)
+    batch = replay.n_step_batch(ages, envs, 1, 0.9)
     second.iterate()
-    after = replay.window(ages + 5, envs, 1, 0.9)  # the same transitions, with the new episodes behind them
-    going = batch.discount[:, 0] > 0  # what follows a terminated one is worth nothing
-    assert going.any() and torch.equal(batch.next_state[going], after.next_state[going])
+    after = replay.n_step_batch(ages + 5, envs, 1, 0.9)  # the same transitions, with the new episodes behind them
+    continuing = batch.discount[:, 0] > 0  # the successor of a terminated one has no value
+    assert continuing.any() and torch.equal(batch.next_state[continuing], after.next_state[continuing])
     assert torch.equal(batch.discount, after.discount)
 
 
@@ -184,7 +184,7 @@ def test_damaged_missing_and_foreign_checkpoints_are_named(tmp_path):
     with pytest.raises(ValueError, match="latest.pt is damaged.*best.pt"):
         checkpoint.load(folder / "latest.pt")
     torch.save({"format": 99}, folder / "latest.pt")
-    with pytest.raises(ValueError, match="format 99; this version reads format 2"):
+    with pytest.raises(ValueError, match="format 99; this version reads formats 2 and 3"):
         checkpoint.load(folder / "latest.pt")
     with pytest.raises(ValueError, match="no run folder or checkpoint at .*nowhere"):
         checkpoint.find(str(tmp_path / "nowhere"))

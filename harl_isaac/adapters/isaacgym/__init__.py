@@ -1,1 +1,1 @@
-"""TODO."""
+"""Tasks of Bi-DexterousHands on Isaac Gym (docs/isaacgym.md)."""

@@ -1,13 +1,14 @@
-"""The tasks of Bi-DexterousHands (Chen et al., 2022) as they are, on Isaac Gym, in this process and on its device.
+"""Tasks of Bi-DexterousHands (Chen et al., 2022) as they are, on Isaac Gym, in this process and on its device.
 
-How an episode begins. Isaac Gym resets at the start of the next step: what is seen with an end is the true last view, but
-nobody ever sees what an episode begins with. The first action is chosen by the ended episode's last view, which tells
-nothing of the new one. Here agents and critic see zeros instead, a view that nothing else has. So no transition joins two
-episodes, and the rows are those of an exact decision process whose first state is the distribution that starts are drawn
-from: the zeros' value is the mean over starts. It costs what it costs there: each episode's first action is blind.
+Starts. Isaac Gym resets at the start of the next step: the observation that comes with an end is the true last one, but
+the first observation of an episode is never returned. There, the first action is chosen by the ended episode's last
+observation, which tells nothing of the new episode. Here, agents and critic observe zeros instead, an observation that
+nothing else has. So no transition joins two episodes, and the transitions are those of an exact decision process whose
+first state is the distribution that starts are drawn from: the value of zeros is the mean over starts. The price is the
+same as there: each episode's first action is blind.
 
-Ends. The simulation has one flag for failures and the time limit. An end at `max_episode_length` is a truncation, also if
-the object fell in that very step.
+Ends. The simulation has one flag for failures and the time limit. An end at `max_episode_length` is a truncation, also
+if the object fell in that very step.
 
 Success is the task's own flag: 0 or 1 in most, 0.5 for one of two blocks in PushBlock, a count in ReOrientation.
 `consecutive_successes` is bidexhands' own running figure, of all environments in most tasks.
@@ -19,10 +20,11 @@ from typing import Any, Dict, Optional, Tuple
 import torch
 from torch import Tensor
 
-from harl_isaac.adapters.in_process import OwnRandom, Unsavable
-from harl_isaac.adapters.isaacgym.simulation import hand_groups, simulation
+from harl_isaac.adapters.in_process import IsolatedRng, NotCheckpointable
+from harl_isaac.adapters.isaacgym.simulation import make_simulation, ordered_groups
 from harl_isaac.env import Box, EnvSpec, Step
 from harl_isaac.settings import TaskCfg
+from harl_isaac.tasks.hands.partition import agent_names
 
 SUCCESSES = {"success": "successes", "consecutive_successes": "consecutive_successes"}  # metric -> key of task.extras
 
@@ -36,27 +38,25 @@ class IsaacGymCfg(TaskCfg):
     episode_length: int = 0  # [control steps of 1/60 s], 0: the task's own
     headless: bool = True
     graphics_device: Optional[int] = None  # Vulkan's number; null: none if headless, else the compute device's
-    options: Dict[str, Any] = field(
-        default_factory=dict
-    )  # task.options.env.startPositionNoise=0.02, task.options.sim.substeps=4
+    # task.options.env.startPositionNoise=0.02, task.options.sim.substeps=4
+    options: Dict[str, Any] = field(default_factory=dict)
 
     def make(self, num_envs: int, device: torch.device, sim: str) -> "IsaacGymEnv":
+        """Build the environments; see `TaskCfg.make`. `sim` is not used."""
         return IsaacGymEnv(self, num_envs, device)
 
 
-class IsaacGymEnv(Unsavable):
-    """Agents "right hand" and "left hand", or a hand's parts; see the module's first lines."""
+class IsaacGymEnv(NotCheckpointable):
+    """A task of Bi-DexterousHands. Agents are "right hand" and "left hand", or groups of a hand's parts."""
 
     def __init__(self, cfg: IsaacGymCfg, num_envs: int, device: torch.device):
-        self.random = OwnRandom(device)
-        with self.random:
-            self.simulation = simulation(cfg.name.partition("/")[2], cfg, num_envs, device)
+        self.rng = IsolatedRng(device)
+        with self.rng:
+            self.simulation = make_simulation(cfg.name.partition("/")[2], cfg, num_envs, device)
         self.task = self.simulation.task
-        groups = hand_groups(cfg.agents)
-        names = ["+".join(group) if len(groups) > 1 else "hand" for group in groups]
         self.spec = EnvSpec(
             num_envs=num_envs,
-            agents=tuple(f"{side} {name}" for side in ("right", "left") for name in names),
+            agents=agent_names(ordered_groups(cfg.agents)),
             obs_sizes=tuple(space.shape[0] for space in self.simulation.observation_space),
             actions=tuple(Box(space.shape[0]) for space in self.simulation.action_space),
             state_size=self.simulation.share_observation_space[0].shape[0],
@@ -65,28 +65,29 @@ class IsaacGymEnv(Unsavable):
             metrics=("diverged", *[name for name, key in SUCCESSES.items() if hasattr(self.task, key)]),
             exclusive=True,
         )
-        self._blank_obs = tuple(torch.zeros(num_envs, size, device=device) for size in self.spec.obs_sizes)
-        self._blank_state = torch.zeros(num_envs, 1, self.spec.state_size, device=device)
+        self._first_obs = tuple(torch.zeros(num_envs, size, device=device) for size in self.spec.obs_sizes)
+        self._first_state = torch.zeros(num_envs, 1, self.spec.state_size, device=device)
 
     def reset(self, seed: Optional[int] = None) -> Step:
-        """Every environment begins an episode with the next step, as after an end. Nothing is simulated.
+        """Let every environment begin an episode with the next step, as after an end. Nothing is simulated.
 
         Physics on a GPU does not repeat exactly, whatever the seed.
         """
         if seed is not None:
-            self.random.seed(seed)
+            self.rng.seed(seed)
         self.task.reset_buf.fill_(1)
-        return Step.first(self.spec, self._blank_obs, self._blank_state)
+        return Step.first(self.spec, self._first_obs, self._first_state)
 
     def step(self, actions: Tuple[Tensor, ...]) -> Step:
-        with self.random:
+        """Advance by one step, see `MultiAgentEnv.step`; a diverged environment ends as a failure with zeros."""
+        with self.rng:
             obs, state, reward, done, _, _ = self.simulation.step(list(actions))
         reward = reward[:, 0].float()
         diverged = ~torch.isfinite(torch.cat((state[:, 0], reward), 1)).all(1)  # observations are parts of the state
         self.task.reset_buf.masked_fill_(diverged, 1)
-        late = self.task.progress_buf >= self.task.max_episode_length
+        timed_out = self.task.progress_buf >= self.task.max_episode_length
         ended = (done[:, 0] != 0) | diverged
-        truncated = (done[:, 0] != 0) & late & ~diverged
+        truncated = (done[:, 0] != 0) & timed_out & ~diverged
         next_obs = tuple(each.masked_fill(diverged[:, None], 0.0) for each in obs.float().unbind(1))
         next_state = state[:, :1].float().masked_fill(diverged[:, None, None], 0.0)
         return Step(
@@ -101,12 +102,11 @@ class IsaacGymEnv(Unsavable):
         )
 
     def close(self) -> None:
-        """A simulation ends with its process."""
+        """Do nothing: the simulation ends with its process."""
 
     def _metrics(self, diverged: Tensor) -> Dict[str, Tensor]:
-        values = {
-            name: self.task.extras[key].float().expand(self.spec.num_envs).clone()
-            for name, key in SUCCESSES.items()
-            if name in self.spec.metrics
-        }
-        return {"diverged": diverged.float(), **values}
+        metrics = {"diverged": diverged.float()}
+        for name, key in SUCCESSES.items():
+            if name in self.spec.metrics:
+                metrics[name] = self.task.extras[key].float().expand(self.spec.num_envs).clone()
+        return metrics

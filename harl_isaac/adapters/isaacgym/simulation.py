@@ -1,53 +1,53 @@
-"""Making a simulation of Bi-DexterousHands on Isaac Gym: what its own train.py does, without its globals being left behind.
+"""Builds a simulation of Bi-DexterousHands on Isaac Gym as its own train.py does, without leaving globals changed.
 
-Both are the user's own installs. See docs/isaacgym.md.
+Both are the user's own installs, see docs/isaacgym.md. `cfg` is an IsaacGymCfg (env.py) throughout.
 """
 
 from ast import literal_eval
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict, Iterator, List, Sequence, Tuple
 
 import torch
 
-from harl_isaac.adapters.in_process import claim, surroundings
+from harl_isaac.adapters.in_process import claim_process, cwd_and_argv
 from harl_isaac.env import MissingSimulator
+from harl_isaac.tasks.hands.partition import PARTS, hand_groups
 
-PARTS = ("palm", "FF", "MF", "RF", "LF", "TH")  # of a hand, by bidexhands' numbers; the palm has the wrist's joints
 INSTALL = (
     "install Isaac Gym Preview 4 (developer.nvidia.com/isaac-gym, on Python 3.8: pip install -e isaacgym/python) and "
     "https://github.com/PKU-MARL/DexterousHands (pip install -e DexterousHands); see docs/isaacgym.md"
 )
 
 
-def simulation(task: str, cfg, num_envs: int, device: torch.device):
-    """bidexhands' MultiVecTaskPython, with its tensors on `device` all the time.
+def make_simulation(task: str, cfg: Any, num_envs: int, device: torch.device) -> Any:
+    """Build bidexhands' MultiVecTaskPython, with its tensors on `device` at all times.
 
-    Raises ValueError for settings that it does not know, MissingSimulator where one of the two packages is not here.
+    Raises ValueError for settings that it does not know, MissingSimulator where one of the packages is not installed.
     """
-    home = import_both()
-    refuse_unknown(task, home)
-    groups = hand_groups(cfg.agents)
+    home = import_packages()
+    check_task(task, home)
+    groups = ordered_groups(cfg.agents)
     from bidexhands.tasks.hand_base.base_task import BaseTask
     from bidexhands.utils.config import get_args, load_cfg, parse_sim_params
     from bidexhands.utils.parse_task import parse_task
     from bidexhands.utils.process_marl import get_AgentIndex
 
-    claim("task=isaacgym/" + task)
+    claim_process("task=isaacgym/" + task)
     graphics = cfg.graphics_device
     if graphics is None:
         graphics = -1 if cfg.headless else device.index or 0
     try:
-        with surroundings(home, command_line(cfg, num_envs, device)), graphics_device(BaseTask, graphics):
-            args = get_args(task_name=task, algo="happo")  # which of its algorithms decides nothing here
+        with cwd_and_argv(home, arguments(cfg, num_envs, device)), fixed_graphics_device(BaseTask, graphics):
+            args = get_args(task_name=task, algo="happo")  # which of its algorithms is named decides nothing here
             args.task_type = "MultiAgent"
             values, training, _ = load_cfg(args)
-            values["env"]["handAgentIndex"] = str([[PARTS.index(part) for part in group] for group in groups])
-            override(values, cfg.options)
-            return parse_task(args, values, training, parse_sim_params(args, values, training), get_AgentIndex(values))[
-                1
-            ]
+            values["env"]["handAgentIndex"] = str(numbers_of_names(groups))
+            apply_options(values, cfg.options)
+            sim_params = parse_sim_params(args, values, training)
+            _, simulation = parse_task(args, values, training, sim_params, get_AgentIndex(values))
+            return simulation
     except SystemExit as error:  # how it reports that there is no simulation, with exit code 0
         raise ValueError(
             f"Isaac Gym could not make task=isaacgym/{task} on {device} with graphics device {graphics} "
@@ -55,8 +55,8 @@ def simulation(task: str, cfg, num_envs: int, device: torch.device):
         ) from None
 
 
-def import_both() -> Path:
-    """The folder of the package bidexhands, where its cfg/ lies, after Isaac Gym was imported before it."""
+def import_packages() -> Path:
+    """Import Isaac Gym, then bidexhands; returns the folder of the latter, which holds its cfg/."""
     try:
         import_module("isaacgym")
         bidexhands = import_module("bidexhands")
@@ -69,11 +69,11 @@ def import_both() -> Path:
         raise MissingSimulator(
             f"task=isaacgym/... needs Isaac Gym and Bi-DexterousHands ({error}): {INSTALL}"
         ) from None
-    return Path(bidexhands.__file__).resolve().parent
+    return Path(str(bidexhands.__file__)).resolve().parent
 
 
-def refuse_unknown(task: str, home: Path) -> None:
-    """Raises ValueError for a task that this bidexhands has no settings for, or that its split into agents does not fit."""
+def check_task(task: str, home: Path) -> None:
+    """Raise ValueError for a task without settings in this bidexhands, or one that cannot be split into agents."""
     known = sorted(path.stem for path in (home / "cfg").glob("*.yaml"))
     if task.startswith("Allegro"):
         raise ValueError(
@@ -81,54 +81,69 @@ def refuse_unknown(task: str, home: Path) -> None:
         )
     if task not in known:
         raise ValueError(
-            "task=isaacgym/{} is unknown to the Bi-DexterousHands in {}; possible: {}".format(
-                task, home, ", ".join(known)
-            )
+            f"task=isaacgym/{task} is unknown to the Bi-DexterousHands in {home}; possible: {', '.join(known)}"
         )
 
 
-def hand_groups(agents: str) -> List[List[str]]:
-    """Parts of a hand for each of its agents. Raises ValueError unless they are all parts in their order.
+def ordered_groups(agents: str) -> List[Tuple[str, ...]]:
+    """Groups of parts of a hand, one agent each. Raises ValueError unless they name all parts in their order.
 
-    The simulation only puts the agents' actions one behind the other: another order would move other joints.
+    The simulation concatenates the agents' actions: another order would move other joints.
     """
-    if agents in ("hands", "fingers"):
-        return [list(PARTS)] if agents == "hands" else [[part] for part in PARTS]
     try:
-        groups = [[PARTS[part] for part in group] for group in literal_eval(agents)]  # as in bidexhands' own YAML
-    except (SyntaxError, ValueError, TypeError, IndexError):
-        groups = [group.split("+") for group in agents.split(",")]
-    if [part for group in groups for part in group] != list(PARTS) or [] in groups:
+        groups = hand_groups(names_of_numbers(agents))
+    except ValueError:
+        groups = []
+    if [part for group in groups for part in group] != list(PARTS):
         raise ValueError(
-            "task.agents={}; possible: hands, fingers, or groups that name {} in this order, such as "
-            "palm+FF+MF,RF+LF+TH or [[0,1,2],[3,4,5]]".format(agents, ", ".join(PARTS))
+            f"task.agents={agents}; possible: hands, fingers, or groups that name {', '.join(PARTS)} in this order, "
+            "such as palm+FF+MF,RF+LF+TH or [[0,1,2],[3,4,5]]"
         )
     return groups
 
 
-def command_line(cfg, num_envs: int, device: torch.device) -> List[str]:
-    """What bidexhands and Isaac Gym read from sys.argv: policies and simulation on one device."""
+def names_of_numbers(agents: str) -> str:
+    """Replace numbers of parts, [[0,1,2],[3,4,5]] as in bidexhands' YAML, by names; any other text stays as it is."""
+    names = list(PARTS)
+    try:
+        return ",".join("+".join(names[part] for part in group) for group in literal_eval(agents))
+    except (SyntaxError, ValueError, TypeError, IndexError):
+        return agents
+
+
+def numbers_of_names(groups: Sequence[Sequence[str]]) -> List[List[int]]:
+    """Replace the names of parts by bidexhands' numbers."""
+    names = list(PARTS)
+    return [[names.index(part) for part in group] for group in groups]
+
+
+def arguments(cfg: Any, num_envs: int, device: torch.device) -> List[str]:
+    """Command-line arguments for bidexhands and Isaac Gym: policies and simulation on one device."""
     words = [
         f"--sim_device={device}",
         f"--rl_device={device}",
         f"--num_envs={num_envs}",
-        f"--pipeline={('gpu' if device.type == 'cuda' else 'cpu')}",
+        f"--pipeline={'gpu' if device.type == 'cuda' else 'cpu'}",
     ]
-    words += ["--headless"] if cfg.headless else []
-    return words + ([f"--episode_length={cfg.episode_length}"] if cfg.episode_length else [])
+    if cfg.headless:
+        words.append("--headless")
+    if cfg.episode_length:
+        words.append(f"--episode_length={cfg.episode_length}")
+    return words
 
 
 @contextmanager
-def graphics_device(base_task, number: int):
-    """The device that pictures come from, -1 for none.
+def fixed_graphics_device(base_task: Any, number: int) -> Iterator[None]:
+    """Make simulations of the class `base_task` render on the graphics device `number` (-1: none).
 
-    bidexhands gives the number of the compute device, also when nothing is drawn. But Vulkan counts devices in its own way,
-    and knows nothing of CUDA_VISIBLE_DEVICES: on cuda:1 that number may name another device or none, and the process dies.
+    bidexhands gives the number of the compute device, even when nothing is rendered. But Vulkan numbers devices in its
+    own way and ignores CUDA_VISIBLE_DEVICES: on cuda:1 that number may name another device or none, and the process
+    dies.
     """
     original = base_task.create_sim
 
-    def create_sim(task, compute, graphics, *rest):
-        return original(task, compute, number, *rest)
+    def create_sim(task: Any, compute_device: int, graphics_device: int, *rest: Any) -> Any:
+        return original(task, compute_device, number, *rest)
 
     base_task.create_sim = create_sim
     try:
@@ -137,13 +152,13 @@ def graphics_device(base_task, number: int):
         base_task.create_sim = original
 
 
-def override(values: Dict[str, Any], changes: Dict[str, Any], prefix: str = "task.options") -> None:
-    """Put `changes` into the task's own YAML values. Raises ValueError for a key that is not there."""
-    for key, change in changes.items():
+def apply_options(values: Dict[str, Any], options: Dict[str, Any], prefix: str = "task.options") -> None:
+    """Write `options` into the task's own YAML values. Raises ValueError for a key that is not there."""
+    for key, option in options.items():
         if not isinstance(values, dict) or key not in values:
             known = ", ".join(map(str, values)) if isinstance(values, dict) else "a value, not keys"
             raise ValueError(f"{prefix}.{key} is unknown; possible: {known}")
-        if isinstance(change, dict):
-            override(values[key], change, f"{prefix}.{key}")
+        if isinstance(option, dict):
+            apply_options(values[key], option, f"{prefix}.{key}")
         else:
-            values[key] = change
+            values[key] = option

@@ -1,4 +1,7 @@
-"""Starting Isaac Sim and making one of Isaac Lab's environments. Both are the user's own installs; see docs/isaaclab.md."""
+"""Starts Isaac Sim and builds an environment of Isaac Lab.
+
+Both are the user's own installs, see docs/isaaclab.md. `cfg` is an IsaacLabCfg (env.py) throughout.
+"""
 
 import atexit
 import difflib
@@ -7,7 +10,7 @@ from typing import Any
 
 import torch
 
-from harl_isaac.adapters.in_process import claim, surroundings
+from harl_isaac.adapters.in_process import claim_process, cwd_and_argv
 from harl_isaac.env import MissingSimulator
 
 INSTALL = (
@@ -16,36 +19,36 @@ INSTALL = (
 )
 
 
-def simulation(task: str, cfg, num_envs: int, device: torch.device) -> Any:
-    """Isaac Lab's own environment object, without gymnasium's wrappers.
+def make_simulation(task: str, cfg: Any, num_envs: int, device: torch.device) -> Any:
+    """Start Isaac Sim and build the environment object of Isaac Lab, without gymnasium's wrappers.
 
-    Raises MissingSimulator where Isaac Sim or Isaac Lab is not here, ValueError for a task or an option unknown to it.
+    Raises MissingSimulator where Isaac Sim or Isaac Lab is not installed, ValueError for an unknown task or option.
     """
     try:
         launcher = import_module("isaaclab.app").AppLauncher
     except ImportError as error:
         raise MissingSimulator(f"task=isaaclab/... needs Isaac Sim and Isaac Lab ({error}): {INSTALL}") from None
-    claim("task=isaaclab/" + task)
-    with surroundings(None, []):  # Isaac Sim reads sys.argv
+    claim_process("task=isaaclab/" + task)
+    with cwd_and_argv(None, []):  # Isaac Sim reads sys.argv
         app = launcher(headless=cfg.headless, enable_cameras=cfg.cameras, device=str(device)).app
         atexit.register(app.close)
         for module in cfg.modules:  # nothing else of Isaac Lab may be imported before the app runs
             import_module(module)
-        return made(task, cfg, num_envs, device)
+        return make_env(task, cfg, num_envs, device)
 
 
-def made(task: str, cfg, num_envs: int, device: torch.device) -> Any:
-    """The environment `task`, with the options of `cfg`."""
+def make_env(task: str, cfg: Any, num_envs: int, device: torch.device) -> Any:
+    """Build the registered environment `task` with the options of `cfg`, after Isaac Sim has started."""
     import gymnasium
     from isaaclab_tasks.utils import parse_env_cfg
 
     if task not in gymnasium.registry:
         known = [name for name in gymnasium.registry if "Isaac" in name]
         near = difflib.get_close_matches(task, known, 3, 0.4)
+        suggestion = f"; did you mean {' or '.join(near)}?" if near else ""
         raise ValueError(
-            "task=isaaclab/{} is not registered by {}{}; task.modules names more packages with tasks".format(
-                task, ", ".join(cfg.modules), "; did you mean {}?".format(" or ".join(near)) if near else ""
-            )
+            f"task=isaaclab/{task} is not registered by {', '.join(cfg.modules)}{suggestion}; "
+            "task.modules names more packages with tasks"
         )
     values = parse_env_cfg(task, device=str(device), num_envs=num_envs)
     try:

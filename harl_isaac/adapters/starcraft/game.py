@@ -1,12 +1,12 @@
-"""SMAC and SMACv2 as Games: battles of StarCraft II, a process of the game for each (oxwhirl/smac, oxwhirl/smacv2).
+"""`StarCraftGame`: battles of SMAC and SMACv2, each in a process of StarCraft II (oxwhirl/smac, oxwhirl/smacv2).
 
-What the two environments do that their callers trip over, and what becomes of it here:
+Pitfalls of the two environments, and how they are handled here:
 
 - A time limit is reported as termination. With `continuing_episode=True` the info names it: truncated.
 - When StarCraft II dies, `step` starts it anew and returns (0, True, {}): the episode is truncated, and the next one is
   played by a new game (the old object would start another process beside its own in its first episode).
-- SMACv2's `reset` may return None, so what is seen is always asked for.
-- SMACv2 draws teams and places from generators without a seed and from `random`: all are seeded at every reset.
+- SMACv2's `reset` may return None, so observations are always queried.
+- SMACv2 draws teams and positions from generators without a seed and from `random`: all are seeded at every reset.
 - The game itself takes a seed only when it is launched, at the first reset: later episodes go on from there.
 """
 
@@ -19,18 +19,17 @@ from typing import Any, Callable, Dict, List, Optional
 
 import numpy as np
 
-from harl_isaac.adapters.workers.game import GameSpec, Outcome, View
+from harl_isaac.adapters.workers.game import GameSpec, GameView, Outcome
 from harl_isaac.env import Discrete, MissingSimulator
 
 NO_OP = 0  # the only action of the dead, and theirs alone
-GITHUB = "pip install git+https://github.com/oxwhirl/%s.git"
 
 
 class StarCraftGame:
-    """One battle after another. `build(seed=, replay_prefix=)` makes the simulator's environment, without a game yet.
+    """Battles of one simulator, one after another. `build(seed=)` makes its environment, without a game yet.
 
-    With `agent_state` the critic's state of each agent is the environment's state and the agent's observation in a row
-    (the agent-specific state of Yu et al., 2022), otherwise one state serves all.
+    With `agent_state` the critic's state of each agent is the environment's state concatenated with the agent's
+    observation (the agent-specific state of Yu et al., 2022), otherwise one state serves all.
     """
 
     def __init__(self, build: Callable[..., Any], agent_state: bool = False, save_replays: bool = False):
@@ -57,7 +56,7 @@ class StarCraftGame:
         )
 
     def reset(self, seed: int) -> None:
-        """Begin a battle; the first one launches the game, with this seed."""
+        """Begin a battle; the first one, and the first after a crash, launches the game with this seed."""
         if self._crashed:
             self.close()
         if not self._running:
@@ -68,16 +67,19 @@ class StarCraftGame:
         self._env.reset()
 
     def step(self, actions: List[np.ndarray]) -> Outcome:
+        """Advance by one step; actions: A x [1] int64. A crash of the game truncates."""
         reward, over, info = self._env.step([int(action[0]) for action in actions])
         self._crashed = bool(over) and not info
         truncated = self._crashed or bool(info.get("episode_limit", False))
         metrics = {"success": float(info.get("battle_won", False)), "crashed": float(self._crashed)}
         return Outcome([float(reward)], bool(over) and not truncated, truncated, metrics)
 
-    def look(self, view: View) -> None:
-        seen = self._env.get_obs()
+    def look(self, view: GameView) -> None:
+        """Write the current observations, state, available actions and who is alive."""
+        assert view.action_mask is not None and view.alive is not None  # the spec has both
+        all_obs = self._env.get_obs()
         view.state[:, : self._state_width] = self._env.get_state()
-        for i, obs in enumerate(seen):
+        for i, obs in enumerate(all_obs):
             view.obs[i][:] = obs
             if self._agent_state:
                 view.state[i, self._state_width :] = obs
@@ -85,13 +87,15 @@ class StarCraftGame:
             view.alive[i] = not view.action_mask[i][NO_OP]
 
     def save(self) -> Optional[bytes]:
-        """None: StarCraft II cannot be saved in the middle of a battle."""
+        """Return None: StarCraft II cannot be saved in the middle of a battle."""
         return None
 
     def restore(self, saved: bytes) -> None:
+        """Raise NotImplementedError, as nothing is ever saved."""
         raise NotImplementedError("a battle cannot be restored")
 
     def close(self) -> None:
+        """End the game and write the replay, if one is running."""
         if self._running:
             if self._save_replays and not self._crashed:
                 self._env.save_replay()
@@ -100,73 +104,77 @@ class StarCraftGame:
 
 
 def smac_game(map_name: str, agent_state: bool, replays: str, settings: Dict[str, Any]) -> StarCraftGame:
-    """A battle of SMAC on a map; `settings` are arguments of its StarCraft2Env."""
+    """Make a game of SMAC on a map; `settings` are arguments of its StarCraft2Env, `replays` a folder or ''."""
     prefer_slow_protobuf()
     from smac.env import StarCraft2Env
 
-    def build(seed):
-        return StarCraft2Env(map_name=map_name, seed=seed, **recorded(replays, map_name, seed), **settings)
+    def build(seed: int) -> Any:
+        return StarCraft2Env(map_name=map_name, seed=seed, **common_arguments(replays, map_name, seed), **settings)
 
     return StarCraftGame(build, agent_state, bool(replays))
 
 
 def smacv2_game(map_name: str, agent_state: bool, replays: str, settings: Dict[str, Any]) -> StarCraftGame:
-    """A battle of SMACv2; `settings` are arguments of its StarCraft2Env, the capability_config among them."""
+    """Make a game of SMACv2; `settings` are arguments of its StarCraft2Env, among them the capability_config."""
     prefer_slow_protobuf()
     from smacv2.env.starcraft2.wrapper import StarCraftCapabilityEnvWrapper
 
-    def build(seed):
+    def build(seed: int) -> Any:
         return StarCraftCapabilityEnvWrapper(
-            map_name=map_name, seed=seed, **recorded(replays, map_name, seed), **settings
+            map_name=map_name, seed=seed, **common_arguments(replays, map_name, seed), **settings
         )
 
     return StarCraftGame(build, agent_state, bool(replays))
 
 
-def recorded(folder: str, map_name: str, seed: int) -> Dict[str, Any]:
-    """Arguments common to both: limits named as such, and where replays go (the seed keeps environments' names apart)."""
-    return {"continuing_episode": True, "replay_dir": folder, "replay_prefix": f"{map_name}_{seed}"}
+def common_arguments(replays: str, map_name: str, seed: int) -> Dict[str, Any]:
+    """Arguments that SMAC and SMACv2 share: report time limits as such, and write replays to the folder `replays`."""
+    # the seed keeps the replays of different environments apart
+    return {"continuing_episode": True, "replay_dir": replays, "replay_prefix": f"{map_name}_{seed}"}
 
 
 def prefer_slow_protobuf() -> None:
-    """PySC2's messages are too old for protobuf 4's fast decoder; the slow one reads them (in this process only)."""
+    """Choose protobuf's slow decoder in this process: PySC2's messages are too old for the fast one of protobuf 4."""
     os.environ.setdefault("PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION", "python")
 
 
 def seed_generators(env: Any, seed: int) -> None:
-    """Seed whatever SMACv2 draws an episode's teams and places from; nothing to do for SMAC."""
+    """Seed the generators from which SMACv2 draws an episode's teams and positions; SMAC has none."""
     random.seed(seed)
-    waiting = list(getattr(env, "env_key_to_distribution_map", {}).values())
+    queue = list(getattr(env, "env_key_to_distribution_map", {}).values())
     count = 0
-    while waiting:
-        distribution = waiting.pop(0)
+    while queue:
+        distribution = queue.pop(0)
         if hasattr(distribution, "rng"):
             distribution.rng = np.random.default_rng((seed, count))
             count += 1
-        waiting += [part for part in vars(distribution).values() if hasattr(part, "generate")]
+        queue += [part for part in vars(distribution).values() if hasattr(part, "generate")]
 
 
-def refuse_missing(task: str, package: str, map_name: str) -> None:
-    """Raises MissingSimulator that says which of the package, the game and its maps is missing, and how to get it."""
+def check_installed(task: str, package: str, map_name: str) -> None:
+    """Raise MissingSimulator where the package, the game or its map is missing; it says which, and how to get it."""
     missing = _missing(package, Path(os.path.expanduser(os.environ.get("SC2PATH", "~/StarCraftII"))), map_name)
     if missing:
         raise MissingSimulator(f"task={task} needs {missing}")
 
 
 def _missing(package: str, game: Path, map_name: str) -> str:
+    """Name the missing part and how to install it, or ''."""
     spec = find_spec(package)
     folders = list(spec.submodule_search_locations or ()) if spec else []
     if not any((Path(folder) / "env").is_dir() for folder in folders):
         other = f"the `{package}` installed here is another project; " if folders else ""
         warning = " (`pip install smac` is another project, a hyper-parameter optimizer)" if package == "smac" else ""
-        return (
-            f"the StarCraft Multi-Agent Challenge; {other}install it with {GITHUB % package}{warning}, and StarCraft II"
-        )
+        install = f"pip install git+https://github.com/oxwhirl/{package}.git"
+        return f"the StarCraft Multi-Agent Challenge; {other}install it with {install}{warning}, and StarCraft II"
     if sys.platform != "linux":  # elsewhere PySC2 finds the game itself
         return ""
     if not game.is_dir():
-        return f"StarCraft II: unpack Blizzard's Linux package (github.com/Blizzard/s2client-proto) to {game}, or set SC2PATH"
-    place = game / "Maps" / "SMAC_Maps" / (map_name + ".SC2Map")
-    if not place.is_file():
-        return f"the map {place}: copy the SMAC_Maps of github.com/oxwhirl/{package} there"
+        return (
+            f"StarCraft II: unpack Blizzard's Linux package (github.com/Blizzard/s2client-proto) to {game}, or set "
+            "SC2PATH"
+        )
+    path = game / "Maps" / "SMAC_Maps" / (map_name + ".SC2Map")
+    if not path.is_file():
+        return f"the map {path}: copy the SMAC_Maps of github.com/oxwhirl/{package} there"
     return ""

@@ -1,6 +1,7 @@
-"""A worker process: it makes the games of some environments and plays them, until its parent lets go of it.
+"""The worker process: makes the games of some environments and plays them until its parent closes the connection.
 
-It imports neither torch nor the parent's main module, so that it starts in a fraction of a second.
+`main` is its entry point; the parent (handle.py) starts it and talks to it by the messages of messages.py. It imports
+neither torch nor the parent's main module, so that it starts in a fraction of a second.
 """
 
 import ctypes
@@ -10,173 +11,174 @@ import pickle
 import signal
 import sys
 import traceback
-from dataclasses import dataclass
 from importlib import import_module
 from multiprocessing.connection import Connection
-from typing import Any, Dict, List, Optional
+from types import FrameType
+from typing import IO, Any, Callable, Dict, List, Optional, Set
 
-from harl_isaac.adapters.workers.game import Game
-from harl_isaac.adapters.workers.shared_memory import Board, Layout
+import numpy as np
+
+from harl_isaac.adapters.workers.game import Game, GameView
+from harl_isaac.adapters.workers.messages import STEP, Failure, Job
+from harl_isaac.adapters.workers.shared_memory import Layout, SharedBuffers
 from harl_isaac.env import MissingSimulator
 
-STEP = b""  # the message of every step; all others are pickled (name, argument)
 CLOSING = 10  # [s] that games may take to close after the parent is gone
-LOG_SIZE = 2**20  # [bytes] of a simulator's chatter that are kept
+LOG_SIZE = 2**20  # [bytes] of a simulator's output that are kept
 PR_SET_PDEATHSIG = 1  # prctl(2)
 CRASHES = (Exception, SystemExit)  # a simulator that leaves the process has crashed
 
 
 class Orphaned(BaseException):
-    """The parent is gone."""
-
-
-@dataclass
-class Job:
-    """What a worker is told at its start."""
-
-    game: str  # package.module:Class
-    settings: Dict[str, Any]  # of the class
-    worker: int
-    workers: int
-    envs: range
-    num_envs: int
-    restart: bool  # replace a game that raises
-
-
-@dataclass
-class Failure:
-    """What a worker says when a game raised and it cannot go on."""
-
-    kind: str  # name of the exception's class: one for the user, or any other
-    message: str
-    env: int
-    seed: Optional[int]
-    doing: str
-    trace: str
+    """The parent process has died."""
 
 
 class Worker:
-    """Plays the games of `job.envs`."""
+    """Plays the games of the environments `job.envs`."""
 
-    def __init__(self, job: Job, connection: Connection, file):
+    buffers: SharedBuffers  # mapped once all games are made, see `attached`
+
+    def __init__(self, job: Job, connection: Connection, file: IO[bytes]):
         self.job = job
         self.connection = connection
         self.file = file
-        self.games = {}  # type: Dict[int, Game]
-        self.unproven = set()  # type: set  # environments whose game replaced another and has not done a step yet
-        self.board = None  # type: Optional[Board]
-        self.env = job.envs[0]
+        self.games: Dict[int, Game] = {}  # environment -> its game
+        self.untested: Set[int] = set()  # environments whose game replaced another and has not done a step yet
+        self.attached = False  # whether `buffers` is mapped
+        self.views: Dict[int, GameView] = {}  # environment -> its arrays of `buffers`
+        self.actions: Dict[int, List[np.ndarray]] = {}  # environment -> A x [action_width_i]
+        self.env = job.envs[0]  # environment that is being played, and what it is doing
         self.doing = "being made"
-        self.orders = {"begin": self.begin_all, "save": self.save, "restore": self.restore}
+        self.requests: Dict[str, Callable[[Any], Any]] = {
+            "reset": self.reset_all,
+            "save": self.save,
+            "restore": self.restore,
+        }
 
     def serve(self) -> None:
-        """Until the parent closes the connection."""
+        """Make the games, then answer requests until the parent closes the connection or a game fails."""
         try:
-            self.make_all()
+            self.make_games()
+            self.attach_buffers()
             while True:
-                message = self.connection.recv_bytes()
-                if message == STEP:
-                    for e in self.job.envs:
-                        self.play(e)
-                    self.connection.send_bytes(STEP)
-                else:
-                    name, argument = pickle.loads(message)
-                    self.connection.send(self.orders[name](argument))
+                self.answer(self.connection.recv_bytes())
         except (EOFError, ConnectionError, Orphaned):
             pass
         except CRASHES as error:
             self.report(error)
 
+    def answer(self, message: bytes) -> None:
+        """Do what one message of the parent asks for, and answer it."""
+        if message == STEP:
+            for e in self.job.envs:
+                self.play(e)
+            self.connection.send_bytes(STEP)
+        else:
+            request, argument = pickle.loads(message)
+            self.connection.send(self.requests[request](argument))
+
     def report(self, error: BaseException) -> None:
+        """Answer with a Failure."""
         kind = next((kind for kind in (MissingSimulator, ValueError) if isinstance(error, kind)), type(error))
-        seed = int(self.board.seed[self.env]) if self.board is not None else None
+        seed = int(self.buffers.seed[self.env]) if self.attached else None
         self.connection.send(Failure(kind.__name__, str(error), self.env, seed, self.doing, traceback.format_exc()))
 
-    def make_all(self) -> None:
-        """All games; the parent is told what they are like and lays out the memory."""
-        for self.env in self.job.envs:
-            self.games[self.env] = self.make()
+    def make_games(self) -> None:
+        """Make all games and send their specs, from which the parent lays out the shared memory."""
+        for e in self.job.envs:
+            self.env = e
+            self.games[e] = self.make_game()
         self.connection.send([self.games[e].spec for e in self.job.envs])
-        self.connection.recv_bytes()  # the memory is laid out
-        job = self.job
-        self.board = Board(Layout(self.games[job.envs[0]].spec, job.num_envs, job.workers), self.file)
-        self.views = {e: self.board.view(e) for e in job.envs}
-        self.actions = {e: self.board.actions(e) for e in job.envs}
 
-    def make(self) -> Game:
+    def make_game(self) -> Game:
+        """Make one game from the job's class and settings."""
         module, name = self.job.game.split(":")
         return getattr(import_module(module), name)(**self.job.settings)
 
-    def at(self, e: int, doing: str) -> None:
+    def attach_buffers(self) -> None:
+        """Map the shared memory once the parent has laid it out."""
+        self.connection.recv_bytes()
+        job = self.job
+        spec = self.games[job.envs[0]].spec
+        self.buffers = SharedBuffers(Layout(spec, job.num_envs, job.workers), self.file)
+        self.attached = True
+        self.views = {e: self.buffers.game_view(e) for e in job.envs}
+        self.actions = {e: self.buffers.actions(e) for e in job.envs}
+
+    def mark_active(self, e: int, doing: str) -> None:
+        """Note which environment is played: here for a Failure, in shared memory in case this process dies."""
         self.env = e
         self.doing = doing
-        self.board.busy[self.job.worker] = e
+        self.buffers.active_env[self.job.worker] = e
 
     def play(self, e: int) -> None:
-        """One step; where the episode ended, the next begins."""
-        self.at(e, "in a step")
+        """Do one step of environment e; where the episode ended, begin the next."""
+        self.mark_active(e, "in a step")
         try:
             outcome = self.games[e].step(self.actions[e])
             self.games[e].look(self.views[e])
-            self.board.write(e, outcome)
+            self.buffers.write_outcome(e, outcome)
         except CRASHES as error:
-            self.board.lose(e)
+            self.buffers.mark_episode_lost(e)
             self.replace(e, error)
             return
-        self.unproven.discard(e)
+        self.untested.discard(e)
         if outcome.terminated or outcome.truncated:
-            self.begin(e)
+            self.reset(e)
 
-    def begin(self, e: int) -> None:
-        """A new episode."""
-        self.at(e, "beginning an episode")
+    def reset(self, e: int) -> None:
+        """Begin a new episode of environment e."""
+        self.mark_active(e, "beginning an episode")
         try:
-            self.games[e].reset(self.board.next_seed(e))
+            self.games[e].reset(self.buffers.next_seed(e))
             self.games[e].look(self.views[e])
         except CRASHES as error:
-            self.board.outcome[e, -1] = 1.0
+            self.buffers.mark_restarted(e)
             self.replace(e, error)
-        keep_log_short()
+        shorten_log()
 
     def replace(self, e: int, error: BaseException) -> None:
-        """A new game and episode after an error; where that fails again before a step is done, the error is raised."""
-        if not self.job.restart or e in self.unproven:
+        """Make a new game and episode after an error. Raises `error` where that fails again before a step is done."""
+        if not self.job.restart or e in self.untested:
             raise error
-        self.unproven.add(e)
+        self.untested.add(e)
         print(traceback.format_exc(), file=sys.stderr, flush=True)
-        close(self.games[e])
-        self.games[e] = self.make()
-        self.board.blank(e)
-        self.begin(e)
+        close_game(self.games[e])
+        self.games[e] = self.make_game()
+        self.buffers.clear_row(e)
+        self.reset(e)
 
-    def begin_all(self, unproven: bool) -> None:
-        """New episodes everywhere; `unproven`: in the place of a worker that died."""
-        self.unproven = set(self.job.envs if unproven else ())
+    def reset_all(self, untested: bool) -> None:
+        """Begin new episodes in all environments; `untested`: this worker replaces one that died."""
+        self.untested = set(self.job.envs) if untested else set()
         for e in self.job.envs:
-            if unproven:
-                self.board.blank(e)
-            self.begin(e)
+            if untested:
+                self.buffers.clear_row(e)
+            self.reset(e)
 
-    def save(self, _) -> List[Optional[bytes]]:
+    def save(self, _: None) -> List[Optional[bytes]]:
+        """Save the games of all environments, in their order."""
         saved = []
         for e in self.job.envs:
-            self.at(e, "being saved")
+            self.mark_active(e, "being saved")
             saved.append(self.games[e].save())
         return saved
 
     def restore(self, saved: List[bytes]) -> None:
+        """Restore the games of all environments from what `save` returned."""
         for e, value in zip(self.job.envs, saved):
-            self.at(e, "being restored")
+            self.mark_active(e, "being restored")
             self.games[e].restore(value)
-            self.board.blank(e)
+            self.buffers.clear_row(e)
             self.games[e].look(self.views[e])
 
     def close(self) -> None:
+        """Close all games."""
         for game in self.games.values():
-            close(game)
+            close_game(game)
 
 
-def close(game: Game) -> None:
+def close_game(game: Game) -> None:
     """Close a game, whatever state it is in."""
     try:
         game.close()
@@ -184,32 +186,32 @@ def close(game: Game) -> None:
         traceback.print_exc()
 
 
-def keep_log_short() -> None:
-    """Forget a simulator's older output (both streams append to one file)."""
+def shorten_log() -> None:
+    """Drop a simulator's older output (both streams append to one file)."""
     if os.fstat(2).st_size > LOG_SIZE:
         os.ftruncate(2, 0)
 
 
 def follow_parent(parent: int) -> None:
-    """Signals are the parent's affair, which may want to finish an iteration; the death of the parent is the worker's.
+    """Ignore signals, which the parent handles, and raise Orphaned here when the parent process dies.
 
-    A parent that is killed closes the connection. A game that is busy for long is interrupted by SIGTERM, which Linux
-    sends (and also sends when merely the thread ended that started this process).
+    A parent that is killed closes the connection. A game in a long step is interrupted by SIGTERM, which Linux sends
+    (also when merely the thread ended that started this process).
     """
 
-    def orphaned(number, frame) -> None:
+    def on_sigterm(number: int, frame: Optional[FrameType]) -> None:
         if os.getppid() != parent:
             raise Orphaned
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, orphaned)
+    signal.signal(signal.SIGTERM, on_sigterm)
     if sys.platform.startswith("linux"):
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-    orphaned(signal.SIGTERM, None)  # it may have died before
+    on_sigterm(signal.SIGTERM, None)  # it may have died before
 
 
 def main(connection: int, file: int, parent: int) -> None:
-    """Entry of the process; the numbers are descriptors and the parent's process id."""
+    """Run a worker; the arguments are two file descriptors and the parent's process id."""
     follow_parent(parent)
     faulthandler.enable()  # a crash of a simulator's own code leaves the Python lines that led to it
     for descriptor in (connection, file):
@@ -231,7 +233,7 @@ def main(connection: int, file: int, parent: int) -> None:
         end_group()
 
 
-def end_group(number=None, frame=None) -> None:
-    """End this process, and with it whatever a game has started and not ended."""
+def end_group(number: Optional[int] = None, frame: Optional[FrameType] = None) -> None:
+    """End this process, and with it whatever a game has started and not ended. Also the handler of SIGALRM."""
     sys.stdout.flush()
     os.killpg(0, signal.SIGKILL)  # the parent made this process the leader of a group of its own

@@ -1,38 +1,33 @@
-"""`WorkerEnv`: CPU simulators that play one environment at a time, many of them in worker processes over shared memory.
+"""`WorkerEnv`: the parent's environment, whose games are played by worker processes over shared memory.
 
-A step wakes every worker once, by an empty message; actions and all that comes of them go through the shared memory, and
-to a CUDA device in two copies. Environments are spread over the workers in blocks; what happens in an environment depends
-on its number and on the run's seed, not on who plays it.
+A step wakes every worker once, by an empty message (handle.py is the parent's end, child.py the worker's); actions and
+results go through the shared memory, and to a CUDA device in two copies. Environments are spread over the workers in
+blocks; what happens in an environment depends on its index and on the run's seed, not on the worker that plays it.
 """
 
 import os
 import time
 import weakref
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, NoReturn, Optional, Tuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from harl_isaac.adapters.workers.child import Job
-from harl_isaac.adapters.workers.handle import GRACE, Died, WorkerProcess
-from harl_isaac.adapters.workers.shared_memory import RESULTS, Board, Layout, shared_file
+from harl_isaac.adapters.workers.game import GameSpec
+from harl_isaac.adapters.workers.handle import GRACE, WorkerDied, WorkerProcess
+from harl_isaac.adapters.workers.messages import Job
+from harl_isaac.adapters.workers.results import StepResults
+from harl_isaac.adapters.workers.shared_memory import Layout, SharedBuffers, shared_file
 from harl_isaac.env import Box, EnvSpec, SimulatorError, Step
-
-PORTABLE = 1  # cudaHostRegisterPortable: pinned for every device
-
-
-def usable_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class WorkerEnv:
     """Environments of a Game (game.py), which is named as package.module:Class and made in the workers with `settings`.
 
-    workers: processes; 0: one for each usable core. on_crash: where a game raises or its process dies, "stop" raises
-    SimulatorError; "restart" begins anew with a new game, and a metric `restarts` counts it. timeout: seconds that a
-    worker may take for a step of its environments before it is taken for dead; 0: any time.
+    workers: number of processes; 0: one for each usable core. on_crash: where a game raises or its process dies, "stop"
+    raises SimulatorError; "restart" begins anew with a new game, and a metric `restarts` counts it. timeout: seconds
+    that a worker may take for a step of its environments before it is taken for dead; 0: any time.
 
     Raises MissingSimulator, and ValueError where a game refuses its settings with one.
     """
@@ -48,128 +43,105 @@ class WorkerEnv:
         timeout: float = 0.0,
     ):
         self.restart = on_crash == "restart"
-        self.timeout = timeout
-        # type: Any, Optional[str]
+        self.timeout = timeout  # [s]
+        self.failure: Optional[str] = None  # why no step is possible any more
         self.file = shared_file()
-        self.failure = None
+        self.workers: List[WorkerProcess] = []
+        self._end_workers = weakref.finalize(self, end_workers, self.workers, os.getpid())  # at exit at the latest
         count = min(workers or usable_cores(), num_envs)
-        jobs = [
-            Job(
-                game,
-                settings,
-                w,
-                count,
-                range(num_envs * w // count, num_envs * (w + 1) // count),
-                num_envs,
-                self.restart,
-            )
-            for w in range(count)
-        ]
-        self.crew = []  # type: List[WorkerProcess]
-        self.close = weakref.finalize(self, end_all, self.crew, os.getpid())  # at the latest when this process ends
         try:
-            for job in jobs:
-                self.crew.append(WorkerProcess(job, self.file))
-            specs = [spec for worker in self.crew for spec in worker.answer()]
-            self.layout = self._lay_out(specs, count)
-            for worker in self.crew:
+            specs = self._start(split_jobs(game, settings, num_envs, count, self.restart))
+            self.buffers = SharedBuffers(Layout(specs[0], num_envs, count), self.file)
+            for worker in self.workers:
                 worker.step()  # any message: the memory is laid out
-        except Died as death:
+        except WorkerDied as death:
             self.close()
             raise SimulatorError(str(death)) from None
         except BaseException:
             self.close()
             raise
-        self.spec = self._spec(specs[0], num_envs, device)
-        self.results = Results(self.layout, self.spec, self.board.memory)
-        self.board.start_seeds(0)
+        self.spec = make_spec(specs[0], num_envs, device, self.restart)
+        self.results = StepResults(self.buffers, self.spec)
+        self.buffers.start_seeds(0)
 
     def reset(self, seed: Optional[int] = None) -> Step:
+        """Begin new episodes in all environments. Raises SimulatorError."""
         if seed is not None:
-            self.board.start_seeds(seed)
-        self._refuse_failed()
-        self.results.settle()
-        self._each(lambda worker: worker.order("begin", worker.unproven), self._replace, timed=False)
-        self.board.clear()
+            self.buffers.start_seeds(seed)
+        self._check_running()
+        self.results.wait()
+        self._request(lambda worker: worker.send("reset", worker.untested), self._replace_worker, timed=False)
+        self.buffers.clear_outcomes()
         return self.results.read()
 
     def step(self, actions: Tuple[Tensor, ...]) -> Step:
-        self._refuse_failed()
+        """Advance all environments by one step; actions: A x [E, action_width_i]. Raises SimulatorError."""
+        self._check_running()
         self._write_actions(actions)
-        self._each(lambda worker: worker.step(), self._break_off)
+        self._request(lambda worker: worker.step(), self._replace_in_step)
         return self.results.read()
 
     def state_dict(self) -> Dict[str, Any]:
-        """With "games" None where they cannot be saved, or are lost: new episodes then begin."""
-        saved = [] if self.failure else self._saved_games()
-        whole = bool(saved) and all(value is not None for value in saved)
-        games = [torch.from_numpy(np.array(bytearray(value), np.uint8)) for value in saved] if whole else None
-        return {
-            "games": games,
-            **{name: torch.from_numpy(getattr(self.board, name).copy()) for name in ("base", "episode", "seed")},
-        }
+        """Return seeds and games; "games" is None where they cannot be saved, or are lost: new episodes then begin."""
+        games = self._save_games()
+        seeds = {name: torch.from_numpy(array.copy()) for name, array in self.buffers.seed_state().items()}
+        return {"games": games, **seeds}
 
     def load_state_dict(self, state: Dict[str, Any]) -> Optional[Step]:
-        for name in ("base", "episode", "seed"):
-            getattr(self.board, name)[:] = state[name].numpy()
+        """Continue from a `state_dict`; returns None, or the first Step of new episodes if games were not saved."""
+        for name, array in self.buffers.seed_state().items():
+            array[:] = state[name].numpy()
         if state["games"] is None:
             return self.reset()
         saved = [value.numpy().tobytes() for value in state["games"]]
-        self._refuse_failed()
-        self.results.settle()
-        self._each(
-            lambda worker: worker.order("restore", [saved[e] for e in worker.job.envs]), self._give_up, timed=False
+        self._check_running()
+        self.results.wait()
+        self._request(
+            lambda worker: worker.send("restore", [saved[e] for e in worker.job.envs]), self._stop, timed=False
         )
-        self.board.clear()
+        self.buffers.clear_outcomes()
         self.results.read()
         return None
 
-    def _lay_out(self, specs, count: int) -> Layout:
+    def close(self) -> None:
+        """End all workers and the processes that their games have started."""
+        self._end_workers()
+
+    def _start(self, jobs: List[Job]) -> List[GameSpec]:
+        """Start a worker for each job; returns the spec of every environment. Raises ValueError if they differ."""
+        for job in jobs:
+            self.workers.append(WorkerProcess(job, self.file))
+        specs = [spec for worker in self.workers for spec in worker.receive()]
         for e, spec in enumerate(specs):
             if spec != specs[0]:
                 raise ValueError(f"environment {e} is unlike environment 0: {spec}, {specs[0]}")
-        layout = Layout(specs[0], len(specs), count)
-        self.board = Board(layout, self.file)
-        return layout
-
-    def _spec(self, game, num_envs: int, device: torch.device) -> EnvSpec:
-        return EnvSpec(
-            num_envs=num_envs,
-            agents=game.agents,
-            obs_sizes=game.obs_sizes,
-            actions=game.actions,
-            state_size=game.state_size,
-            max_episode_steps=game.max_episode_steps,
-            device=device,
-            state_agents=game.state_agents,
-            reward_agents=game.reward_agents,
-            metrics=game.metrics + (("restarts",) if self.restart else ()),
-            has_action_mask=game.has_action_mask,
-            has_alive=game.has_alive,
-        )
+        return specs
 
     def _write_actions(self, actions: Tuple[Tensor, ...]) -> None:
-        """From the device in one copy for each of the two types."""
-        spaces = self.spec.actions
-        for room, box in ((self.board.reals, True), (self.board.choices, False)):
-            parts = [action for action, space in zip(actions, spaces) if isinstance(space, Box) == box]
-            if parts:
-                torch.from_numpy(room).copy_(torch.cat(parts, 1))
+        """Copy actions from the device to the shared memory, in one copy for each of the two types."""
+        is_box = [isinstance(space, Box) for space in self.spec.actions]
+        real = [action for action, box in zip(actions, is_box) if box]
+        integer = [action for action, box in zip(actions, is_box) if not box]
+        if real:
+            torch.from_numpy(self.buffers.real_actions).copy_(torch.cat(real, 1))
+        if integer:
+            torch.from_numpy(self.buffers.int_actions).copy_(torch.cat(integer, 1))
 
-    def _each(
-        self, order: Callable[[WorkerProcess], None], on_death: Callable[[int, Died], Any], timed: bool = True
-    ) -> List:
-        """Give all workers an order, then wait for all answers; `on_death(w, death)` answers for a dead one."""
-        deaths = {}  # type: Dict[int, Died]
+    def _request(
+        self,
+        send: Callable[[WorkerProcess], None],
+        on_death: Callable[[int, WorkerDied], Any],
+        timed: bool = True,
+    ) -> List[Any]:
+        """Send a request to all workers, then wait for all answers; `on_death(w, death)` answers for a dead worker.
+
+        timed: whether the time limit of a step holds. Raises SimulatorError, which ends all workers.
+        """
         try:
-            for w, worker in enumerate(self.crew):
-                try:
-                    order(worker)
-                except Died as death:
-                    deaths[w] = death
+            deaths = self._send(send)
             return [
-                on_death(w, deaths[w]) if w in deaths else self._answer(w, on_death, timed)
-                for w in range(len(self.crew))
+                on_death(w, deaths[w]) if w in deaths else self._receive(w, on_death, timed)
+                for w in range(len(self.workers))
             ]
         except SimulatorError as error:
             self._fail(str(error))
@@ -177,136 +149,121 @@ class WorkerEnv:
             self.failure = "a step was interrupted"
             raise
 
-    def _answer(self, w: int, on_death: Callable[[int, Died], Any], timed: bool) -> Any:
+    def _send(self, send: Callable[[WorkerProcess], None]) -> Dict[int, WorkerDied]:
+        """Send a request to all workers; returns the deaths noticed by index of the worker."""
+        deaths = {}
+        for w, worker in enumerate(self.workers):
+            try:
+                send(worker)
+            except WorkerDied as death:
+                deaths[w] = death
+        return deaths
+
+    def _receive(self, w: int, on_death: Callable[[int, WorkerDied], Any], timed: bool) -> Any:
         try:
-            return self.crew[w].answer(self.timeout if timed else 0.0)
-        except Died as death:
+            return self.workers[w].receive(self.timeout if timed else 0.0)
+        except WorkerDied as death:
             return on_death(w, death)
 
-    def _saved_games(self) -> List[Optional[bytes]]:
-        """Nothing where a worker is dead or a game raises: the next step will tell."""
+    def _save_games(self) -> Optional[List[Tensor]]:
+        """E x [bytes] uint8, or None where a worker is dead or a game raises: the next step then fails too."""
+        if self.failure:
+            return None
         try:
-            answers = self._each(lambda worker: worker.order("save"), lambda w, death: [None], timed=False)
+            answers = self._request(lambda worker: worker.send("save"), lambda w, death: [None], timed=False)
         except SimulatorError:
-            return []
-        return [value for answer in answers for value in answer]
+            return None
+        saved = [value for answer in answers for value in answer]
+        if any(value is None for value in saved):
+            return None
+        return [torch.from_numpy(np.array(bytearray(value), np.uint8)) for value in saved]
 
-    def _break_off(self, w: int, death: Died) -> None:
-        """The episodes of a dead worker break off, and new ones begin. Raises SimulatorError where it must not be replaced."""
-        before = self.results.before()
-        job = self.crew[w].job
-        board = self.board
-        for name in RESULTS:  # the dead one may have written a part
-            getattr(board, name)[job.envs[0] : job.envs[-1] + 1] = before[name][job.envs[0] : job.envs[-1] + 1]
-        for e in job.envs:
-            board.lose(e)
-        self._replace(w, death)
+    def _replace_in_step(self, w: int, death: WorkerDied) -> None:
+        """Truncate the episodes of a dead worker and begin new ones in another. Raises SimulatorError."""
+        last = self.results.last_on_host()
+        envs = self.workers[w].job.envs
+        rows = slice(envs[0], envs[-1] + 1)
+        for name, array in self.buffers.results().items():  # the dead worker may have written a part of the next
+            array[rows] = last[name][rows]
+        for e in envs:
+            self.buffers.mark_episode_lost(e)
+        self._replace_worker(w, death)
 
-    def _replace(self, w: int, death: Died) -> None:
-        """A new worker, and new episodes, for a dead one. Raises SimulatorError."""
-        old = self.crew[w]
-        if not self.restart or old.unproven:
-            self._give_up(w, death)
-        old.let_go()
+    def _replace_worker(self, w: int, death: WorkerDied) -> None:
+        """Start a new worker, with new episodes, for a dead one. Raises SimulatorError where it may not or cannot."""
+        old = self.workers[w]
+        if not self.restart or old.untested:
+            self._stop(w, death)
+        old.close_connection()
         old.end(time.monotonic())
         try:
-            self.crew[w] = new = WorkerProcess(old.job, self.file, unproven=True)
-            new.answer()
+            new = WorkerProcess(old.job, self.file, untested=True)
+            self.workers[w] = new
+            new.receive()
             new.step()  # any message: the memory is laid out
-            new.order("begin", True)
-            new.answer()
-        except (Died, ValueError, SimulatorError) as error:
-            raise SimulatorError(f"{self._account(w, death)}\n\nIt could not be replaced: {error}") from None
+            new.send("reset", True)
+            new.receive()
+        except (WorkerDied, ValueError, SimulatorError) as error:
+            message = f"{self._describe_failure(w, death)}\n\nIt could not be replaced: {error}"
+            raise SimulatorError(message) from None
 
-    def _give_up(self, w: int, death: Died) -> None:
-        raise SimulatorError(self._account(w, death)) from None
+    def _stop(self, w: int, death: WorkerDied) -> NoReturn:
+        raise SimulatorError(self._describe_failure(w, death)) from None
 
-    def _account(self, w: int, death: Died) -> str:
-        """What is known of a worker's death."""
-        e = int(self.board.busy[w])
-        return f"environment {e} failed in the episode of seed {self.board.seed[e]}: {death}"
+    def _describe_failure(self, w: int, death: WorkerDied) -> str:
+        """Say which environment a dead worker played, in which episode, and what is known of its death."""
+        e = int(self.buffers.active_env[w])
+        return f"environment {e} failed in the episode of seed {self.buffers.seed[e]}: {death}"
 
-    def _fail(self, message: str) -> None:
-        """The end of all workers. Raises SimulatorError."""
+    def _fail(self, message: str) -> NoReturn:
+        """End all workers. Raises SimulatorError, as every later step does."""
         self.failure = message
         self.close()
         raise SimulatorError(message) from None
 
-    def _refuse_failed(self) -> None:
+    def _check_running(self) -> None:
         if self.failure:
             raise SimulatorError(self.failure)
 
 
-class Results:
-    """What the workers wrote, brought to the device, numbers and flags in one copy each; and the Step of views into that."""
-
-    def __init__(self, layout: Layout, spec: EnvSpec, memory):
-        self.layout = layout
-        flags_at = layout.parts["flags"][0]
-        self.memory = torch.frombuffer(memory, dtype=torch.uint8)
-        if spec.device.type == "cuda":
-            pin(self.memory)
-        self.shared = (
-            self.memory[:flags_at].view(torch.float32),
-            self.memory[flags_at : layout.results_size].view(torch.bool),
-        )
-        self.here = tuple(torch.zeros_like(part, device=spec.device) for part in self.shared)
-        now, after, outcome, flags = map(self._part, RESULTS)
-        columns = {**{name: spec.reward_agents + i for i, name in enumerate(layout.spec.metrics)}, "restarts": -1}
-        masks = (
-            tuple(flags[:, 2 + part.start : 2 + part.stop] for part in layout.masks) if spec.has_action_mask else None
-        )
-        self.step = Step(
-            *self._view(now),
-            outcome[:, : spec.reward_agents],
-            flags[:, 0],
-            flags[:, 1],
-            *self._view(after),
-            {name: outcome[:, columns[name]] for name in spec.metrics},
-            masks,
-            flags[:, layout.alive] if spec.has_alive else None,
-        )
-
-    def read(self) -> Step:
-        """The workers do not write before the next step, whose actions depend on these copies: no need to wait for them."""
-        for here, shared in zip(self.here, self.shared):
-            here.copy_(shared, non_blocking=True)
-        return self.step
-
-    def settle(self) -> None:
-        """Wait for the last copies, before workers write without having been given actions."""
-        if self.here[0].is_cuda:
-            torch.cuda.current_stream(self.here[0].device).synchronize()
-
-    def _part(self, name: str) -> Tensor:
-        offset, dtype, shape = self.layout.parts[name]
-        if name == "flags":
-            return self.here[1][: int(np.prod(shape))].view(shape)
-        return self.here[0][offset // 4 : offset // 4 + int(np.prod(shape))].view(shape)
-
-    def _view(self, rows: Tensor):
-        layout = self.layout
-        spec = self.layout.spec
-        state = rows[:, layout.obs[-1].stop :].view(-1, spec.state_agents, spec.state_size)
-        return tuple(rows[:, part] for part in layout.obs), state
-
-    def before(self) -> Dict[str, np.ndarray]:
-        """The last step's results, on the host, after a worker has begun to write those of the next."""
-        return {name: self._part(name).cpu().numpy() for name in RESULTS}
+def usable_cores() -> int:
+    """Number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def pin(memory: Tensor) -> None:
-    """Keep shared memory from being paged out, so that GPUs read it directly; without leave to do so copies are slower."""
-    torch.cuda.cudart().cudaHostRegister(memory.data_ptr(), memory.numel(), PORTABLE)
-    weakref.finalize(memory, torch.cuda.cudart().cudaHostUnregister, memory.data_ptr())
+def split_jobs(game: str, settings: Dict[str, Any], num_envs: int, workers: int, restart: bool) -> List[Job]:
+    """Jobs of all workers: blocks of environments whose sizes differ by one at most."""
+    jobs = []
+    for w in range(workers):
+        envs = range(num_envs * w // workers, num_envs * (w + 1) // workers)
+        jobs.append(Job(game, settings, w, workers, envs, num_envs, restart))
+    return jobs
 
 
-def end_all(crew: List[WorkerProcess], owner: int) -> None:
-    """End all workers; a fork of the process that started them leaves them alone."""
+def make_spec(game: GameSpec, num_envs: int, device: torch.device, restart: bool) -> EnvSpec:
+    """Spec of `num_envs` such games; those that are replaced after a crash have a metric `restarts`."""
+    return EnvSpec(
+        num_envs=num_envs,
+        agents=game.agents,
+        obs_sizes=game.obs_sizes,
+        actions=game.actions,
+        state_size=game.state_size,
+        max_episode_steps=game.max_episode_steps,
+        device=device,
+        state_agents=game.state_agents,
+        reward_agents=game.reward_agents,
+        metrics=game.metrics + (("restarts",) if restart else ()),
+        has_action_mask=game.has_action_mask,
+        has_alive=game.has_alive,
+    )
+
+
+def end_workers(workers: List[WorkerProcess], owner: int) -> None:
+    """End all workers; a fork of the process `owner` that started them leaves them alone."""
     if os.getpid() != owner:
         return
-    for worker in crew:
-        worker.let_go()
+    for worker in workers:
+        worker.close_connection()
     deadline = time.monotonic() + GRACE
-    for worker in crew:
+    for worker in workers:
         worker.end(deadline)

@@ -1,7 +1,7 @@
-"""One game of a simulator that runs on the CPU, one environment at a time, as a worker process plays it.
+"""`Game`: one environment of a simulator that runs on the CPU and plays one environment at a time.
 
-An adapter of such a simulator is a Game; `WorkerEnv` (workers.py) makes a batch of them over shared memory. Games are made
-in the worker, by name, so that nothing of a simulator needs to be pickled.
+An adapter of such a simulator is a Game; `WorkerEnv` (env.py) makes a batch of them over shared memory. Games are made
+in the worker processes, by name, so that nothing of a simulator needs to be pickled.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from harl_isaac.env import Space
 
 @dataclass(frozen=True)
 class GameSpec:
-    """As EnvSpec, of one environment and without a device."""
+    """Sizes of one environment: the fields of `EnvSpec` without number of environments and device."""
 
     agents: Tuple[str, ...]  # A names
     obs_sizes: Tuple[int, ...]
@@ -29,8 +29,11 @@ class GameSpec:
 
 
 @dataclass
-class View:
-    """What the agents see: arrays of the shared memory, to be written in place; zeros before a game writes first."""
+class GameView:
+    """Observations, state and masks of one environment: arrays in the shared memory that a game writes in place.
+
+    They are zero before a game's first write and then hold what was written last.
+    """
 
     obs: List[np.ndarray]  # A x [O_i] float32
     state: np.ndarray  # [K, S] float32
@@ -40,19 +43,19 @@ class View:
 
 @dataclass
 class Outcome:
-    """What a step brought, apart from what is seen then."""
+    """Result of a step without the observations, which `Game.look` writes."""
 
     reward: Sequence[float]  # [R]
     terminated: bool
     truncated: bool  # never both
-    metrics: Dict[str, float]  # by the spec's names: the running episode's values so far
+    metrics: Dict[str, float]  # the spec's names -> the running episode's values so far
 
 
 class Game(Protocol):
-    """One environment. After an episode's end its `look` still shows the true last view, until `reset`.
+    """One environment. After an episode's end `look` still writes its true last observations, until `reset`.
 
-    Whatever a method raises ends the run, its traceback is shown to the user; or, with task.on_crash=restart, it ends the
-    game, and a new one is made in its place. A MissingSimulator or ValueError of the constructor is shown as it is.
+    Whatever a method raises ends the run, and its traceback is shown to the user; with task.on_crash=restart it ends
+    the game instead, and a new one is made. A MissingSimulator or ValueError of the constructor is shown as it is.
     """
 
     spec: GameSpec
@@ -63,11 +66,11 @@ class Game(Protocol):
     def step(self, actions: List[np.ndarray]) -> Outcome:
         """Advance by one step; actions: A x [action_width_i], float32 within a Box's bounds, int64 otherwise."""
 
-    def look(self, view: View) -> None:
-        """Write what the agents see now. Views hold what was written last."""
+    def look(self, view: GameView) -> None:
+        """Write the current observations, state and masks into `view`."""
 
     def save(self) -> Optional[bytes]:
-        """Everything needed to go on exactly, or None where the simulator cannot tell it."""
+        """Everything needed to go on exactly, or None where the simulator cannot be saved."""
 
     def restore(self, saved: bytes) -> None:
         """Go on from a `save` of a game with the same settings."""

@@ -1,5 +1,6 @@
-"""Settings that all tasks on CPU simulators share: how their games are spread over processes, and what a crash means."""
+"""Settings that all tasks on CPU simulators share: how games are spread over processes, and what a crash does."""
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Dict, Tuple
 
@@ -15,27 +16,26 @@ ON_CRASH = ("stop", "restart")
 
 @dataclass
 class SimulatorCfg(TaskCfg):
-    """A task whose environments are Games (game.py), played by worker processes."""
+    """Settings of a task whose environments are Games (game.py), played by worker processes."""
 
-    name: str = ""
     workers: int = 0  # processes, at most one for each environment; 0: one for each usable core
     on_crash: str = "stop"  # the run, with a checkpoint; or restart the game, its episode ending as truncated
     timeout: float = 0.0  # [s] for one step of a worker's environments before it counts as crashed, 0: any time
 
+    @abstractmethod
     def game(self) -> Tuple[str, Dict[str, Any]]:
-        """Where the Game is, as package.module:Class, and what it is made with. Raises ValueError."""
-        raise NotImplementedError
+        """Return the Game's class as package.module:Class, and its arguments. Raises ValueError, MissingSimulator."""
 
     def make(self, num_envs: int, device: "torch.device", sim: str) -> "WorkerEnv":
+        """Start worker processes for `num_envs` environments. Raises ValueError, MissingSimulator, SimulatorError."""
         if self.workers < 0 or self.timeout < 0:
             raise ValueError(
                 f"task.workers={self.workers}, task.timeout={self.timeout:g} must not be negative; 0: a process "
                 "for each core, no limit"
             )
         check_choices("task", self, (("on_crash", ON_CRASH),))
-        from harl_isaac.adapters.workers.env import (
-            WorkerEnv,  # here: the games beside these settings must do without torch
-        )
+        # here, because worker processes import games beside their settings and must do without torch
+        from harl_isaac.adapters.workers.env import WorkerEnv
 
         path, settings = self.game()
         return WorkerEnv(path, settings, num_envs, device, self.workers, self.on_crash, self.timeout)

@@ -1,114 +1,161 @@
-"""The memory that a WorkerEnv and its workers share: actions in, views and outcomes out, and who is at what.
+"""Memory that the parent (env.py) and its worker processes (child.py) share: actions, observations, outcomes, seeds.
 
-It has no name in any file system: it is gone with the last process that holds it, however that ends.
+It has no name in any file system: it is freed with the last process that holds it, however that process ends.
 """
 
 import mmap
 import os
 import tempfile
-from typing import Dict, List
+from typing import IO, Any, Dict, List, NamedTuple, Sequence, Tuple
 
 import numpy as np
 
-from harl_isaac.adapters.workers.game import GameSpec, Outcome, View
+from harl_isaac.adapters.workers.game import GameSpec, GameView, Outcome
 from harl_isaac.env import Box, action_width, mask_width
 
-ALIGNMENT = 64  # bytes: a cache line, and a multiple of every item's size
-RESULTS = ("now", "next", "outcome", "flags")  # what the parent reads after a step, side by side at the beginning
+ALIGNMENT = 64  # [bytes] a cache line, and a multiple of every item's size
+RESULTS = (
+    "views",
+    "next_views",
+    "outcomes",
+    "flags",
+)  # read by the parent after a step; first in memory, in this order
+END_FLAGS = 2  # first columns of flags: terminated, truncated
 MULTIPLIER = 1_103_515_245  # odd, so that multiplying by it modulo a power of two maps no two numbers to one
 SEEDS = 2**31
 
 
-def shared_file():
-    """An open file without a name, for memory that is inherited by its descriptor."""
+def shared_file() -> IO[bytes]:
+    """Open a file without a name, for memory that is inherited by its descriptor."""
     if hasattr(os, "memfd_create"):
         return os.fdopen(os.memfd_create("harl_isaac"), "w+b")
     return tempfile.TemporaryFile()
 
 
-def side_by_side(widths) -> List[slice]:
-    """Places of parts of these widths in one row."""
-    ends = np.cumsum([0, *widths])
-    return [slice(int(begin), int(end)) for begin, end in zip(ends, ends[1:])]
+def column_slices(widths: Sequence[int], first: int = 0) -> List[slice]:
+    """Columns of adjacent parts of these widths in one row; the first part begins at column `first`."""
+    edges = first + np.cumsum([0, *widths])
+    return [slice(int(begin), int(end)) for begin, end in zip(edges, edges[1:])]
+
+
+class ArrayPlacement(NamedTuple):
+    """Location and type of an array in the shared memory."""
+
+    offset: int  # [bytes]
+    dtype: Any
+    shape: Tuple[int, ...]
 
 
 class Layout:
-    """Where everything is: name -> (bytes from the beginning, dtype, shape), equal in every process."""
+    """Placement of every array in the shared memory and of every agent's part in its rows; equal in every process."""
 
     def __init__(self, spec: GameSpec, num_envs: int, num_workers: int):
+        boxes = [isinstance(space, Box) for space in spec.actions]
+        widths = [action_width(space) for space in spec.actions]
         self.spec = spec
         self.num_envs = num_envs
-        self.obs = side_by_side(spec.obs_sizes)  # in a row of now and next; the state follows
-        self.masks = side_by_side([mask_width(space) for space in spec.actions])  # in flags, behind the two
-        self.reals = side_by_side([space.size if isinstance(space, Box) else 0 for space in spec.actions])
-        self.choices = side_by_side([0 if isinstance(space, Box) else action_width(space) for space in spec.actions])
-        view = self.obs[-1].stop + spec.state_agents * spec.state_size
-        e = num_envs
-        mask = self.masks[-1].stop if spec.has_action_mask else 0
-        self.alive = slice(2 + mask, 2 + mask + (len(spec.agents) if spec.has_alive else 0))  # in flags
-        parts = [
-            ("now", np.float32, (e, view)),  # what the agents act on next
-            ("next", np.float32, (e, view)),  # the true successor
-            ("outcome", np.float32, (e, spec.reward_agents + len(spec.metrics) + 1)),  # rewards, metrics, restarted
-            ("flags", np.bool_, (e, self.alive.stop)),  # terminated, truncated, action masks, alive
-            ("reals", np.float32, (e, self.reals[-1].stop)),  # actions of Box agents
-            ("choices", np.int64, (e, self.choices[-1].stop)),  # actions of the others
-            ("base", np.int64, (1,)),  # where this run's seeds begin
-            ("episode", np.int64, (e,)),  # each environment's running episode, from 0
-            ("seed", np.int64, (e,)),  # what it began with
-            ("busy", np.int64, (num_workers,)),
-        ]  # the environment that each worker is at
-        self.parts = {}  # type: Dict[str, Tuple[int, Any, Tuple[int, ...]]]
-        self.size = 0
-        for name, dtype, shape in parts:
-            self.parts[name] = (self.size, dtype, shape)
-            count = int(np.prod(shape)) * np.dtype(dtype).itemsize
-            self.size += -(-max(count, 1) // ALIGNMENT) * ALIGNMENT
-            if name == RESULTS[-1]:
-                self.results_size = self.size  # bytes
+        # in a row of views: the agents' observations, then the state
+        self.obs_columns = column_slices(spec.obs_sizes)
+        state_begin = self.obs_columns[-1].stop
+        self.state_columns = slice(state_begin, state_begin + spec.state_agents * spec.state_size)
+        # in a row of flags: ends, action masks, alive
+        self.mask_columns = column_slices([mask_width(space) for space in spec.actions], END_FLAGS)
+        alive_begin = self.mask_columns[-1].stop if spec.has_action_mask else END_FLAGS
+        self.alive_columns = slice(alive_begin, alive_begin + (len(spec.agents) if spec.has_alive else 0))
+        # in a row of real_actions, and of int_actions
+        self.real_columns = column_slices([width if box else 0 for box, width in zip(boxes, widths)])
+        self.int_columns = column_slices([0 if box else width for box, width in zip(boxes, widths)])
+        self.placements: Dict[str, ArrayPlacement] = {}
+        self.size = 0  # [bytes]
+        self.results_size = 0  # [bytes] of the arrays in RESULTS
+        self._place_arrays(num_workers)
 
-    def arrays(self, memory) -> Dict[str, np.ndarray]:
-        """The parts of a buffer that is laid out so."""
-        return {name: np.ndarray(shape, dtype, memory, offset) for name, (offset, dtype, shape) in self.parts.items()}
+    def _place_arrays(self, num_workers: int) -> None:
+        """Place the arrays of `SharedBuffers` one after the other, those in RESULTS first."""
+        envs = self.num_envs
+        self._place("views", np.float32, (envs, self.state_columns.stop))
+        self._place("next_views", np.float32, (envs, self.state_columns.stop))
+        self._place("outcomes", np.float32, (envs, self.spec.reward_agents + len(self.spec.metrics) + 1))
+        self._place("flags", np.bool_, (envs, self.alive_columns.stop))
+        self.results_size = self.size
+        self._place("real_actions", np.float32, (envs, self.real_columns[-1].stop))
+        self._place("int_actions", np.int64, (envs, self.int_columns[-1].stop))
+        self._place("base", np.int64, (1,))
+        self._place("episode", np.int64, (envs,))
+        self._place("seed", np.int64, (envs,))
+        self._place("active_env", np.int64, (num_workers,))
+
+    def _place(self, name: str, dtype: Any, shape: Tuple[int, ...]) -> None:
+        self.placements[name] = ArrayPlacement(self.size, dtype, shape)
+        count = max(int(np.prod(shape)) * np.dtype(dtype).itemsize, 1)
+        self.size += -(-count // ALIGNMENT) * ALIGNMENT
+
+    def array(self, memory: mmap.mmap, name: str) -> np.ndarray:
+        """Array `name` of memory with this layout."""
+        placement = self.placements[name]
+        return np.ndarray(placement.shape, placement.dtype, memory, placement.offset)
 
 
-class Board:
-    """The shared memory as arrays, and the few things that are done with a row of it."""
+class SharedBuffers:
+    """The shared memory as arrays of E environments, and the writes to one environment's rows.
 
-    def __init__(self, layout: Layout, file):
+    V, F: widths of a row of views and of flags; R: rewards; M: metrics; W: workers.
+    """
+
+    def __init__(self, layout: Layout, file: IO[bytes]):
         if os.fstat(file.fileno()).st_size < layout.size:
             os.ftruncate(file.fileno(), layout.size)
+        memory = mmap.mmap(file.fileno(), layout.size)
         self.layout = layout
-        self.memory = mmap.mmap(file.fileno(), layout.size)
-        for name, array in layout.arrays(self.memory).items():
-            setattr(self, name, array)
-        self.rewards = layout.spec.reward_agents
+        self.memory = memory
+        self.num_rewards = layout.spec.reward_agents  # R
+        self.views = layout.array(memory, "views")  # [E, V] float32: observations and state to act on
+        self.next_views = layout.array(memory, "next_views")  # [E, V] float32: the true successors
+        self.outcomes = layout.array(memory, "outcomes")  # [E, R + M + 1] float32: rewards, metrics, restarted
+        self.flags = layout.array(memory, "flags")  # [E, F] bool: terminated, truncated, action masks, alive
+        self.real_actions = layout.array(memory, "real_actions")  # [E, sum of widths] float32: of Box agents
+        self.int_actions = layout.array(memory, "int_actions")  # [E, sum of widths] int64: of the other agents
+        self.base = layout.array(memory, "base")  # [1] int64: start of the run's sequence of seeds
+        self.episode = layout.array(memory, "episode")  # [E] int64: index of the running episode
+        self.seed = layout.array(memory, "seed")  # [E] int64: seed of the running episode
+        self.active_env = layout.array(memory, "active_env")  # [W] int64: environment that each worker plays
 
-    def view(self, e: int) -> View:
-        """What the agents of environment e see, for a game to write."""
+    def results(self) -> Dict[str, np.ndarray]:
+        """Arrays that a step of the workers writes, by the names in RESULTS."""
+        return {
+            "views": self.views,
+            "next_views": self.next_views,
+            "outcomes": self.outcomes,
+            "flags": self.flags,
+        }
+
+    def seed_state(self) -> Dict[str, np.ndarray]:
+        """Arrays that determine the seeds of later episodes, by their names in a checkpoint."""
+        return {"base": self.base, "episode": self.episode, "seed": self.seed}
+
+    def game_view(self, e: int) -> GameView:
+        """Arrays that the game of environment e writes its observations to."""
         layout = self.layout
-        spec = self.layout.spec
-        row = self.now[e]
+        spec = layout.spec
+        row = self.views[e]
         flags = self.flags[e]
-        masks = [flags[2 + part.start : 2 + part.stop] for part in layout.masks] if spec.has_action_mask else None
-        return View(
-            [row[part] for part in layout.obs],
-            row[layout.obs[-1].stop :].reshape(spec.state_agents, spec.state_size),
-            masks,
-            flags[layout.alive] if spec.has_alive else None,
+        return GameView(
+            obs=[row[columns] for columns in layout.obs_columns],
+            state=row[layout.state_columns].reshape(spec.state_agents, spec.state_size),
+            action_mask=[flags[columns] for columns in layout.mask_columns] if spec.has_action_mask else None,
+            alive=flags[layout.alive_columns] if spec.has_alive else None,
         )
 
     def actions(self, e: int) -> List[np.ndarray]:
-        """Where the actions of environment e's agents arrive."""
-        spec = self.layout.spec
+        """Arrays that hold the actions of environment e, A x [action_width_i]."""
         layout = self.layout
         return [
-            self.reals[e, layout.reals[i]] if isinstance(space, Box) else self.choices[e, layout.choices[i]]
-            for i, space in enumerate(spec.actions)
+            self.real_actions[e, real] if isinstance(space, Box) else self.int_actions[e, integer]
+            for space, real, integer in zip(layout.spec.actions, layout.real_columns, layout.int_columns)
         ]
 
     def next_seed(self, e: int) -> int:
-        """Count a new episode of environment e; its seed is like no other's of this run, whoever plays it."""
+        """Count a new episode of environment e and return its seed, unique in the run whichever worker plays it."""
         self.episode[e] += 1
         index = int(self.episode[e]) * self.layout.num_envs + e
         self.seed[e] = (int(self.base[0]) + index * MULTIPLIER) % SEEDS
@@ -119,37 +166,41 @@ class Board:
         self.base[0] = np.random.SeedSequence(seed % 2**63).generate_state(1)[0] % SEEDS
         self.episode[:] = -1
 
-    def blank(self, e: int) -> None:
-        """Forget what a game has shown: another one will write into its view."""
-        self.now[e] = 0.0
-        self.flags[e, 2:] = False
+    def clear_row(self, e: int) -> None:
+        """Zero the observations and masks of environment e, for a new game to write."""
+        self.views[e] = 0.0
+        self.flags[e, END_FLAGS:] = False
 
-    def write(self, e: int, outcome: Outcome) -> None:
-        """What a step of environment e brought; its view is written already."""
-        row = self.outcome[e]
-        spec = self.layout.spec
-        row[: self.rewards] = outcome.reward
-        for place, name in enumerate(spec.metrics, self.rewards):
-            row[place] = outcome.metrics[name]
+    def write_outcome(self, e: int, outcome: Outcome) -> None:
+        """Store the result of a step of environment e, whose game has already written its view."""
+        row = self.outcomes[e]
+        row[: self.num_rewards] = outcome.reward
+        for column, name in enumerate(self.layout.spec.metrics, self.num_rewards):
+            row[column] = outcome.metrics[name]
         row[-1] = 0.0
-        self.next[e] = self.now[e]
-        self.flags[e, :2] = outcome.terminated, outcome.truncated
+        self.next_views[e] = self.views[e]
+        self.flags[e, 0] = outcome.terminated
+        self.flags[e, 1] = outcome.truncated
 
-    def lose(self, e: int) -> None:
-        """The episode of environment e broke off: it ends as by a time limit, without reward, where it was last seen.
+    def mark_restarted(self, e: int) -> None:
+        """Count a restart of environment e in this step's metrics."""
+        self.outcomes[e, -1] = 1.0
 
-        Bootstrapping from there says that the lost step was worth what its state is worth: next to nothing is learned from it.
+    def mark_episode_lost(self, e: int) -> None:
+        """Truncate the lost episode of environment e at its last observation, without reward.
+
+        Bootstrapping from there makes the lost step as good as its state's value: next to nothing is learned from it.
         """
-        row = self.outcome[e]
-        row[: self.rewards] = 0.0
-        if self.flags[e, :2].any():  # the metrics are of the episode before
-            row[:] = 0.0
-        row[-1] = 1.0
-        self.next[e] = self.now[e]
-        self.flags[e, :2] = False, True
+        if self.flags[e, :END_FLAGS].any():  # the metrics belong to the episode before
+            self.outcomes[e] = 0.0
+        self.outcomes[e, : self.num_rewards] = 0.0
+        self.mark_restarted(e)
+        self.next_views[e] = self.views[e]
+        self.flags[e, 0] = False
+        self.flags[e, 1] = True
 
-    def clear(self) -> None:
-        """All environments have begun, nothing has happened yet."""
-        self.next[:] = self.now
-        self.outcome[:] = 0.0
-        self.flags[:, :2] = False
+    def clear_outcomes(self) -> None:
+        """Reset the results of all environments to those of new episodes: no reward, nothing ended."""
+        self.next_views[:] = self.views
+        self.outcomes[:] = 0.0
+        self.flags[:, :END_FLAGS] = False

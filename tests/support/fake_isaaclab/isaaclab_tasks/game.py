@@ -1,5 +1,5 @@
-"""A game that counts, as the methods that a direct environment's task has. What is seen: env, episode, step of the episode and
-a position that actions move. In every second episode it falls after 2 + env % 5 steps; the time limit is 6."""
+"""A game that counts, as the methods that a direct environment's task has. Observed are env, episode, step of the episode
+and a position that actions move. In every second episode it falls after 2 + env % 5 steps; the time limit is 6."""
 
 import torch
 
@@ -57,9 +57,9 @@ class ManyTask(CountingTask):
         return {"near": self.episode_length_buf.float(), "far": self.position}
 
     def _get_dones(self):
-        fallen, late = self._ends()
+        fallen, timed_out = self._ends()
         alone = fallen & (self.row == 0) if self.cfg.only_near_falls else fallen
-        return {"near": fallen, "far": alone if self.cfg.only_near_falls else fallen}, {"near": late, "far": late}
+        return {"near": fallen, "far": alone if self.cfg.only_near_falls else fallen}, {"near": timed_out, "far": timed_out}
 
 
 class OneTask(CountingTask):

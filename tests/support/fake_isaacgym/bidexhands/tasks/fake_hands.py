@@ -1,4 +1,4 @@
-"""A game that counts, behind the buffers of a hand task. What is seen: [env, episode, progress] / 100 and a position that the
+"""A game that counts, behind the buffers of a hand task. Observed are [env, episode, progress] / 100 and a position that
 actions move, in each hand's block and in the tail. In every second episode the object falls after 2 + env % 5 steps."""
 
 import os

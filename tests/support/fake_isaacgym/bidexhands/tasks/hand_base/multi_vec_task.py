@@ -30,12 +30,12 @@ class FakeMultiVecTaskPython:
 
     def step(self, actions):
         self.task.step(torch.hstack(list(actions)).clamp(-self.clip_actions, self.clip_actions))
-        seen = self.task.obs_buf.clamp(-self.clip_obs, self.clip_obs)
+        obs = self.task.obs_buf.clamp(-self.clip_obs, self.clip_obs)
         hand = self.task.num_hand_obs
-        sides = [torch.cat((seen[:, k * hand:(k + 1) * hand], seen[:, 2 * hand:]), 1) for k in range(2)]
+        sides = [torch.cat((obs[:, k * hand:(k + 1) * hand], obs[:, 2 * hand:]), 1) for k in range(2)]
         count = self.num_agents // 2
         agents = self.num_agents
-        return (torch.stack([sides[0]] * count + [sides[1]] * count).transpose(0, 1), torch.stack([seen] * agents).transpose(0, 1),
+        return (torch.stack([sides[0]] * count + [sides[1]] * count).transpose(0, 1), torch.stack([obs] * agents).transpose(0, 1),
                 torch.stack([self.task.rew_buf[:, None]] * agents).transpose(0, 1),
                 torch.stack([self.task.reset_buf] * agents).transpose(0, 1), torch.zeros(agents, 0), None)
 

@@ -1,4 +1,4 @@
-"""What the process does with memory that tensors leave free."""
+"""CPU memory that tensors have freed is kept for the next ones."""
 
 import ctypes
 import subprocess
@@ -6,10 +6,12 @@ import sys
 
 import pytest
 
+from harl_isaac.runtime import keep_freed_memory
+
 FAULTS = """
 import resource
 import torch
-from harl_isaac.buffers.placement import keep_freed_memory
+from harl_isaac.runtime import keep_freed_memory
 
 keep_freed_memory()
 net = torch.nn.Sequential(torch.nn.Linear(64, 256), torch.nn.ReLU(), torch.nn.Linear(256, 256), torch.nn.ReLU(),
@@ -25,7 +27,7 @@ ACTIVATIONS = 1000 * 256 * 4 // 4096  # pages of one layer's
 
 
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="no glibc here")
-def test_updates_take_again_the_memory_that_others_left_free():
+def test_updates_reuse_freed_memory():
     """Left to its defaults, glibc hands back and fetches more than a layer's activations in every third update."""
     result = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
@@ -33,7 +35,5 @@ def test_updates_take_again_the_memory_that_others_left_free():
 
 
 def test_other_c_libraries_are_left_alone(monkeypatch):
-    from harl_isaac.runtime import keep_freed_memory
-
     monkeypatch.setattr(ctypes, "CDLL", lambda name: object())
     keep_freed_memory()

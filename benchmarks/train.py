@@ -1,0 +1,36 @@
+"""Whole iterations: collection and update."""
+
+import resource
+
+import torch
+
+from benchmarks.clock import Clock, Figures, rates
+from benchmarks.subject import Subject
+from harl_isaac.training.episode_stats import EpisodeStats
+
+
+def training_speed(subject: Subject, num_envs: int) -> Figures:
+    """Steps/s of whole iterations, with episode statistics, and of their collection; this process's peak memory."""
+    env = subject.make(num_envs)
+    learner = subject.algo.learner(env.spec, 0)
+    stats = EpisodeStats(env.spec)
+    clock = Clock(subject.device)
+    step = env.reset(0)
+    total = []
+    collecting = []
+    for _ in range(subject.repeats + 1):  # the first warms up
+        begin = clock.now()
+        step, length = learner.collect(env, step, stats)
+        middle = clock.now()
+        learner.update(0.0)
+        total.append(clock.now() - begin)
+        collecting.append(middle - begin)
+    rows = num_envs * length
+    figures: Figures = {
+        "steps_per_second": rates(rows, total[1:]),
+        "collect_steps_per_second": rates(rows, collecting[1:]),
+        "peak_memory_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+    }
+    if subject.device.type == "cuda":
+        figures["peak_device_memory_gib"] = torch.cuda.max_memory_allocated(subject.device) / 2**30
+    return figures

@@ -1,0 +1,35 @@
+"""Key=value arguments of the scripts."""
+
+import sys
+from typing import Any, Dict, Optional
+
+
+def read_arguments(usage: str, defaults: Dict[str, Any], first: Optional[str] = None) -> Dict[str, Any]:
+    """Read key=value words from the command line over `defaults`, whose types they take.
+
+    A first word without "=" is the value of the key `first`. --help prints `usage` and exits. Raises ValueError for an
+    unknown key or a value of another type.
+    """
+    words = sys.argv[1:]
+    if "-h" in words or "--help" in words:
+        print(usage.strip())
+        sys.exit(0)
+    if first is not None and words and "=" not in words[0]:
+        words[0] = f"{first}={words[0]}"
+    values = dict(defaults)
+    for word in words:
+        key, equals, text = word.partition("=")
+        if not equals or key not in defaults:
+            possible = ", ".join(f"{name}=..." for name in defaults)
+            raise ValueError(f"{word} is unknown; possible: {possible}")
+        values[key] = _converted(key, text, defaults[key])
+    return values
+
+
+def _converted(key: str, text: str, default: Any) -> Any:
+    """`text` in the type of the default; a default of None stands for a string."""
+    kind = str if default is None else type(default)
+    try:
+        return kind(text)
+    except ValueError:
+        raise ValueError(f"{key}={text} is not a {kind.__name__}") from None

@@ -1,0 +1,73 @@
+"""Settings of the off-policy algorithms."""
+
+from abc import abstractmethod
+from dataclasses import dataclass, field
+from typing import Any, List
+
+from harl_isaac.buffers.placement import PLACEMENTS
+from harl_isaac.buffers.replay import DTYPES
+from harl_isaac.env import EnvSpec
+from harl_isaac.networks.mlp import ACTIVATIONS
+from harl_isaac.networks.off_policy_nets import OffPolicyActors
+from harl_isaac.settings import INFINITY, AlgoCfg, check_choices, check_hidden, check_ranges
+
+
+@dataclass
+class OffPolicyCfg(AlgoCfg):
+    """Settings of every off-policy algorithm; defaults are the paper's Tables 5, 7, 13 and 15."""
+
+    buffer_size: int = 1_000_000  # transitions in the replay
+    replay_dtype: str = "float32"  # of observations and states there: float32, float16
+    replay_device: str = "auto"  # device, host (each batch is copied), or auto: the host if the device is too small
+    save_replay: bool = True  # in latest.pt, so that a resumed run goes on exactly; without, it fills a new one first
+    warmup_steps: int = 10_000  # environment steps with random actions before the first update
+    train_interval: int = 50  # steps of each environment in one iteration
+    update_per_train: float = 1.0  # updates in an iteration for each of them
+    batch_size: int = 1000
+    n_step: int = 1  # rewards summed before the critic's value of what follows
+    gamma: float = 0.99
+    polyak: float = 0.005  # share of the networks that their targets take over in an update
+    policy_delay: int = 1  # updates of the critic for one of actors and targets
+    hidden: List[int] = field(default_factory=lambda: [256, 256])  # actors and critics
+    activation: str = "relu"  # relu, tanh, elu, selu
+    layer_norm: bool = False  # in front of each Linear, the input's included
+    lr: float = 5e-4
+    critic_lr: float = 1e-3
+    lr_decay: bool = False  # linear, to zero at total_steps
+    max_grad_norm: float = 0.0  # 0: not clipped
+    fixed_order: bool = False  # update agents in their given order instead of a random one
+
+    @abstractmethod
+    def heads(self, spec: EnvSpec) -> List[Any]:
+        """Each agent's policy head (networks/heads.py). Raises ValueError for action spaces without one."""
+
+    def check(self, spec: EnvSpec) -> None:
+        """Raise ValueError, with both numbers, for settings that cannot run."""
+        at_least_one = ("batch_size", "n_step", "train_interval", "policy_delay")
+        check_ranges(self, [("warmup_steps", 1, self.buffer_size)])
+        check_ranges(self, [(name, 1, INFINITY) for name in at_least_one])
+        check_ranges(self, [(name, 0, 1) for name in ("gamma", "polyak")])
+        check_ranges(self, [(name, 0, INFINITY) for name in ("lr", "critic_lr", "max_grad_norm")])
+        if self.batch_size > self.warmup_steps:
+            raise ValueError(
+                f"algo.batch_size={self.batch_size} is larger than the algo.warmup_steps={self.warmup_steps} "
+                "that it is first drawn from"
+            )
+        if self.updates < 1:
+            raise ValueError(
+                f"algo.update_per_train={self.update_per_train:g} of algo.train_interval={self.train_interval} "
+                "is less than one update an iteration"
+            )
+        check_choices("algo", self, [("activation", ACTIVATIONS), ("replay_dtype", DTYPES)])
+        check_choices("algo", self, [("replay_device", PLACEMENTS)])
+        check_hidden(self)
+        self.heads(spec)
+
+    @property
+    def updates(self) -> int:
+        """Updates in one iteration."""
+        return int(self.update_per_train * self.train_interval)
+
+    def actors(self, spec: EnvSpec) -> OffPolicyActors:
+        """New policies for environments of this spec."""
+        return OffPolicyActors(spec, self.hidden, self.activation, self.layer_norm, self.heads(spec))

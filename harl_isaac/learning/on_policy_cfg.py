@@ -1,0 +1,106 @@
+"""Settings of the on-policy algorithms."""
+
+from dataclasses import dataclass, field
+from typing import List
+
+import torch
+
+from harl_isaac.env import EnvSpec
+from harl_isaac.learning.optimizers import adam
+from harl_isaac.networks.actors import StackedActors
+from harl_isaac.networks.mlp import ACTIVATIONS
+from harl_isaac.settings import INFINITY, AlgoCfg, check_choices, check_hidden, check_minibatches, check_ranges
+
+AGGREGATIONS = ("prod", "mean")
+INPUT_NORMS = ("layer", "running")
+
+
+@dataclass
+class OnPolicyCfg(AlgoCfg):
+    """Settings of every on-policy algorithm; defaults are the paper's Table 25 (Bi-DexterousHands) but for four.
+
+    Shorter rollouts, a lower learning rate that decays, and no entropy bonus: they learn the hand-over in fewer steps
+    than the table's own (75 steps, 5e-4 constant, 0.01; experiment=ShadowHandOver/happo_table25), as far as short runs
+    tell. experiment=ShadowHandOver/happo_wide catches much earlier and ends lower (docs/results/ShadowHandOver.md).
+    """
+
+    rollout_length: int = 25  # T, steps of each environment in one iteration
+    hidden: List[int] = field(default_factory=lambda: [256, 256, 256])  # actors and critic
+    activation: str = "relu"  # relu, tanh, elu, selu
+    head_gain: float = 0.01  # orthogonal gain of the actors' last layer
+    input_norm: str = (
+        "layer"  # layer: a LayerNorm on observations and states; running: their running mean and deviation
+    )
+    max_std: float = 0.5  # above the sigma of continuous actions, whose bounds are -1 and 1; it starts at 0.73 of this
+    recurrent: bool = False  # a GRU as wide as the last hidden layer behind it, in actors and critic
+    chunk_length: int = 10  # L, steps through which a recurrent network is trained at once
+    share_param: bool = False  # one policy network for all agents
+    agent_id: bool = True  # a shared network observes the agent's number too
+    fixed_order: bool = False  # update agents in their given order instead of a random one
+    action_aggregation: str = "prod"  # of the probability ratios of an action's dimensions: prod, mean
+    critic_lr: float = 5e-4
+    lr_decay: bool = True  # linear, to zero at total_steps
+    adam_eps: float = 1e-5
+    gamma: float = 0.95
+    gae_lambda: float = 0.95
+    critic_epochs: int = 5
+    critic_minibatches: int = 1
+    clip: float = 0.2  # of the policies' ratio and of the value's change (in normalized units)
+    value_coef: float = 1.0
+    huber_delta: float = 10.0
+    max_grad_norm: float = 10.0
+
+    def check(self, spec: EnvSpec) -> None:
+        """Raise ValueError, with both numbers, for settings that cannot run."""
+        at_least_one = ("rollout_length", "critic_epochs", "chunk_length")
+        check_ranges(self, [(name, 1, INFINITY) for name in at_least_one])
+        check_ranges(self, [(name, 0, 1) for name in ("gamma", "gae_lambda")])
+        check_ranges(self, [(name, 0, INFINITY) for name in ("critic_lr", "clip", "huber_delta", "max_grad_norm")])
+        check_ranges(self, [("max_std", 1e-6, INFINITY)])
+        if self.recurrent and self.rollout_length % self.chunk_length:
+            raise ValueError(
+                f"algo.chunk_length={self.chunk_length} does not divide algo.rollout_length={self.rollout_length}"
+            )
+        check_minibatches(self, spec, "critic_minibatches")
+        check_choices("algo", self, [("activation", ACTIVATIONS), ("input_norm", INPUT_NORMS)])
+        check_choices("algo", self, [("action_aggregation", AGGREGATIONS)])
+        check_hidden(self)
+
+    def actors(self, spec: EnvSpec) -> StackedActors:
+        """New policies for environments of this spec."""
+        return StackedActors(
+            spec,
+            self.hidden,
+            self.activation,
+            self.head_gain,
+            recurrent=self.recurrent,
+            shared=self.share_param,
+            with_id=self.agent_id,
+            per_dimension=self.action_aggregation == "mean",
+            max_std=self.max_std,
+            running_norm=self.input_norm == "running",
+        )
+
+    def optimizers(self, actors: StackedActors) -> List[torch.optim.Optimizer]:
+        """One for each network among the actors, where the algorithm needs them."""
+        return []
+
+
+@dataclass
+class FirstOrderCfg(OnPolicyCfg):
+    """Settings of the algorithms that fit policies by gradient steps."""
+
+    lr: float = 3e-4
+    epochs: int = 5  # of each actor
+    minibatches: int = 1
+    entropy_coef: float = 0.0
+
+    def check(self, spec: EnvSpec) -> None:
+        """Raise ValueError, with both numbers, for settings that cannot run."""
+        super().check(spec)
+        check_ranges(self, [("lr", 0, INFINITY), ("epochs", 1, INFINITY)])
+        check_minibatches(self, spec, "minibatches")
+
+    def optimizers(self, actors: StackedActors) -> List[torch.optim.Optimizer]:
+        """An Adam for each network among the actors."""
+        return [adam(actor.parameters(), self.lr, self.adam_eps) for actor in actors.agents]

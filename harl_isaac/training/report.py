@@ -1,0 +1,57 @@
+"""Messages of a run to its user, and errors about its numbers."""
+
+import math
+from pathlib import Path
+from typing import Dict, Protocol, runtime_checkable
+
+from harl_isaac.config import RunCfg
+from harl_isaac.env import EnvSpec
+from harl_isaac.training.checkpoint import FOLDER
+from harl_isaac.training.logger import line
+
+
+@runtime_checkable
+class ReplaySettings(Protocol):
+    """Settings that an algorithm with a replay buffer has."""
+
+    buffer_size: int  # transitions
+    save_replay: bool  # whether latest.pt holds the replay
+
+
+def start_text(cfg: RunCfg, spec: EnvSpec, folder: Path) -> str:
+    """First line of a run."""
+    return (
+        f"{cfg.task.name}, {cfg.algo.name}: {spec.num_agents} agents, {cfg.num_envs} environments on {spec.device}; "
+        f"{folder}"
+    )
+
+
+def replay_text(settings: ReplaySettings, num_bytes: int, on_host: bool) -> str:
+    """Size of the replay buffer; `on_host`: in the host's memory, for a learner on a GPU."""
+    text = f"replay of {settings.buffer_size} transitions: up to {num_bytes / 2**30:.2f} GiB"
+    if on_host:
+        text += " of the host's memory (slower: each batch is copied)"
+    if settings.save_replay:
+        text += ", in every latest.pt too (algo.save_replay=false leaves it out)"
+    return text
+
+
+def end_text(numbers: Dict[str, float], iteration: int, steps: int, total: int, folder: Path) -> str:
+    """Last lines of a run; `numbers` are the last iteration's, if there was one."""
+    lines = [f"{'finished' if steps >= total else 'stopped'} after {iteration} iterations, {steps} steps"]
+    if numbers:
+        lines.append("last iteration: " + line(numbers))
+    lines.append(f"checkpoint: {folder / FOLDER / 'latest.pt'}")
+    if steps < total:
+        lines.append(f"go on with: python train.py resume={folder}")
+    return "\n".join(lines)
+
+
+def check_finite(numbers: Dict[str, float], iteration: int) -> None:
+    """Raise FloatingPointError that names the first metric of an actor or critic which is not finite."""
+    for name, value in numbers.items():
+        if name.startswith(("actor/", "critic/")) and not math.isfinite(value):
+            raise FloatingPointError(
+                f"{name} is not finite at iteration {iteration}; the last checkpoint is from before: "
+                "resume from it with a new run and a lower learning rate"
+            )
