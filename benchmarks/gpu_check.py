@@ -13,12 +13,15 @@ from typing import Any, Dict, List, Optional, Tuple
 import torch
 
 from benchmarks.clock import Clock
+from harl_isaac.algos import ALGOS
 from harl_isaac.algos.happo import HappoCfg
 from harl_isaac.cli.arguments import read_arguments
 from harl_isaac.cli.entry import run_script
 from harl_isaac.devices import choose_device
-from harl_isaac.registry import ALGOS, TASKS, import_object
-from harl_isaac.settings import AlgoCfg, TaskCfg
+from harl_isaac.learning.learner import AlgoCfg
+from harl_isaac.registry import import_object
+from harl_isaac.settings import TaskCfg
+from harl_isaac.tasks import TASKS
 from harl_isaac.tasks.hands.over import ShadowHandOverCfg
 from harl_isaac.training.episode_stats import EpisodeStats
 from harl_isaac.training.evaluation import evaluate_policy

@@ -9,9 +9,10 @@ from hydra import compose, initialize_config_module
 from harl_isaac.cli.overrides import check_command_line
 from harl_isaac.config import RunCfg, register, to_run
 from harl_isaac.env import EnvSpec, MultiAgentEnv
+from harl_isaac.learning.learner import AlgoCfg
 from harl_isaac.learning.on_policy import OnPolicyLearner
 from harl_isaac.learning.on_policy_cfg import OnPolicyCfg
-from harl_isaac.settings import AlgoCfg, TaskCfg
+from harl_isaac.settings import TaskCfg
 
 
 @dataclass

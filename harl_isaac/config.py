@@ -7,8 +7,9 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from harl_isaac.algos import ALGOS
+from harl_isaac.learning.learner import AlgoCfg
 from harl_isaac.registry import default_settings
-from harl_isaac.settings import AlgoCfg, TaskCfg
+from harl_isaac.settings import TaskCfg
 from harl_isaac.tasks import TASKS
 
 

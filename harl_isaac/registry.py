@@ -6,19 +6,7 @@ from typing import Any, Dict, Iterable
 
 from omegaconf import OmegaConf
 
-from harl_isaac.algos import ALGOS
 from harl_isaac.tasks import FAMILIES, TASKS
-
-__all__ = [
-    "ALGOS",
-    "FAMILIES",
-    "TASKS",
-    "build_settings",
-    "default_settings",
-    "import_object",
-    "register_external_tasks",
-    "with_new_defaults",
-]
 
 
 def import_object(path: str) -> Any:

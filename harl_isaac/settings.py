@@ -1,4 +1,4 @@
-"""The settings of a task and of an algorithm: what each must have, and the checks that they share.
+"""The settings of a task, and the checks that settings share. (Those of an algorithm: learning/learner.py.)
 
 Importing this costs nothing: worker processes read settings without torch.
 """
@@ -7,14 +7,10 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Iterable, Tuple
 
-from harl_isaac.env import EnvSpec
+from harl_isaac.env import EnvSpec, MultiAgentEnv
 
 if TYPE_CHECKING:
     import torch
-
-    from harl_isaac.env import MultiAgentEnv
-    from harl_isaac.learning.learner import Learner
-    from harl_isaac.networks.joint_policy import JointPolicy
 
 INFINITY = float("inf")
 
@@ -30,34 +26,11 @@ class TaskCfg(ABC):
     name: str = ""  # by which the task was chosen
 
     @abstractmethod
-    def make(self, num_envs: int, device: "torch.device", sim: str) -> "MultiAgentEnv":
+    def make(self, num_envs: int, device: "torch.device", sim: str) -> MultiAgentEnv:
         """Build `num_envs` environments on `device`; `sim` names the physics engine (auto, mujoco, mujoco_warp).
 
         Raises ValueError for settings that cannot run, MissingSimulator where a package is not installed.
         """
-
-
-@dataclass
-class AlgoCfg(ABC):
-    """Settings of an algorithm: a dataclass whose fields all have defaults, its policies and its learner.
-
-    An algorithm of one's own derives from this class; a line in algos/__init__.py names it. The fields become the
-    keys algo.*.
-    """
-
-    name: str = ""  # by which the algorithm was chosen
-
-    @abstractmethod
-    def check(self, spec: EnvSpec) -> None:
-        """Raise ValueError, with the numbers, for settings that cannot run in environments of this spec."""
-
-    @abstractmethod
-    def actors(self, spec: EnvSpec) -> "JointPolicy":
-        """New policies for environments of this spec, on its device."""
-
-    @abstractmethod
-    def learner(self, spec: EnvSpec, seed: int) -> "Learner":
-        """A new learner, with its networks and optimizers. Raises ValueError as `check` does."""
 
 
 def check_choices(group: str, cfg: Any, choices: Iterable[Tuple[str, Iterable[str]]]) -> None:

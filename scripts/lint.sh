@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # scripts/lint.sh [check|format|types ...]: sets up .venv at the first start, then holds the code to its rules: ruff's checks,
 # ruff's format, mypy's types (settings in pyproject.toml). Without a word all three; every one runs, any that fails fails the whole.
+# `.venv/bin/ruff check --fix` and `.venv/bin/ruff format` mend what a machine can.
 set -euo pipefail
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 source "$here/environment.sh"
@@ -28,6 +29,6 @@ for step in "${steps[@]}"; do
     "$step" || failed+=("$step")
 done
 if [ ${#failed[@]} -gt 0 ]; then
-    echo "failed: ${failed[*]}; \`.venv/bin/ruff check --fix\` and \`.venv/bin/ruff format\` mend what a machine can" >&2
+    echo "failed: ${failed[*]}" >&2
     exit 1
 fi

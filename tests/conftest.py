@@ -9,9 +9,10 @@ import torch
 from hydra import compose, initialize_config_module
 from support.small_runs import OFF_POLICY, SMALL, SMALL_REPLAY
 
+from harl_isaac.algos import ALGOS
 from harl_isaac.config import register, to_run
 from harl_isaac.env import MissingSimulator
-from harl_isaac.registry import ALGOS, TASKS
+from harl_isaac.tasks import TASKS
 
 registered = {}
 

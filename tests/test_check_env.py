@@ -7,8 +7,8 @@ import torch
 
 from harl_isaac.check_env import check_env
 from harl_isaac.env import MissingSimulator
-from harl_isaac.registry import TASKS, default_settings
-from harl_isaac.tasks import SCENARIOS
+from harl_isaac.registry import default_settings
+from harl_isaac.tasks import SCENARIOS, TASKS
 from harl_isaac.tasks.games.counting import CountingGame
 from harl_isaac.tasks.games.matrix import MatrixGameCfg
 

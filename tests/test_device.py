@@ -1,5 +1,6 @@
-"""Nothing leaves the device between actions and metrics, and addresses stay: one whole iteration under a mode that refuses
-every operation that hands a tensor's content to the host."""
+"""Nothing leaves the device between actions and metrics, and addresses stay: one whole iteration under a mode that
+refuses every operation that hands a tensor's content to the host.
+"""
 
 import pytest
 import torch

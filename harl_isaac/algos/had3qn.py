@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from harl_isaac.buffers.replay import Batch
+from harl_isaac.buffers.rollout import RowIndex
 from harl_isaac.env import Box, EnvSpec
 from harl_isaac.learning.learner import Metrics
-from harl_isaac.learning.batching import Rows
 from harl_isaac.learning.off_policy import OffPolicyLearner
 from harl_isaac.learning.off_policy_cfg import OffPolicyCfg
 from harl_isaac.networks.dueling import DuelingMLP, JointActionQ
@@ -115,7 +115,7 @@ class Had3qn(OffPolicyLearner):
         if mask is not None:
             allowed = self.actors.heads[i].allowed(mask).to(values.dtype)
 
-        def rows_of(part: Rows) -> Tensor:
+        def rows_of(part: RowIndex) -> Tensor:
             error = (self.actors.agent(i)(batch.obs[i][part]) - values[part]) * allowed[part]
             return error.square().sum(1, keepdim=True) / allowed[part].sum(1, keepdim=True)
 

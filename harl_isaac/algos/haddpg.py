@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from harl_isaac.buffers.replay import Batch
+from harl_isaac.buffers.rollout import RowIndex
 from harl_isaac.env import Box, EnvSpec
 from harl_isaac.learning.learner import Metrics
-from harl_isaac.learning.batching import Rows
 from harl_isaac.learning.off_policy import OffPolicyLearner
 from harl_isaac.learning.off_policy_cfg import OffPolicyCfg
 from harl_isaac.networks.heads import DeterministicHead
@@ -63,7 +63,7 @@ class Haddpg(OffPolicyLearner):
         """One step of agent i against the others' `actions`."""
         value = i % self.spec.reward_agents  # its own where each agent has a reward
 
-        def rows_of(part: Rows) -> Tensor:
+        def rows_of(part: RowIndex) -> Tensor:
             own = torch.tanh(self.actors.agent(i)(batch.obs[i][part]))
             everybody = [own if j == i else action[part] for j, action in enumerate(actions)]
             return -self.critic.first(self.joint(batch.state[part], everybody))[:, value : value + 1]

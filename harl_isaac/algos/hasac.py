@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from harl_isaac.buffers.replay import Batch
+from harl_isaac.buffers.rollout import RowIndex
 from harl_isaac.env import Box, EnvSpec
 from harl_isaac.learning.learner import Metrics
-from harl_isaac.learning.batching import Rows
 from harl_isaac.learning.off_policy import ADAM_EPS, OffPolicyLearner
 from harl_isaac.learning.off_policy_cfg import OffPolicyCfg
 from harl_isaac.learning.optimizers import adam
@@ -96,7 +96,7 @@ class Hasac(OffPolicyLearner):
         mask = batch.mask[i]
         target = head.target_entropy(like_output, mask)
 
-        def rows_of(part: Rows) -> Tensor:
+        def rows_of(part: RowIndex) -> Tensor:
             output = self.actors.agent(i)(batch.obs[i][part])
             own, log_prob = head.rsample(output, noise[part], None if mask is None else mask[part])
             everybody = [own if j == i else action[part] for j, action in enumerate(actions)]

@@ -6,12 +6,19 @@ from typing import Any, List, Optional, Tuple
 import torch
 from torch import Tensor
 
-from harl_isaac.buffers.rollout import AgentBatch
+from harl_isaac.buffers.rollout import AgentBatch, RowIndex
 from harl_isaac.env import EnvSpec
+from harl_isaac.learning.batching import chunks
 from harl_isaac.learning.gradient import over_threads, sum_over_parts
 from harl_isaac.learning.learner import Metrics
-from harl_isaac.learning.batching import Rows, chunks
-from harl_isaac.learning.natural_gradient import conjugate_gradient, fisher_vector_product, flatten, line_search, trust_region_step, unflatten
+from harl_isaac.learning.natural_gradient import (
+    conjugate_gradient,
+    fisher_vector_product,
+    flatten,
+    line_search,
+    trust_region_step,
+    unflatten,
+)
 from harl_isaac.learning.on_policy import OnPolicyLearner
 from harl_isaac.learning.on_policy_cfg import OnPolicyCfg
 from harl_isaac.networks.actors import Actor
@@ -53,7 +60,7 @@ class Hatrpo(OnPolicyLearner):
 def trust_region_update(actor: Actor, batch: AgentBatch, advantage: Tensor, cfg: Any) -> Metrics:
     """One step of one agent; `advantage` [B] is factor x normalized advantage, `cfg` a HatrpoCfg.
 
-    Rows where the agent was dead count neither in the surrogate nor in the KL; the reference implementation counts
+    RowIndex where the agent was dead count neither in the surrogate nor in the KL; the reference implementation counts
     them in the KL. All metrics are those of the policy that is kept.
     """
     shards = batch_shards(actor, batch, advantage)
@@ -134,7 +141,7 @@ def batch_shards(actor: Actor, batch: AgentBatch, advantage: Tensor) -> List[Bat
     weight = batch.alive / batch.alive.sum().clamp(min=1.0)
     parts = chunks(slice(0, rows), rows, batch.obs.device, batch.alive[0].numel())
 
-    def make(share: List[Rows]) -> List[BatchShard]:
+    def make(share: List[RowIndex]) -> List[BatchShard]:
         return [BatchShard(actor, batch.rows(part), weight[part], advantage[part]) for part in share]
 
     return [shard for shards in over_threads(make, parts) for shard in shards]

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, List
 
 from harl_isaac.env import EnvSpec
+from harl_isaac.learning.learner import AlgoCfg
 from harl_isaac.networks.mlp import ACTIVATIONS
-from harl_isaac.settings import INFINITY, AlgoCfg, check_choices, check_divides, check_hidden, check_ranges
+from harl_isaac.settings import INFINITY, check_choices, check_divides, check_hidden, check_ranges
 
 if TYPE_CHECKING:
     from harl_isaac.rl_games.learner import RlGamesLearner

@@ -11,7 +11,7 @@ from harl_isaac.env import EnvSpec, MultiAgentEnv, Step, action_width, mask_widt
 from harl_isaac.networks.actors import StackedActors
 from harl_isaac.networks.gru import SequenceStart
 
-Rows = Union[slice, Tensor]  # of a batch
+RowIndex = Union[slice, Tensor]  # of a batch's rows or sequences
 
 
 @dataclass
@@ -36,7 +36,7 @@ class AgentBatch:
         ratio = (log_prob - self.log_prob).exp()
         return ratio if ratio.dim() == self.alive.dim() else ratio.mean(-1)
 
-    def rows(self, index: Rows) -> "AgentBatch":
+    def rows(self, index: RowIndex) -> "AgentBatch":
         """The rows (or sequences) that a slice or an index tensor selects."""
         return AgentBatch(
             obs=self.obs[index],

@@ -7,8 +7,8 @@ from rich.console import Console
 from rich.table import Table
 
 from harl_isaac.env import Box, Discrete, MultiAgentEnv, Space
-from harl_isaac.registry import TASKS, default_settings
-from harl_isaac.tasks import FAMILIES
+from harl_isaac.registry import default_settings
+from harl_isaac.tasks import FAMILIES, TASKS
 
 
 def main() -> None:

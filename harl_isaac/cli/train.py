@@ -14,12 +14,14 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 from hydra import main as hydra_main
 from omegaconf import DictConfig, OmegaConf
 
+from harl_isaac.algos import ALGOS
 from harl_isaac.cli.help import help_text
 from harl_isaac.cli.overrides import CONFIG, check_command_line, overrides_in, with_free_keys
 from harl_isaac.config import differences, register, to_run
 from harl_isaac.env import SimulatorError
-from harl_isaac.registry import ALGOS, TASKS, register_external_tasks, with_new_defaults
+from harl_isaac.registry import register_external_tasks, with_new_defaults
 from harl_isaac.runtime import keep_freed_memory
+from harl_isaac.tasks import TASKS
 from harl_isaac.training import checkpoint
 from harl_isaac.training.run_folder import new_run, read_overrides, saved_config
 from harl_isaac.training.trainer import Trainer

@@ -5,8 +5,8 @@ from typing import Any, Dict, Optional
 import torch
 from torch import Tensor
 
-from harl_isaac.learning.gradient import ValueLoss, gradient_step
 from harl_isaac.learning.batching import chunks, minibatches
+from harl_isaac.learning.gradient import ValueLoss, gradient_step
 from harl_isaac.networks.critic import Critic
 from harl_isaac.networks.gru import SequenceStart
 

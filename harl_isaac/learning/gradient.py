@@ -7,14 +7,14 @@ from typing import Any, Callable, List, Optional, Tuple
 import torch
 from torch import Tensor
 
-from harl_isaac.buffers.rollout import AgentBatch, Rows
+from harl_isaac.buffers.rollout import AgentBatch, RowIndex
 from harl_isaac.learning.optimizers import parameters_of
 from harl_isaac.networks.actors import Actor
 from harl_isaac.networks.critic import Critic
 from harl_isaac.networks.gru import SequenceStart
 
 # part of a minibatch -> (its share of the loss [], sums to report [M], detached)
-Loss = Callable[[Rows], Tuple[Tensor, Tensor]]
+Loss = Callable[[RowIndex], Tuple[Tensor, Tensor]]
 
 
 @dataclass
@@ -28,7 +28,7 @@ class PolicyLoss:
     entropy_coef: float
     living: Tensor  # [] rows of the minibatch where the agent was alive, at least 1
 
-    def __call__(self, part: Rows) -> Tuple[Tensor, Tensor]:
+    def __call__(self, part: RowIndex) -> Tuple[Tensor, Tensor]:
         """The part's share of the loss [], and its summed surrogate and entropy [2]."""
         own = self.batch.rows(part)
         head = self.actor.net.run(own.obs, own.sequence, standardized=True)[0]
@@ -52,7 +52,7 @@ class ValueLoss:
     huber_delta: float
     weight: float  # value_coef / numbers in the minibatch's targets
 
-    def __call__(self, part: Rows) -> Tuple[Tensor, Tensor]:
+    def __call__(self, part: RowIndex) -> Tuple[Tensor, Tensor]:
         """The part's share of the loss [], and its sum without the weight []."""
         sequence = None if self.sequence is None else self.sequence.rows(part)
         value = self.critic.net.run(self.state[part], sequence, standardized=True)[0]
@@ -73,7 +73,7 @@ def huber(error: Tensor, delta: float) -> Tensor:
 
 
 def gradient_step(
-    optimizer: torch.optim.Optimizer, loss: Loss, parts: List[Rows], max_norm: float
+    optimizer: torch.optim.Optimizer, loss: Loss, parts: List[RowIndex], max_norm: float
 ) -> Tuple[Tensor, Tensor]:
     """One step on the sum of the parts' losses, its gradient clipped to the norm `max_norm`.
 
@@ -81,7 +81,7 @@ def gradient_step(
     """
     parameters = parameters_of(optimizer)
 
-    def add_gradients(share: List[Rows]) -> List[Tensor]:
+    def add_gradients(share: List[RowIndex]) -> List[Tensor]:
         total: List[Tensor] = []
         for part in share:
             value, report = loss(part)

@@ -1,7 +1,8 @@
-"""Learners: what the trainer asks of an algorithm at work, and what the on-policy and off-policy ones share."""
+"""Learners: what the trainer asks of an algorithm and of its settings, and what all learners with gradients share."""
 
 import random
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import torch
@@ -44,6 +45,29 @@ class Learner(ABC):
     @abstractmethod
     def load_state_dict(self, state: Dict[str, Any]) -> None:
         """Continue from a `state_dict` of a learner with the same settings and sizes."""
+
+
+@dataclass
+class AlgoCfg(ABC):
+    """Settings of an algorithm: a dataclass whose fields all have defaults, its policies and its learner.
+
+    An algorithm of one's own derives from this class; a line in algos/__init__.py names it. The fields become the
+    keys algo.*.
+    """
+
+    name: str = ""  # by which the algorithm was chosen
+
+    @abstractmethod
+    def check(self, spec: EnvSpec) -> None:
+        """Raise ValueError, with the numbers, for settings that cannot run in environments of this spec."""
+
+    @abstractmethod
+    def actors(self, spec: EnvSpec) -> JointPolicy:
+        """New policies for environments of this spec, on its device."""
+
+    @abstractmethod
+    def learner(self, spec: EnvSpec, seed: int) -> Learner:
+        """A new learner, with its networks and optimizers. Raises ValueError as `check` does."""
 
 
 class GradientLearner(Learner):

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from harl_isaac.buffers.replay import Batch, Replay, explore
+from harl_isaac.buffers.rollout import RowIndex
 from harl_isaac.env import EnvSpec, MultiAgentEnv, Step
+from harl_isaac.learning.batching import chunks
 from harl_isaac.learning.gradient import gradient_step
 from harl_isaac.learning.learner import GradientLearner, Metrics, Observer
 from harl_isaac.learning.metrics import per_agent_metrics
-from harl_isaac.learning.batching import Rows, chunks
 from harl_isaac.learning.off_policy_cfg import OffPolicyCfg
 from harl_isaac.learning.optimizers import adam, rollback_unless
 from harl_isaac.networks.joint_policy import ObservationPacker
@@ -109,7 +110,7 @@ class OffPolicyLearner(GradientLearner):
         joint = self.joint(batch.state, self.replayed_actions(batch))
         weight = 1.0 / (batch.valid.sum().clamp(min=1.0) * target.shape[1])
 
-        def loss_of(part: Rows) -> Tuple[Tensor, Tensor]:
+        def loss_of(part: RowIndex) -> Tuple[Tensor, Tensor]:
             value = self.critic(joint[part])
             error = (value - target[part]) * batch.valid[part]
             loss = error.square().sum() * weight
@@ -143,7 +144,7 @@ class OffPolicyLearner(GradientLearner):
         """Agent i's action after its step, on which later agents condition, [B, F_i]."""
         return self.action(i, batch)
 
-    def actor_step(self, i: int, batch: Batch, rows_of: Callable[[Rows], Tensor]) -> Tuple[Tensor, Tensor]:
+    def actor_step(self, i: int, batch: Batch, rows_of: Callable[[RowIndex], Tensor]) -> Tuple[Tensor, Tensor]:
         """One step of agent i down the mean of column 0 of `rows_of(part)` [b, M] over rows where it was alive.
 
         Returns the columns' means [M] and the gradient's norm [].
@@ -151,7 +152,7 @@ class OffPolicyLearner(GradientLearner):
         alive = batch.alive[:, i : i + 1]
         living = alive.sum().clamp(min=1.0)
 
-        def loss_of(part: Rows) -> Tuple[Tensor, Tensor]:
+        def loss_of(part: RowIndex) -> Tuple[Tensor, Tensor]:
             means = (rows_of(part) * alive[part]).sum(0) / living
             return means[0], means.detach()
 
@@ -212,7 +213,7 @@ class OffPolicyLearner(GradientLearner):
         for target, network in self.targets:
             torch._foreach_lerp_(list(target.parameters()), list(network.parameters()), self.cfg.polyak)
 
-    def _parts(self, batch: Batch) -> List[Rows]:
+    def _parts(self, batch: Batch) -> List[RowIndex]:
         rows = len(batch.state)
         return chunks(slice(0, rows), rows, batch.state.device)
 

@@ -7,9 +7,10 @@ from typing import Any, List
 from harl_isaac.buffers.placement import PLACEMENTS
 from harl_isaac.buffers.replay import DTYPES
 from harl_isaac.env import EnvSpec
+from harl_isaac.learning.learner import AlgoCfg
 from harl_isaac.networks.mlp import ACTIVATIONS
 from harl_isaac.networks.off_policy_nets import OffPolicyActors
-from harl_isaac.settings import INFINITY, AlgoCfg, check_choices, check_hidden, check_ranges
+from harl_isaac.settings import INFINITY, check_choices, check_hidden, check_ranges
 
 
 @dataclass

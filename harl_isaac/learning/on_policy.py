@@ -28,6 +28,7 @@ class OnPolicyLearner(GradientLearner):
     def __init__(self, spec: EnvSpec, cfg: OnPolicyCfg, seed: int = 0):
         super().__init__(spec, cfg, seed)
         self.critic = self.critics(spec, cfg)
+        self.scheme: Scheme = sequential_update if self.sequential else simultaneous_update
         self.optimizers = cfg.optimizers(self.actors)
         self.rollout = Rollout(spec, cfg.rollout_length, self.actors, cfg.chunk_length, self.critic.uses_observations)
 
@@ -50,8 +51,7 @@ class OnPolicyLearner(GradientLearner):
         ends = (rollout.terminated, rollout.truncated)
         advantage, target = gae(rollout.reward, value, next_value, *ends, self.cfg.gamma, self.cfg.gae_lambda)
         order = self.draw_agent_order()
-        update_all = sequential_update if self.sequential else simultaneous_update
-        by_agent, factor = update_all(self.actors, rollout, advantage, order, self.update_agent)
+        by_agent, factor = self.scheme(self.actors, rollout, advantage, order, self.update_agent)
         fitted = self.critic.fit(rollout, normalized, target)
         self._update_input_norms()
         metrics = {"critic/" + name: number for name, number in fitted.items()}

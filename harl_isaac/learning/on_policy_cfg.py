@@ -6,10 +6,11 @@ from typing import List
 import torch
 
 from harl_isaac.env import EnvSpec
+from harl_isaac.learning.learner import AlgoCfg
 from harl_isaac.learning.optimizers import adam
 from harl_isaac.networks.actors import StackedActors
 from harl_isaac.networks.mlp import ACTIVATIONS
-from harl_isaac.settings import INFINITY, AlgoCfg, check_choices, check_hidden, check_minibatches, check_ranges
+from harl_isaac.settings import INFINITY, check_choices, check_hidden, check_minibatches, check_ranges
 
 AGGREGATIONS = ("prod", "mean")
 INPUT_NORMS = ("layer", "running")

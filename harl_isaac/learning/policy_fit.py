@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from harl_isaac.buffers.rollout import AgentBatch
-from harl_isaac.learning.gradient import PolicyLoss, gradient_step
 from harl_isaac.learning.batching import chunks, minibatches
+from harl_isaac.learning.gradient import PolicyLoss, gradient_step
 from harl_isaac.learning.on_policy import OnPolicyLearner
 from harl_isaac.learning.optimizers import rollback_unless
 

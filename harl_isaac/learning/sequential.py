@@ -18,6 +18,7 @@ from harl_isaac.networks.gru import SequenceStart
 # (agent i, its batch, factor x advantage [B]) -> metrics of the update
 UpdateAgent = Callable[[int, AgentBatch, Tensor], Dict[str, Tensor]]
 ByAgent = Dict[int, Dict[str, Tensor]]
+Scheme = Callable[..., Tuple[ByAgent, Tensor]]  # see sequential_update
 
 
 def sequential_update(

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from harl_isaac.devices import choose_device
 from harl_isaac.env import MultiAgentEnv, Step
-from harl_isaac.registry import TASKS, build_settings
+from harl_isaac.registry import build_settings
 from harl_isaac.rl_games.rows import Rows
+from harl_isaac.tasks import TASKS
 
 PREFIX = "harl_isaac/"  # of the tasks' names among rl_games' own
 

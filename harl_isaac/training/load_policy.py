@@ -3,10 +3,12 @@
 from pathlib import Path
 from typing import Tuple
 
+from harl_isaac.algos import ALGOS
 from harl_isaac.devices import choose_device
 from harl_isaac.env import MultiAgentEnv
 from harl_isaac.networks.joint_policy import JointPolicy
-from harl_isaac.registry import ALGOS, TASKS, build_settings, register_external_tasks
+from harl_isaac.registry import build_settings, register_external_tasks
+from harl_isaac.tasks import TASKS
 from harl_isaac.training import checkpoint
 from harl_isaac.training.run_folder import saved_config
 

@@ -1,4 +1,4 @@
-"""HASAC: densities, straight-through samples, target entropies and temperatures against their definitions; an update."""
+"""HASAC: densities, straight-through samples, target entropies, temperatures against their definitions; an update."""
 
 import copy
 import math
@@ -174,8 +174,9 @@ def test_targets_equal_a_literal_loop():
 
 
 def test_an_update_of_the_actors_equals_a_hand_written_chain():
-    """Each agent descends alpha log pi - min Q against new samples of those before it and old ones of those after it; then
-    its temperature takes a step of Adam down log alpha (entropy - target)."""
+    """Each agent descends alpha log pi - min Q against new samples of those before it and old ones of those after it;
+    then its temperature takes a step of Adam down log alpha (entropy - target).
+    """
     with reference.double_precision():
         spec = reference.spec_for((Box(3), Box(1, -3.0, 1.0), Box(2)), (5, 7, 2))
         learner = built(spec)
@@ -262,7 +263,7 @@ def test_temperatures_are_saved():
     ],
 )
 def test_choices_are_learned(task, words, least, settings, tmp_path):
-    """The second agent of the matrix game sits out every fourth episode; the optimum is 1. That of the mixed game is 5."""
+    """The optimum of the matrix game, whose second agent sits out every fourth episode, is 1; the mixed game's is 5."""
     cfg = settings(
         task,
         "algo=hasac",

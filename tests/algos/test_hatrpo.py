@@ -1,5 +1,6 @@
 """HATRPO's step against a dense float64 version, its line search's decisions, the dead, and what it learns."""
 
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -126,7 +127,7 @@ WAYS = {
 
 @pytest.fixture(scope="module")
 def ways():
-    """Every way for every agent: (way, agent) -> (literal problem, its vector, j, actor before, actor after, metrics)."""
+    """Every way for every agent: (way, agent) -> (literal problem, vector, j, actor before, actor after, metrics)."""
     found = {}
     with reference.double_precision():
         for name, (changed, advantage) in WAYS.items():
@@ -137,7 +138,7 @@ def ways():
                 vector, j = reference_trpo.step(
                     problem,
                     cfg,
-                    lambda matrix, target: reference_trpo.conjugate_gradient(matrix, target, cfg.cg_iterations),
+                    partial(reference_trpo.conjugate_gradient, iterations=cfg.cg_iterations),
                 )
                 before = parameters_of(actor)
                 metrics = trust_region_update(actor, batch, advantage(), cfg)

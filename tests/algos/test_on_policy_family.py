@@ -120,7 +120,9 @@ def test_an_update_equals_a_literal_loop(kind, monkeypatch):
             mask = batch.mask
             old = actor.evaluate_actions(obs, action, mask)[0].detach()
             for rows in drawn[4 * i : 4 * i + 4]:
-                log_prob, entropy = actor.evaluate_actions(obs[rows], action[rows], None if mask is None else mask[rows])
+                log_prob, entropy = actor.evaluate_actions(
+                    obs[rows], action[rows], None if mask is None else mask[rows]
+                )
                 loss = 0.0
                 for place, b in enumerate(rows):
                     ratio = (log_prob[place] - old[b]).exp()

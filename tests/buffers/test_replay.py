@@ -1,4 +1,4 @@
-"""The replay: transitions never join two episodes, successors are true ones, sums of n steps are exact, memory is known."""
+"""The replay: transitions never join two episodes, successors are true, sums of n steps exact, memory is known."""
 
 import pytest
 import torch
@@ -144,7 +144,9 @@ def test_a_forgotten_successor_is_said_to_be_unknown():
     env = reference.NoiseEnv(MIXED)
     replay = Replay(MIXED, 4 * 40)
     step = env.step(None)
-    assert replay.successor_capacity == 4 * 10  # 40 steps of episodes of 10 at most: twice as many as time limits make, and two each
+    assert (
+        replay.successor_capacity == 4 * 10
+    )  # 40 steps of episodes of 10 at most: twice as many as time limits make, and two each
     replay.write_observation(step)
     successors = []
     for _ in range(40):
@@ -230,7 +232,10 @@ def test_the_host_takes_what_the_device_has_no_room_for(monkeypatch):
     room = {"cuda": 2**20, "cpu": 2**30}
     monkeypatch.setattr(placement, "free_bytes", lambda device: room[device.type])
     assert placement.choose_placement(2**19, 1, gpu, "auto") == gpu
-    assert placement.choose_placement(2**21, 1, gpu, "auto") == CPU and placement.choose_placement(2**19, 1, gpu, "host") == CPU
+    assert (
+        placement.choose_placement(2**21, 1, gpu, "auto") == CPU
+        and placement.choose_placement(2**19, 1, gpu, "host") == CPU
+    )
     for needed, place, named in ((2**21, "device", "cuda:0"), (2**31, "auto", "cuda:0"), (2**31, "host", "cpu")):
         with pytest.raises(ValueError, match=named + " has"):
             placement.choose_placement(needed, 1, gpu, place)

@@ -12,6 +12,7 @@ from support import reference_off_policy as literal
 from support.resuming import flat, whole_and_resumed
 from support.small_runs import OFF_POLICY
 
+from harl_isaac.algos import ALGOS
 from harl_isaac.algos.haddpg import HaddpgCfg
 from harl_isaac.algos.hatd3 import Hatd3Cfg
 from harl_isaac.algos.maddpg import MaddpgCfg
@@ -19,7 +20,7 @@ from harl_isaac.algos.matd3 import Matd3Cfg
 from harl_isaac.config import RunCfg
 from harl_isaac.env import Box, Discrete
 from harl_isaac.learning import batching
-from harl_isaac.registry import ALGOS, import_object
+from harl_isaac.registry import import_object
 from harl_isaac.tasks.games.sum import SumGame
 from harl_isaac.training import checkpoint
 from harl_isaac.training.evaluation import evaluate_policy

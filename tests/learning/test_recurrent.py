@@ -1,4 +1,4 @@
-"""Recurrent policies and critics: the GRU against torch's own, chunks against whole sequences, forgetting at episodes' ends."""
+"""Recurrent policies and critics: the GRU against torch's, chunks against whole sequences, zeros at episodes' ends."""
 
 import pytest
 import torch
@@ -98,7 +98,7 @@ def test_a_recurrent_network_is_the_mlp_then_the_gru_then_the_head():
 
 
 def test_acting_step_by_step_gives_the_log_probabilities_that_training_starts_from():
-    """The stack's steps, with resets where episodes end, and each agent's unrolled chunks agree: the first ratio is one."""
+    """The stack's steps, with resets at episodes' ends, and the unrolled chunks agree: the first ratio is one."""
     with reference.double_precision():
         learner = learner_with_rollout(iterations=2)
         for i, actor in enumerate(learner.actors.agents):
@@ -139,7 +139,7 @@ def test_sequences_hold_the_steps_of_one_environment_in_order():
 
 @pytest.mark.parametrize("i", range(3))
 def test_one_chunk_as_long_as_the_rollout_has_the_whole_sequences_gradient(i):
-    """Backpropagation through time, cut at episodes' ends by the mask: against torch's GRU run on each episode alone."""
+    """Backpropagation through time, cut by the mask at episodes' ends: against torch's GRU run on each episode."""
     with reference.double_precision():
         learner = learner_with_rollout(chunk_length=LENGTH)
         actor = learner.actors.agents[i]

@@ -273,7 +273,7 @@ def test_the_first_agent_is_given_the_advantage_of_the_whole_iteration(spec):
             learner.cfg.gamma,
             learner.cfg.gae_lambda,
         )
-        for weighted, alive, i in seen:
+        for weighted, _, i in seen:
             expected = reference.normalized_columns(advantage, rollout.alive)[i]
             assert weighted.tolist() == pytest.approx(expected, rel=1e-5, abs=1e-6)
         explained = 1.0 - advantage.var() / (advantage + value).var()

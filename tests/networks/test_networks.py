@@ -7,12 +7,12 @@ import pytest
 import torch
 from support import reference
 
+from harl_isaac.algos.happo import HappoCfg
 from harl_isaac.buffers.rollout import Rollout
 from harl_isaac.env import Box, Discrete, MultiDiscrete, action_width, mask_width
 from harl_isaac.learning import batching
 from harl_isaac.learning.batching import chunks
 from harl_isaac.learning.gradient import gradient_step
-from harl_isaac.algos.happo import HappoCfg
 from harl_isaac.learning.optimizers import adam
 from harl_isaac.networks.actors import StackedActors
 from harl_isaac.networks.critic import Critic
@@ -167,7 +167,7 @@ def test_an_optimizer_step_of_one_agent_moves_the_stack_at_once_and_nobody_else(
         before = snapshot(actors)
         heads = actors.outputs(obs)
 
-        def loss_of(part):
+        def loss_of(part, i=i):
             unused = 0.0 * sum(p.sum() for p in actors.agents[i].parameters())
             return actors.agents[i].net(obs[part, i, : spec.obs_sizes[i]]).square().sum() + unused, torch.zeros(1)
 

@@ -1,4 +1,4 @@
-"""Inputs in units of their running moments: the moments against all that was ever seen, and where the learner uses them."""
+"""Inputs in units of their running moments: the moments against all inputs so far, and their use by the learner."""
 
 import copy
 import math
@@ -33,7 +33,7 @@ def learner(spec, kind=HappoCfg, **changed):
 
 
 def seen(spec, iterations, **changed):
-    """A learner after some updates, and all rows [.., A, O], lives [.., A] and states [.., K, S] that it learned from."""
+    """A learner after some updates, with all rows [.., A, O], lives [.., A] and states [.., K, S] of its rollouts."""
     result = learner(spec, **changed)
     rows = []
     lives = []

@@ -5,8 +5,9 @@ import pytest
 import torch
 from support.commands import TINY, run
 
-from harl_isaac.registry import TASKS, import_object
+from harl_isaac.registry import import_object
 from harl_isaac.rendering.particle_frames import HEIGHT, LEAST_EXTENT, WIDTH, pictures
+from harl_isaac.tasks import TASKS
 
 imageio = pytest.importorskip("imageio.v3", reason="imageio is not installed")
 CPU = torch.device("cpu")

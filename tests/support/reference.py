@@ -57,7 +57,7 @@ def normalized(values, alive):
 
 
 def normalized_columns(advantage, alive):
-    """Each agent's advantages as numbers: one column is normalized for each agent, several jointly; [T, E, K], [T, E, A]."""
+    """Each agent's advantages as numbers: a column normalized for each agent, several jointly; [T, E, K], [T, E, A]."""
     lives = [alive[..., i].flatten().tolist() for i in range(alive.shape[-1])]
     if advantage.shape[-1] == 1:
         return [normalized(advantage.flatten().tolist(), living) for living in lives]
@@ -184,7 +184,7 @@ class PlainNet(torch.nn.Module):
 
 
 def gru(inputs, weight, bias, hidden):
-    """States after each step of sequences [N, L, 3H], from the equations of Cho et al. (2014) as torch's GRU has them."""
+    """States after each step of sequences [N, L, 3H], by the equations of Cho et al. (2014) as in torch's GRU."""
     states = []
     for step in inputs.unbind(1):
         recurrent = hidden @ weight.t() + bias
@@ -198,7 +198,7 @@ def gru(inputs, weight, bias, hidden):
 
 
 class PlainRecurrentNet(torch.nn.Module):
-    """A recurrent network in float64 started from a production MLP's numbers, in the same order; one sequence at a time."""
+    """A recurrent network in float64 with a production MLP's numbers, in the same order; one sequence at a time."""
 
     def __init__(self, mlp, activation=torch.relu):
         super().__init__()
@@ -263,15 +263,20 @@ def stepped(optimizer, loss, max_norm):
 
 
 def happo(actors, optimizers, batches, advantages, order, parts, cfg):
-    """Algorithm 4's loop over agents. `batches[i]` = (obs, action, alive, mask), `advantages[i]` = one normalized number a row,
-    `parts[i]` = the lists of rows of each gradient step. Returns the factor after the last agent."""
-    old = [actor.evaluate_actions(obs, action, mask)[0].tolist() for actor, (obs, action, _, mask) in zip(actors, batches)]
+    """Algorithm 4's loop over agents. `batches[i]` = (obs, action, alive, mask), `advantages[i]` = one normalized
+    number a row, `parts[i]` = the lists of rows of each gradient step. Returns the factor after the last agent.
+    """
+    old = [
+        actor.evaluate_actions(obs, action, mask)[0].tolist() for actor, (obs, action, _, mask) in zip(actors, batches)
+    ]
     factor = [1.0] * len(old[0])
     for i in order:
         obs, action, alive, mask = batches[i]
         weighted = [m * a for m, a in zip(factor, advantages[i])]
         for rows in parts[i]:
-            log_prob, entropy = actors[i].evaluate_actions(obs[rows], action[rows], None if mask is None else mask[rows])
+            log_prob, entropy = actors[i].evaluate_actions(
+                obs[rows], action[rows], None if mask is None else mask[rows]
+            )
             loss = 0.0 * log_prob.sum()
             living = sum(float(alive[b]) for b in rows)
             for place, b in enumerate(rows):

@@ -1,5 +1,7 @@
-"""Slow, literal versions of the off-policy algorithms in float64, from the pseudocode of Zhong et al. (2024), Appendix G:
-numbers and loops for what is fitted to, one hand-written chain for the order in which agents are updated."""
+"""Slow, literal versions of the off-policy algorithms in float64, from the pseudocode of Zhong et al. (2024),
+Appendix G: numbers and loops for what is fitted to, one hand-written chain for the order in which agents are
+updated.
+"""
 
 import math
 

@@ -1,5 +1,6 @@
-"""Slow, literal float64 versions of HATRPO's parts: divergences as sums and integrals over actions, the Fisher matrix as a
-dense Hessian, conjugate gradient and line search with loops that stop (Zhong et al., 2024, Appendix C.3)."""
+"""Slow, literal float64 versions of HATRPO's parts: divergences as sums and integrals over actions, the Fisher matrix
+as a dense Hessian, conjugate gradient and line search with loops that stop (Zhong et al., 2024, Appendix C.3).
+"""
 
 import itertools
 import math
@@ -146,7 +147,7 @@ def step(problem, cfg, solve):
 
 
 def hatrpo(actors, batches, advantages, order, cfg):
-    """Algorithm 3's loop over agents; `advantages[i]` = one number a row. Returns parameters by agent and the factor."""
+    """Algorithm 3's loop over agents; `advantages[i]` : a number a row. Returns parameters by agent and the factor."""
     factor = torch.ones(len(batches[0].obs), dtype=torch.float64)
     moved = {}
     for i in order:

@@ -1,8 +1,10 @@
 """Settings of tiny runs, by task, and the algorithms by family."""
 
+from harl_isaac.algos import ALGOS
 from harl_isaac.learning.off_policy_cfg import OffPolicyCfg
 from harl_isaac.learning.on_policy_cfg import OnPolicyCfg
-from harl_isaac.registry import ALGOS, TASKS, import_object
+from harl_isaac.registry import import_object
+from harl_isaac.tasks import TASKS
 
 ON_POLICY = [name for name, path in ALGOS.items() if issubclass(import_object(path), OnPolicyCfg)]
 OFF_POLICY = [name for name, path in ALGOS.items() if issubclass(import_object(path), OffPolicyCfg)]

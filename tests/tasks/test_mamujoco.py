@@ -8,7 +8,8 @@ import torch
 from support.mujoco_or_skip import mujoco
 from support.reference_mamujoco import Original
 
-from harl_isaac.registry import TASKS, import_object
+from harl_isaac.registry import import_object
+from harl_isaac.tasks import TASKS
 
 CPU = torch.device("cpu")
 OBSKS = (0, 1, 2)

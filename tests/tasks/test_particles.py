@@ -7,7 +7,8 @@ from support.reference_particles import Original, old_push, old_spread_rewards, 
 
 from harl_isaac.check_env import check_env, random_actions
 from harl_isaac.env import Box, Discrete
-from harl_isaac.registry import TASKS, import_object
+from harl_isaac.registry import import_object
+from harl_isaac.tasks import TASKS
 
 CPU = torch.device("cpu")
 NAMES = sorted(name for name in TASKS if name.startswith("mpe/"))
