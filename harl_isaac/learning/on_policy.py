@@ -12,7 +12,7 @@ from harl_isaac.learning.gae import gae
 from harl_isaac.learning.learner import GradientLearner, Metrics, Observer
 from harl_isaac.learning.metrics import explained_variance, per_agent_metrics
 from harl_isaac.learning.on_policy_cfg import OnPolicyCfg
-from harl_isaac.learning.sequential import sequential_update, simultaneous_update
+from harl_isaac.learning.sequential import Scheme, sequential_update, simultaneous_update
 from harl_isaac.learning.values import CentralCritic, PerAgentCritics
 from harl_isaac.networks.actors import StackedActors
 
