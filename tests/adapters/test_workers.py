@@ -80,7 +80,7 @@ def pids(env):
     return [worker.process.pid for worker in env.workers]
 
 
-@pytest.mark.parametrize("kind, workers", [("Walk", 2), ("Unsavable", 2)])
+@pytest.mark.parametrize("kind, workers", [("Walk", 2), ("WithoutSave", 2)])
 def test_the_contract_is_kept(kind, workers):
     check_env(lambda: make(kind, workers=workers), steps=40)
 
@@ -190,11 +190,11 @@ def test_a_saved_environment_goes_on_exactly_with_other_workers():
 
 
 def test_games_that_cannot_be_saved_begin_new_episodes():
-    env = make("Unsavable")
+    env = make("WithoutSave")
     play(env, 9)
     saved = env.state_dict()
     seeds = set(env.buffers.seed.tolist())
-    begun = make("Unsavable")
+    begun = make("WithoutSave")
     step = begun.load_state_dict(saved)
     assert saved["games"] is None and not step.done.any() and equal(step.obs, step.next_obs)
     assert (step.obs[0][:, 1] == 0.0).all() and not seeds & set(begun.buffers.seed.tolist())
@@ -366,7 +366,7 @@ def test_resuming_equals_continuing(settings, tmp_path, words):
     assert expected.keys() == found.keys() and [name for name in found if not same(expected[name], found[name])] == []
 
 
-@pytest.mark.parametrize("kind", ["Walk", "Unsavable"])
+@pytest.mark.parametrize("kind", ["Walk", "WithoutSave"])
 def test_a_crash_leaves_a_checkpoint_to_go_on_from(settings, tmp_path, kind):
     run = trainer(settings, tmp_path, "eval.interval=1", "eval.episodes=2", kind=kind)
     iterate = run.iterate

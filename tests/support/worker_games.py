@@ -74,7 +74,7 @@ class Walk:
         pass
 
 
-class Unsavable(Walk):
+class WithoutSave(Walk):
     """Game whose state cannot be saved."""
 
     savable = False
