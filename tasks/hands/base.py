@@ -4,7 +4,7 @@ Source: Bi-DexterousHands (Chen et al., 2022); layout and constants as in its co
 """
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Dict, Sequence, Tuple
+from typing import TYPE_CHECKING, Dict, Optional, Sequence, Tuple
 
 import torch
 from torch import Tensor
@@ -14,8 +14,9 @@ from harl_isaac.settings import TaskCfg, check_choices
 from harl_isaac.sim.engines import make_physics, missing_mujoco
 from harl_isaac.sim.task import METRICS, SuccessTask
 from harl_isaac.tasks.hands.addresses import Addresses
+from harl_isaac.tasks.hands.flight import BASE_CHANNELS, Flight
 from harl_isaac.tasks.hands.hand import SIDES, Hand, PhysicsCfg
-from harl_isaac.tasks.hands.layout import Mounts
+from harl_isaac.tasks.hands.layout import FreeBase, Mounts
 from harl_isaac.tasks.hands.observation import CLIP, HandTable, TailBlock
 from harl_isaac.tasks.hands.partition import action_slots, agent_names, hand_groups
 from harl_isaac.tasks.hands.shadow_hand import SHADOW_HAND
@@ -53,6 +54,8 @@ class TwoHands(SuccessTask):
     hand: Hand = SHADOW_HAND
     mounts: Mounts  # of the right hand, the left hand
     hands_meet = False  # whether the hands touch each other
+    base: Optional[FreeBase] = None  # what moves the hands; None: they are fixed
+    base_point = "root"  # observed as a free base's position: root, palm
     tail: Tuple[TailBlock, ...]  # of the observation, which both hands share
     camera = CAMERA
 
@@ -64,8 +67,12 @@ class TwoHands(SuccessTask):
         self.control_seconds = cfg.physics.timestep * cfg.physics.substeps
         physics = make_physics(sim, model, num_envs, cfg.physics.substeps, device)
         addresses = Addresses(model)
-        self._slots = len(self.hand.actuated)  # of one hand's action
-        self._table = HandTable(addresses, self.hand, self._slots, device)
+        self._channels = BASE_CHANNELS if self.base else 0  # of one hand's action, for its base
+        self._slots = self._channels + len(self.hand.actuated)  # of one hand's action
+        point = self.base_point if self.base else None
+        self._table = HandTable(addresses, self.hand, self._slots, device, point)
+        fixed = cfg.compat == "fixed"
+        self._flight = Flight(physics, addresses, self.hand, self.base, fixed) if self.base else None
         super().__init__(physics, self._spec(groups, num_envs, device))
         self._index_joints(addresses)
         self._index_actions(groups)
@@ -99,15 +106,21 @@ class TwoHands(SuccessTask):
         return {"action": self.action, **poses, **{f"{name}_quat": pose.quat for name, pose in self.goals.items()}}
 
     def act(self, action: Tensor) -> None:
-        """Set joint targets from actions in agents' order, [E, 40]: -1 and 1 are a joint's limits."""
+        """Set joint targets, and push free bases, from actions in agents' order, [E, 2 x slots].
+
+        -1 and 1 are a joint's limits, and the greatest force and torque.
+        """
         self.action.copy_(action.index_select(1, self._slot_source).clamp_(-1.0, 1.0))
         self.physics.ctrl.copy_(self._target_mid + self._target_half * self.action.index_select(1, self._ctrl_slots))
+        if self._flight:
+            self._flight.push(self.action.view(-1, 2, self._slots)[:, :, :BASE_CHANNELS])
 
     def observe(self) -> Tuple[Tuple[Tensor, ...], Tensor]:
         """Observations A x [E, W + tail], the own hand's block and the tail, and the state [E, 1, 2 W + tail]."""
         physics = self.physics
         width = self._table.width
-        hands = self._table.read(physics.qpos, physics.qvel, physics.sensors, self.action)
+        bases = (self._flight.angles(),) if self._flight else ()
+        hands = self._table.read(physics.qpos, physics.qvel, physics.sensors, self.action, *bases)
         parts = (hands, *(block.read(self.signals) for block in self.tail))
         state = torch.cat(parts, dim=1).clamp_(-CLIP, CLIP)
         right = torch.cat((state[:, :width], state[:, 2 * width :]), dim=1)
@@ -140,6 +153,8 @@ class TwoHands(SuccessTask):
         targets = qpos.index_select(1, self._driven)
         self.physics.ctrl.copy_(torch.where(rows, targets, self.physics.ctrl))
         self.action.masked_fill_(rows, 0.0)
+        if self._flight:
+            self._flight.release(mask)
         self.physics.set_state(mask, qpos, self._no_velocity)
         for row, pose in enumerate(self.goals.values()):
             self.physics.mocap_pos[:, row] = pose.pos
@@ -175,14 +190,16 @@ class TwoHands(SuccessTask):
             from harl_isaac.tasks.hands.scene import SceneBuilder
         except ImportError as error:
             raise missing_mujoco(type(self).__name__, error) from None
-        scene = SceneBuilder(self.cfg.physics, self.hand, self.mounts, self.hands_meet, visual)
+        scene = SceneBuilder(self.cfg.physics, self.hand, self.mounts, self.base is not None, self.hands_meet, visual)
+        if self.base and self.base_point == "palm":
+            scene.add_palms()
         self.build(scene)
         if visual:
             scene.add_camera(*self.camera)
         return scene.compile()
 
     def _spec(self, groups: Sequence[Sequence[str]], num_envs: int, device: torch.device) -> EnvSpec:
-        widths = [len(action_slots(group, self.hand)) for group in groups]
+        widths = [len(action_slots(group, self.hand, self._channels)) for group in groups]
         tail = sum(block.width for block in self.tail)
         return EnvSpec(
             num_envs=num_envs,
@@ -210,15 +227,19 @@ class TwoHands(SuccessTask):
         low, high = tensor(addresses.model.actuator_ctrlrange).T
         self._target_mid = (low + high) / 2  # [nu] rad
         self._target_half = (high - low) / 2  # [nu] rad
-        driven = [(side, joint) for side in SIDES for joint in self.hand.actuated]
-        order = sorted(range(len(driven)), key=lambda slot: addresses.actuator(self.hand.actuator(*driven[slot])))
-        self._ctrl_slots = torch.tensor(order, device=device)  # [nu] slot of each actuator
-        columns = [addresses.qpos(self.hand.full_name(*driven[slot]))[0] for slot in order]
+        driven = [
+            (addresses.actuator(self.hand.actuator(side, joint)), first + number, self.hand.full_name(side, joint))
+            for side, first in zip(SIDES, (self._channels, self._channels + self._slots))
+            for number, joint in enumerate(self.hand.actuated)
+        ]
+        driven.sort()  # in the order of ctrl
+        self._ctrl_slots = torch.tensor([slot for _, slot, _ in driven], device=device)  # [nu] in both hands' actions
+        columns = [addresses.qpos(joint)[0] for _, _, joint in driven]
         self._driven = torch.tensor(columns, device=device)  # [nu] columns of qpos
 
     def _index_actions(self, groups: Sequence[Sequence[str]]) -> None:
         """Index of each slot of both hands in all agents' actions side by side."""
-        order = [slot for group in groups for slot in action_slots(group, self.hand)]
+        order = [slot for group in groups for slot in action_slots(group, self.hand, self._channels)]
         source = [order.index(slot) for slot in range(self._slots)]
         both = source + [self._slots + index for index in source]
         self._slot_source = torch.tensor(both, device=self.spec.device)  # [2 x slots]

@@ -62,3 +62,8 @@ class Hand:
     def actuator(self, side: str, joint: str) -> str:
         """Name of a joint's actuator in the scene."""
         return self.full_name(side, self.actuator_prefix + joint)
+
+
+def base_name(side: str) -> str:
+    """Name of a free hand's base and its joint."""
+    return f"{side} base"

@@ -4,7 +4,7 @@ Layout and scales as in Bi-DexterousHands: right block, left block, the task's t
 own block and the tail.
 """
 
-from typing import Callable, List, NamedTuple
+from typing import Callable, List, NamedTuple, Optional
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ from torch import Tensor
 from harl_isaac.tasks.hands.addresses import Addresses
 from harl_isaac.tasks.hands.hand import SIDES, Hand
 from harl_isaac.tasks.hands.quaternions import quat_conj, quat_mul
-from harl_isaac.tasks.hands.signals import Signals, stack
+from harl_isaac.tasks.hands.signals import POINT, Signals, stack
 
 VELOCITY_SCALE = 0.2  # of joint and angular velocities in observations
 FORCE_SCALE = 10.0  # of forces and torques in observations
@@ -30,12 +30,24 @@ class Block(NamedTuple):
 
 
 class HandTable:
-    """Both hands' blocks as columns, scales and offsets of one source: qpos, qvel, sensors, actions side by side."""
+    """Both hands' blocks as columns, scales and offsets of one source.
 
-    def __init__(self, addresses: Addresses, hand: Hand, action_width: int, device: torch.device):
+    The source is qpos, qvel, sensors, actions and, of hands with a free base, both bases' angles side by side.
+    `base_point` names the point of a hand that is observed as the position of its free base.
+    """
+
+    def __init__(
+        self,
+        addresses: Addresses,
+        hand: Hand,
+        action_width: int,
+        device: torch.device,
+        base_point: Optional[str] = None,
+    ):
         self.addresses = addresses
         self.hand = hand
         self.action_width = action_width  # of one hand
+        self.base_point = base_point
         self.blocks = self._blocks(0)  # of the right hand; the left's are of the same names and widths
         both = self.blocks + self._blocks(1)
         self.columns = torch.tensor([column for block in both for column in block.columns], device=device)  # [2 W]
@@ -75,8 +87,18 @@ class HandTable:
             scaled("joint torques", torques, FORCE_SCALE),
             scaled("fingertips", [column for tip in tips for column in self._tip(tip)]),
             scaled("forces on fingertips", wrenches, -FORCE_SCALE),
+            *self._base_blocks(side),
             scaled("last action", list(range(action, action + self.action_width))),
         ]
+
+    def _base_blocks(self, side: int) -> List[Block]:
+        """Position and angles of a free base."""
+        if self.base_point is None:
+            return []
+        model = self.addresses.model
+        angles = model.nq + model.nv + model.nsensordata + 2 * self.action_width + 3 * side
+        position = self._sensor(f"{SIDES[side]} {self.base_point}{POINT}")
+        return [scaled("base position", position), scaled("base angles", list(range(angles, angles + 3)))]
 
     def _sensor(self, name: str) -> List[int]:
         """Columns of a sensor in the source."""

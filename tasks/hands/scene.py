@@ -4,7 +4,8 @@ from typing import Any, List, Sequence
 
 import mujoco
 
-from harl_isaac.tasks.hands.hand import SIDES, Hand, PhysicsCfg
+from harl_isaac.tasks.hands.free_base import add_drag, add_free_base, center_of_mass
+from harl_isaac.tasks.hands.hand import SIDES, Hand, PhysicsCfg, base_name
 from harl_isaac.tasks.hands.layout import Mount
 from harl_isaac.tasks.hands.signals import POINT
 
@@ -31,12 +32,19 @@ FORCE_TORQUE = 1 << int(mujoco.mjtConDataField.mjCONDATA_FORCE) | 1 << int(mujoc
 class SceneBuilder:
     """Two hands on their mounts above a floor; a task adds the rest, then `compile` makes the model.
 
-    Elements of a hand have its side in front of their names ("right/robot0:WRJ1"). Raises ValueError where the hand's
-    model is not installed.
+    Elements of a hand have its side in front of their names ("right/robot0:WRJ1"). A `free` hand hangs in a body
+    "right base" with a free joint of the same name, and the point "right root" is where the mount was. Raises
+    ValueError where the hand's model is not installed.
     """
 
     def __init__(
-        self, cfg: PhysicsCfg, hand: Hand, mounts: Sequence[Mount], hands_meet: bool = False, visual: bool = False
+        self,
+        cfg: PhysicsCfg,
+        hand: Hand,
+        mounts: Sequence[Mount],
+        free: bool = False,
+        hands_meet: bool = False,
+        visual: bool = False,
     ):
         self.hand = hand
         self.visual = visual
@@ -44,6 +52,7 @@ class SceneBuilder:
         self.spec.compiler.degree = False
         self.spec.compiler.eulerseq = "XYZ"  # about fixed axes, as the originals' angles
         self._cfg = cfg
+        self._free = free
         self._hands_meet = hands_meet
         self._points: List[str] = []  # names of points in the order of their sensors
         _set_options(self.spec.option, cfg.timestep)
@@ -103,7 +112,11 @@ class SceneBuilder:
                 objtype=mujoco.mjtObj.mjOBJ_SITE,
                 objname=name,
             )
-        return self.spec.compile()
+        model = self.spec.compile()
+        if self._free:
+            for side in SIDES:
+                add_drag(model, base_name(side), [self.hand.full_name(side, joint) for joint in self.hand.joints])
+        return model
 
     def _add_hand(self, side: str, mount: Mount) -> None:
         hand = self.hand.load(self._cfg.gains, self.visual)
@@ -116,7 +129,13 @@ class SceneBuilder:
         for joint, limits in self.hand.limits.items():
             hand.joint(self.hand.prefix + joint).range = limits
         frame = self.spec.worldbody.add_frame(pos=mount.pos, euler=mount.euler)
-        frame.attach_body(hand.body(self.hand.prefix + self.hand.mount), side + "/", "")
+        root = self.hand.prefix + self.hand.mount
+        if self._free:
+            center = center_of_mass(hand, root)
+            base = add_free_base(self.spec, frame, base_name(side), center)
+            frame = base.add_frame(pos=-center)
+            self.add_point(f"{side} root", base_name(side), tuple(-center))
+        frame.attach_body(hand.body(root), side + "/", "")
 
     def _add_sensors(self, side: str) -> None:
         """Sensors of one hand: those of the fingertips, their net contact (force 3, torque 3), the joints' torques."""
