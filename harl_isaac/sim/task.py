@@ -51,6 +51,7 @@ class PhysicsTask:
         obs, state = self.observe()
         next_obs = obs
         next_state = state
+        self.evaluate()
         reward = self.reward()
         terminated = self.terminated()
         if diverged is not self._none:
@@ -137,6 +138,9 @@ class PhysicsTask:
     def observe(self) -> Tuple[Tuple[Tensor, ...], Tensor]:
         """Observations A x [E, O_i] and the critic's state [E, K, S], as new tensors."""
         raise NotImplementedError
+
+    def evaluate(self) -> None:
+        """Compute what reward, terminated and measure share."""
 
     def reward(self) -> Tensor:
         """Team reward of the step, [E]."""

@@ -1,40 +1,35 @@
-"""Base of the two-hand tasks: scene, agents, joint targets, the hands' part of the observation, the hands' reset.
+"""Base of the two-hand tasks: agents, joint targets, observations, goals and resets, all addressed by names.
 
 Source: Bi-DexterousHands (Chen et al., 2022); layout and constants as in its code, both hands right hands.
 """
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Dict, List, Sequence, Tuple
+from typing import TYPE_CHECKING, Dict, Optional, Sequence, Tuple
 
 import torch
 from torch import Tensor
 
 from harl_isaac.env import Box, EnvSpec
-from harl_isaac.settings import TaskCfg
+from harl_isaac.settings import TaskCfg, check_choices
 from harl_isaac.sim.engines import make_physics, missing_mujoco
 from harl_isaac.sim.task import METRICS, SuccessTask
-from harl_isaac.tasks.hands.partition import PARTS, agent_names, hand_groups
-from harl_isaac.tasks.hands.quaternions import rotate
-from harl_isaac.tasks.hands.shadow_hand import ACTUATED, DIGITS, JOINTS, Mount, PhysicsCfg
+from harl_isaac.tasks.hands.addresses import Addresses
+from harl_isaac.tasks.hands.flight import BASE_CHANNELS, Flight
+from harl_isaac.tasks.hands.hand import SIDES, Hand, PhysicsCfg
+from harl_isaac.tasks.hands.layout import FreeBase, Mounts
+from harl_isaac.tasks.hands.observation import CLIP, HandTable, TailBlock
+from harl_isaac.tasks.hands.partition import action_slots, agent_names, hand_groups
+from harl_isaac.tasks.hands.shadow_hand import SHADOW_HAND
+from harl_isaac.tasks.hands.signals import Pose, Signals, Verdict
 
 if TYPE_CHECKING:
     import mujoco
     import numpy as np
 
-VELOCITY_SCALE = 0.2  # of joint and angular velocities in observations
-FORCE_SCALE = 10.0  # of forces and torques in observations
-CLIP = 5.0  # observations are clipped to +-5
-HAND_OBS = 187  # numbers of a hand's block in observations
-NUM_JOINTS = len(JOINTS)
-NUM_ACTUATED = len(ACTUATED)
-NUM_TIPS = len(DIGITS)
-TIP_SENSORS = 13  # of a fingertip: position 3, quaternion 4, velocity 3 + 3
-CONTACT_SENSORS = 6  # of a fingertip: force 3, torque 3
-HAND_SENSORS = NUM_TIPS * (TIP_SENSORS + CONTACT_SENSORS) + NUM_JOINTS
-XYZW = (1, 2, 3, 0)  # MuJoCo stores w first; observations have it last
-OBJECT_POS = slice(48, 51)  # columns of the object's position in qpos, and of its linear velocity in qvel
-OBJECT_QUAT = slice(51, 55)  # columns of its orientation in qpos
-OBJECT_ANGVEL = slice(51, 54)  # columns of its angular velocity in qvel
+    from harl_isaac.tasks.hands.scene import SceneBuilder
+
+COMPAT = ("fixed", "original")
+CAMERA = ((0.7, -0.5, 0.74), (0, 1, 0, -0.3, 0, 0.95))  # position [m], and the picture's axes: right, up
 
 
 @dataclass
@@ -42,7 +37,7 @@ class HandsCfg(TaskCfg):
     """Settings of every two-hand task."""
 
     agents: str = "hands"  # hands (2), fingers (12), or groups of parts of a hand such as palm+FF+MF,RF+LF+TH (4)
-    object: str = "egg"  # egg (capsule), ellipsoid, ball, cube
+    compat: str = "fixed"  # fixed: the originals' known defects are repaired; original: as in their code
     episode_length: int = 75  # [control steps of 1/60 s]
     joint_noise: float = 0.2  # reset: fraction of each joint's range
     position_noise: float = 0.01  # [m] reset: the object's start
@@ -50,168 +45,201 @@ class HandsCfg(TaskCfg):
 
 
 class TwoHands(SuccessTask):
-    """Two fixed hands and a free object. The critic's state is: right block 187, left block 187, the task's tail."""
+    """Two hands and what a task adds to their scene. The critic's state is: right block, left block, the task's tail.
+
+    A task defines the class attributes, `build`, `verdict`, and `start_objects` where objects do not start as built.
+    """
 
     cfg: HandsCfg
-    mounts: Tuple[Mount, Mount]  # of the right hand, the left hand
-    start: Tuple[float, float, float]  # [m] the object's
-    tail_size: int  # numbers in the tail: what both hands observe of the object and the goal
+    hand: Hand = SHADOW_HAND
+    mounts: Mounts  # of the right hand, the left hand
+    hands_meet = False  # whether the hands touch each other
+    base: Optional[FreeBase] = None  # what moves the hands; None: they are fixed
+    base_point = "root"  # observed as a free base's position: root, palm
+    tail: Tuple[TailBlock, ...]  # of the observation, which both hands share
+    camera = CAMERA
 
     def __init__(self, cfg: HandsCfg, num_envs: int, device: torch.device, sim: str = "auto"):
+        check_choices("task", cfg, (("compat", COMPAT),))
         self.cfg = cfg
-        groups = hand_groups(cfg.agents)
-        model = self._scene(visual=False).compile()
+        groups = hand_groups(cfg.agents, self.hand)
+        model = self._model(visual=False)
         self.control_seconds = cfg.physics.timestep * cfg.physics.substeps
         physics = make_physics(sim, model, num_envs, cfg.physics.substeps, device)
+        addresses = Addresses(model)
+        self._channels = BASE_CHANNELS if self.base else 0  # of one hand's action, for its base
+        self._slots = self._channels + len(self.hand.actuated)  # of one hand's action
+        point = self.base_point if self.base else None
+        self._table = HandTable(addresses, self.hand, self._slots, device, point)
+        fixed = cfg.compat == "fixed"
+        self._flight = Flight(physics, addresses, self.hand, self.base, fixed) if self.base else None
         super().__init__(physics, self._spec(groups, num_envs, device))
-        self._read_limits(model)
+        self._index_joints(addresses)
         self._index_actions(groups)
-        self._index_observation()
-        self.action = torch.zeros(num_envs, 2 * NUM_ACTUATED, device=device)  # last actions by slot, right then left
-        self.goal_pos = torch.zeros(num_envs, 3, device=device)  # [E, 3] m
-        self.goal_quat = torch.zeros(num_envs, 4, device=device)  # [E, 4] xyzw
+        self.action = torch.zeros(num_envs, 2 * self._slots, device=device)  # last actions by slot, right then left
+        self.goals = {
+            name: Pose(torch.zeros(num_envs, 3, device=device), torch.zeros(num_envs, 4, device=device))
+            for name in addresses.goals()
+        }
+        self.signals = Signals(physics, addresses, self.goals)
+        self._no_velocity = torch.zeros_like(physics.qvel)  # [E, nv]
+
+    # What a task defines.
+
+    def build(self, scene: "SceneBuilder") -> None:
+        """Add objects, goals and named points to the scene of the two hands."""
+        raise NotImplementedError
+
+    @classmethod
+    def verdict(cls, s: Signals) -> Verdict:
+        """Reward, success and failure, from named values alone."""
+        raise NotImplementedError
+
+    def start_objects(self, mask: Tensor, qpos: Tensor) -> None:
+        """Write the objects' start into qpos [E, nq], which has them as built, and the goals where mask [E] is true."""
+
+    # The step.
 
     def buffers(self) -> Dict[str, Tensor]:
-        """The last actions and the goal's pose."""
-        return {"action": self.action, "goal_pos": self.goal_pos, "goal_quat": self.goal_quat}
+        """The last actions and the goals' poses."""
+        poses = {f"{name}_pos": pose.pos for name, pose in self.goals.items()}
+        return {"action": self.action, **poses, **{f"{name}_quat": pose.quat for name, pose in self.goals.items()}}
 
     def act(self, action: Tensor) -> None:
-        """Set joint targets from actions [E, 40] in agents' order: -1 and 1 are a joint's limits."""
+        """Set joint targets, and push free bases, from actions in agents' order, [E, 2 x slots].
+
+        -1 and 1 are a joint's limits, and the greatest force and torque.
+        """
         self.action.copy_(action.index_select(1, self._slot_source).clamp_(-1.0, 1.0))
-        self.physics.ctrl.copy_(self._target_mid + self._target_half * self.action)
+        self.physics.ctrl.copy_(self._target_mid + self._target_half * self.action.index_select(1, self._ctrl_slots))
+        if self._flight:
+            self._flight.push(self.action.view(-1, 2, self._slots)[:, :, :BASE_CHANNELS])
 
     def observe(self) -> Tuple[Tuple[Tensor, ...], Tensor]:
-        """Observations A x [E, 187 + tail], the own hand's block and the tail, and the state [E, 1, 374 + tail]."""
+        """Observations A x [E, W + tail], the own hand's block and the tail, and the state [E, 1, 2 W + tail]."""
         physics = self.physics
-        raw = torch.cat((physics.qpos, physics.qvel, physics.sensors, self.action), dim=1)
-        hands = torch.addcmul(self._offset, raw.index_select(1, self._raw_index), self._scale)
-        state = torch.cat((hands, self.tail()), dim=1).clamp_(-CLIP, CLIP)
-        right = torch.cat((state[:, :HAND_OBS], state[:, 2 * HAND_OBS :]), dim=1)
-        left = state[:, HAND_OBS:]  # side by side already
+        width = self._table.width
+        bases = (self._flight.angles(),) if self._flight else ()
+        hands = self._table.read(physics.qpos, physics.qvel, physics.sensors, self.action, *bases)
+        parts = (hands, *(block.read(self.signals) for block in self.tail))
+        state = torch.cat(parts, dim=1).clamp_(-CLIP, CLIP)
+        right = torch.cat((state[:, :width], state[:, 2 * width :]), dim=1)
+        left = state[:, width:]  # side by side already
         per_side = self.spec.num_agents // 2
         return (right,) * per_side + (left,) * per_side, state[:, None]
 
-    def visual_model(self) -> "mujoco.MjModel":
-        """The same scene for rendering: with meshes, a light and a camera."""
-        return self._scene(visual=True).compile()
+    def evaluate(self) -> None:
+        """Compute the verdict on the step."""
+        self._verdict = self.verdict(self.signals)
 
-    def tail(self) -> Tensor:
-        """The part of the observation that both hands share: object and goal, [E, tail_size]."""
-        raise NotImplementedError
+    def reward(self) -> Tensor:
+        """Reward of the step, [E]."""
+        return self._verdict.reward
 
-    def object_pos(self) -> Tensor:
-        """Position of the object, [E, 3] m."""
-        return self.physics.qpos[:, OBJECT_POS]
+    def terminated(self) -> Tensor:
+        """Environments in which the task failed, [E] bool."""
+        return self._verdict.failed
 
-    def object_quat(self) -> Tensor:
-        """Orientation of the object, [E, 4] xyzw."""
-        return self.physics.qpos[:, OBJECT_QUAT].roll(-1, dims=1)
+    def succeeded(self) -> Tensor:
+        """Environments in which the task's success test holds, [E] bool."""
+        return self._verdict.success
 
-    def object_angvel(self) -> Tensor:
-        """Angular velocity of the object in the world frame (MuJoCo's is in the body frame), [E, 3] rad/s."""
-        return rotate(self.object_quat(), self.physics.qvel[:, OBJECT_ANGVEL])
+    def reset_rows(self, mask: Tensor) -> None:
+        """Place hands, objects and goals where mask [E] is true."""
+        rows = mask[:, None]
+        qpos = self._rest_pos.repeat(self.spec.num_envs, 1)
+        self.start_objects(mask, qpos)
+        qpos.index_copy_(1, self._joints, self.random_hand_joints())
+        targets = qpos.index_select(1, self._driven)
+        self.physics.ctrl.copy_(torch.where(rows, targets, self.physics.ctrl))
+        self.action.masked_fill_(rows, 0.0)
+        if self._flight:
+            self._flight.release(mask)
+        self.physics.set_state(mask, qpos, self._no_velocity)
+        for row, pose in enumerate(self.goals.values()):
+            self.physics.mocap_pos[:, row] = pose.pos
+            self.physics.mocap_quat[:, row] = pose.quat.roll(1, dims=1)
+
+    def set_goal(self, name: str, mask: Tensor, pos: Tensor, quat: Tensor) -> None:
+        """Write a goal's position [E, 3] or [3] m and orientation [E, 4] or [4] xyzw where mask [E] is true."""
+        goal = self.goals[name]
+        torch.where(mask[:, None], pos, goal.pos, out=goal.pos)
+        torch.where(mask[:, None], quat, goal.quat, out=goal.quat)
 
     def random_hand_joints(self) -> Tensor:
-        """Start angles: noise around zero within the limits, drawn for each hand, [E, 48] rad."""
+        """Start angles of both hands around zero, [E, 2 x joints] rad.
+
+        Drawn for each hand and kept within the limits; of compat=original the same for both, and beyond them at times.
+        """
         low = self._joint_low
         high = self._joint_high
-        u = self.uniform(-1.0, 1.0, 2 * NUM_JOINTS)
-        return torch.clamp(torch.addcmul(low, high - low, u) * self.cfg.joint_noise, low, high)
+        both = self.cfg.compat == "fixed"
+        u = self.uniform(-1.0, 1.0, len(low) if both else len(low) // 2)
+        angles = torch.addcmul(low, high - low, u if both else u.repeat(1, 2)) * self.cfg.joint_noise
+        return torch.clamp(angles, low, high) if both else angles
 
-    def _scene(self, visual: bool) -> "mujoco.MjSpec":
-        """The scene, with meshes and a camera for rendering. Raises MissingSimulator without MuJoCo."""
+    # Construction.
+
+    def visual_model(self) -> "mujoco.MjModel":
+        """The same scene for rendering: with meshes, a light and a camera."""
+        return self._model(visual=True)
+
+    def _model(self, visual: bool) -> "mujoco.MjModel":
+        """The compiled scene, with meshes and a camera for rendering. Raises MissingSimulator without MuJoCo."""
         try:
-            from harl_isaac.tasks.hands.scene import two_hands
+            from harl_isaac.tasks.hands.scene import SceneBuilder
         except ImportError as error:
             raise missing_mujoco(type(self).__name__, error) from None
-        return two_hands(self.cfg.physics, self.mounts, self.cfg.object, self.start, visual)
+        scene = SceneBuilder(self.cfg.physics, self.hand, self.mounts, self.base is not None, self.hands_meet, visual)
+        if self.base and self.base_point == "palm":
+            scene.add_palms()
+        self.build(scene)
+        if visual:
+            scene.add_camera(*self.camera)
+        return scene.compile()
 
     def _spec(self, groups: Sequence[Sequence[str]], num_envs: int, device: torch.device) -> EnvSpec:
-        widths = [len(action_slots(group)) for group in groups]
+        widths = [len(action_slots(group, self.hand, self._channels)) for group in groups]
+        tail = sum(block.width for block in self.tail)
         return EnvSpec(
             num_envs=num_envs,
             agents=agent_names(groups),
-            obs_sizes=(HAND_OBS + self.tail_size,) * (2 * len(groups)),
+            obs_sizes=(self._table.width + tail,) * (2 * len(groups)),
             actions=tuple(Box(width) for width in widths * 2),
-            state_size=2 * HAND_OBS + self.tail_size,
+            state_size=2 * self._table.width + tail,
             max_episode_steps=self.cfg.episode_length,
             device=device,
             metrics=METRICS,
         )
 
-    def start_hands(self, mask: Tensor, qpos: Tensor) -> None:
-        """Set joint targets to the start angles in qpos [E, nq], and clear the last action, where mask [E] is true."""
-        rows = mask[:, None]
-        targets = qpos.index_select(1, self._actuated)
-        self.physics.ctrl.copy_(torch.where(rows, targets, self.physics.ctrl))
-        self.action.masked_fill_(rows, 0.0)
-
-    def _read_limits(self, model: "mujoco.MjModel") -> None:
-        """Ranges of controls [40] and joints [48] rad, and the model's rest pose [nq]."""
+    def _index_joints(self, addresses: Addresses) -> None:
+        """Columns and ranges of the hands' joints, and the model's rest pose."""
+        device = self.spec.device
 
         def tensor(values: "np.ndarray") -> Tensor:
-            return torch.as_tensor(values, dtype=torch.float32, device=self.spec.device)
+            return torch.as_tensor(values, dtype=torch.float32, device=device)
 
-        low, high = tensor(model.actuator_ctrlrange).T
-        self._target_mid = (low + high) / 2  # [40] rad
-        self._target_half = (high - low) / 2  # [40] rad
-        self._joint_low, self._joint_high = tensor(model.jnt_range[: 2 * NUM_JOINTS]).T  # [48] rad
-        self._rest_pos = tensor(model.qpos0)  # [nq]
-        driven = [NUM_JOINTS * side + JOINTS.index(joint) for side in range(2) for joint in ACTUATED]
-        self._actuated = torch.tensor(driven, device=self.spec.device)  # [40] columns of qpos
+        joints = [self.hand.full_name(side, joint) for side in SIDES for joint in self.hand.joints]
+        columns = [column for joint in joints for column in addresses.qpos(joint)]
+        self._joints = torch.tensor(columns, device=device)  # [48] columns of qpos
+        self._joint_low, self._joint_high = torch.tensor([addresses.limits(each) for each in joints], device=device).T
+        self._rest_pos = tensor(addresses.model.qpos0)  # [nq]
+        low, high = tensor(addresses.model.actuator_ctrlrange).T
+        self._target_mid = (low + high) / 2  # [nu] rad
+        self._target_half = (high - low) / 2  # [nu] rad
+        driven = [
+            (addresses.actuator(self.hand.actuator(side, joint)), first + number, self.hand.full_name(side, joint))
+            for side, first in zip(SIDES, (self._channels, self._channels + self._slots))
+            for number, joint in enumerate(self.hand.actuated)
+        ]
+        driven.sort()  # in the order of ctrl
+        self._ctrl_slots = torch.tensor([slot for _, slot, _ in driven], device=device)  # [nu] in both hands' actions
+        columns = [addresses.qpos(joint)[0] for _, _, joint in driven]
+        self._driven = torch.tensor(columns, device=device)  # [nu] columns of qpos
 
     def _index_actions(self, groups: Sequence[Sequence[str]]) -> None:
-        """Index of each of the 40 slots in all agents' actions side by side."""
-        order = [slot for group in groups for slot in action_slots(group)]
-        source = [order.index(slot) for slot in range(NUM_ACTUATED)]
-        both = source + [NUM_ACTUATED + index for index in source]
-        self._slot_source = torch.tensor(both, device=self.spec.device)  # [40]
-
-    def _index_observation(self) -> None:
-        """Columns, scales and offsets of both hands' blocks in (qpos, qvel, sensors, action) side by side.
-
-        Contact sensors report the force of a fingertip on others; the force on it is observed, hence the minus.
-        """
-        low = self._joint_low[:NUM_JOINTS]
-        high = self._joint_high[:NUM_JOINTS]
-        ones = torch.ones
-        scale = torch.cat(
-            (
-                2.0 / (high - low).cpu(),
-                ones(NUM_JOINTS) * VELOCITY_SCALE,
-                ones(NUM_JOINTS) * FORCE_SCALE,
-                ones(NUM_TIPS * TIP_SENSORS),
-                -ones(NUM_TIPS * CONTACT_SENSORS) * FORCE_SCALE,
-                ones(NUM_ACTUATED),
-            )
-        )
-        offset = torch.zeros(HAND_OBS)
-        offset[:NUM_JOINTS] = (-(high + low) / (high - low)).cpu()
-        columns = hand_columns(0) + hand_columns(1)
-        device = self.spec.device
-        self._raw_index = torch.tensor(columns, device=device)  # [374]
-        self._scale = scale.repeat(2).to(device)  # [374]
-        self._offset = offset.repeat(2).to(device)  # [374]
-
-
-def action_slots(group: Sequence[str]) -> List[int]:
-    """Action slots of a group of parts of one hand, in the order of its agent's action."""
-    return [slot for part in group for slot in PARTS[part]]
-
-
-def hand_columns(side: int) -> List[int]:
-    """Columns of a hand's 187 observations in (qpos 55, qvel 54, sensors 238, action 40) side by side."""
-    qvel = 55
-    sensors = 109
-    action = 109 + 2 * HAND_SENSORS
-    joints = list(range(side * NUM_JOINTS, (side + 1) * NUM_JOINTS))
-    tips = sensors + side * HAND_SENSORS
-    contacts = tips + NUM_TIPS * TIP_SENSORS
-    torques = contacts + NUM_TIPS * CONTACT_SENSORS
-    columns = joints + [qvel + joint for joint in joints] + [torques + joint for joint in range(NUM_JOINTS)]
-    for tip in range(NUM_TIPS):
-        first = tips + tip * TIP_SENSORS
-        columns += [first, first + 1, first + 2] + [first + 3 + part for part in XYZW]
-        columns += list(range(first + 7, first + 13))
-    columns += list(range(contacts, torques))
-    return columns + list(range(action + side * NUM_ACTUATED, action + (side + 1) * NUM_ACTUATED))
+        """Index of each slot of both hands in all agents' actions side by side."""
+        order = [slot for group in groups for slot in action_slots(group, self.hand, self._channels)]
+        source = [order.index(slot) for slot in range(self._slots)]
+        both = source + [self._slots + index for index in source]
+        self._slot_source = torch.tensor(both, device=self.spec.device)  # [2 x slots]

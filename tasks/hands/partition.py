@@ -1,34 +1,25 @@
-"""Partition of a Shadow hand among agents: the parts of a hand, and the groups of them that act as one agent."""
+"""Partition of a hand among agents: the groups of its parts that act as one agent."""
 
 from typing import List, Sequence, Tuple
 
-from harl_isaac.tasks.hands.shadow_hand import SIDES
-
-# Action slots of each part of a hand, in Bi-DexterousHands' order and numbering; the palm has the wrist's joints.
-PARTS = {
-    "palm": (0, 1),
-    "FF": (2, 3, 4),
-    "MF": (5, 6, 7),
-    "RF": (8, 9, 10),
-    "LF": (11, 12, 13, 14),
-    "TH": (15, 16, 17, 18, 19),
-}
+from harl_isaac.tasks.hands.hand import SIDES, Hand
+from harl_isaac.tasks.hands.shadow_hand import SHADOW_HAND
 
 
-def hand_groups(agents: str) -> List[Tuple[str, ...]]:
+def hand_groups(agents: str, hand: Hand = SHADOW_HAND) -> List[Tuple[str, ...]]:
     """Groups of parts of one hand, one agent each: "hands" -> one group of all, "fingers" -> a group for each part.
 
     Raises ValueError for groups that do not name each part once.
     """
     if agents == "hands":
-        return [tuple(PARTS)]
+        return [tuple(hand.parts)]
     if agents == "fingers":
-        return [(part,) for part in PARTS]
+        return [(part,) for part in hand.parts]
     groups = [tuple(group.split("+")) for group in agents.split(",")]
     named = [part for group in groups for part in group]
-    if sorted(named) != sorted(PARTS):
+    if sorted(named) != sorted(hand.parts):
         raise ValueError(
-            f"agents={agents}: give hands, fingers, or groups that name each of {', '.join(PARTS)} once, "
+            f"agents={agents}: give hands, fingers, or groups that name each of {', '.join(hand.parts)} once, "
             "such as palm+FF+MF,RF+LF+TH"
         )
     return groups
@@ -38,3 +29,15 @@ def agent_names(groups: Sequence[Sequence[str]]) -> Tuple[str, ...]:
     """Names of all agents, those of the right hand first: ("right hand", "left hand") where a hand is one agent."""
     names = ["+".join(group) for group in groups] if len(groups) > 1 else ["hand"]
     return tuple(f"{side} {name}" for side in SIDES for name in names)
+
+
+def action_slots(group: Sequence[str], hand: Hand, base: int = 0) -> List[int]:
+    """Slots of a group of parts in a hand's actions, in the order of its agent's action.
+
+    `base`: channels that move the base; they come first, and belong to the first part.
+    """
+    slots = {joint: base + number for number, joint in enumerate(hand.actuated)}
+    first = list(range(base))
+    own = {part: [slots[joint] for joint in joints] for part, joints in hand.parts.items()}
+    palm = next(iter(hand.parts))
+    return [slot for part in group for slot in (first if part == palm else []) + own[part]]

@@ -41,3 +41,12 @@ def tumbled(u: Tensor) -> Tensor:
     sin = half.sin()
     cos = half.cos()
     return torch.stack((sin[:, 0] * cos[:, 1], cos[:, 0] * sin[:, 1], sin[:, 0] * sin[:, 1], cos[:, 0] * cos[:, 1]), 1)
+
+
+def euler_angles(q: Tensor) -> Tensor:
+    """Angles (a, b, c) within [-pi, pi] of the rotations Rz(c) Ry(b) Rx(a), from xyzw [..., 4] -> [..., 3]."""
+    x, y, z, w = q.unbind(-1)
+    about_x = torch.atan2(2.0 * (w * x + y * z), w * w - x * x - y * y + z * z)
+    about_y = torch.asin((2.0 * (w * y - z * x)).clamp(-1.0, 1.0))
+    about_z = torch.atan2(2.0 * (w * z + x * y), w * w + x * x - y * y - z * z)
+    return torch.stack((about_x, about_y, about_z), dim=-1)

@@ -1,34 +1,23 @@
-"""The scene of the hand tasks: two Shadow hands and an object to throw, as one MuJoCo model.
+"""Scenes of the hand tasks: a builder that puts two hands, objects, goals and named points into one MuJoCo model."""
 
-The hand is OpenAI's Shadow hand as gymnasium-robotics ships it (Apache-2.0), the same file that Bi-DexterousHands uses,
-and as there both hands are right hands. Physics needs no mesh: collision shapes are capsules and boxes.
-"""
-
-import os
-from importlib.util import find_spec
-from typing import Sequence
+from typing import Any, List, Sequence
 
 import mujoco
 
-from harl_isaac.tasks.hands.shadow_hand import (
-    COUPLING_TENDONS,
-    DIGITS,
-    EGG_MASS,
-    JOINTS,
-    SIDES,
-    GainsCfg,
-    Mount,
-    PhysicsCfg,
-    full_name,
-)
+from harl_isaac.tasks.hands.free_base import add_drag, add_free_base, center_of_mass
+from harl_isaac.tasks.hands.hand import SIDES, Hand, PhysicsCfg, base_name
+from harl_isaac.tasks.hands.layout import Mount
+from harl_isaac.tasks.hands.signals import POINT
 
-# [m], [kg]: type, size, mass. The egg is the capsule of the original ellipsoid's extents: ellipsoid contacts differ
-# between float32 and float64 collision code, capsule contacts do not.
-OBJECTS = {
-    "egg": (mujoco.mjtGeom.mjGEOM_CAPSULE, (0.03, 0.01, 0.0), EGG_MASS),
-    "ellipsoid": (mujoco.mjtGeom.mjGEOM_ELLIPSOID, (0.03, 0.03, 0.04), EGG_MASS),
-    "ball": (mujoco.mjtGeom.mjGEOM_SPHERE, (0.0335, 0.0, 0.0), 0.0787),
-    "cube": (mujoco.mjtGeom.mjGEOM_BOX, (0.025, 0.025, 0.025), 0.0709),
+# Who meets whom, as (contype, conaffinity): an object meets all, a fixture (a table, a leaf of a door) hands and
+# objects, the floor objects only. Hands meet each other only where the task says so.
+CONTACTS = {
+    "right hand": (1, 8),
+    "left hand": (8, 1),
+    "floor": (2, 0),
+    "object": (4, 15),
+    "fixture": (4, 9),
+    "nothing": (0, 0),
 }
 SENSORS_PER_TIP = (
     ("framepos", mujoco.mjtSensor.mjSENS_FRAMEPOS),
@@ -40,34 +29,136 @@ NET_FORCE = 3  # contact sensor's reduction: the sum of all contacts
 FORCE_TORQUE = 1 << int(mujoco.mjtConDataField.mjCONDATA_FORCE) | 1 << int(mujoco.mjtConDataField.mjCONDATA_TORQUE)
 
 
-def two_hands(
-    cfg: PhysicsCfg, mounts: Sequence[Mount], shape: str, start: Sequence[float], visual: bool = False
-) -> "mujoco.MjSpec":
-    """Scene with a hand on each of two mounts and a free object at `start` [m].
+class SceneBuilder:
+    """Two hands on their mounts above a floor; a task adds the rest, then `compile` makes the model.
 
-    Layout: qpos = right 24, left 24, object 7; the same order of sides in controls (20 each) and sensors. Raises
-    ValueError for an unknown shape.
+    Elements of a hand have its side in front of their names ("right/robot0:WRJ1"). A `free` hand hangs in a body
+    "right base" with a free joint of the same name, and the point "right root" is where the mount was. Raises
+    ValueError where the hand's model is not installed.
     """
-    if shape not in OBJECTS:
-        raise ValueError(f"object {shape!r} is unknown; possible: {', '.join(OBJECTS)}")
-    spec = mujoco.MjSpec()
-    spec.compiler.degree = False
-    _set_options(spec.option, cfg.timestep)
-    floor = spec.worldbody.add_geom(
-        name="floor", type=mujoco.mjtGeom.mjGEOM_PLANE, size=[2, 2, 0.1], contype=2, conaffinity=0
-    )
-    floor.rgba = [0.35, 0.4, 0.45, 1]
-    for side, (pos, yaw) in zip(SIDES, mounts):
-        frame = spec.worldbody.add_frame(pos=pos, euler=[0, 0, yaw])
-        hand = hand_spec(cfg.gains, visual)
-        _set_options(hand.option, cfg.timestep)
-        frame.attach_body(hand.body("robot0:hand mount"), side + "/", "")
-    _add_object(spec, shape, start)
-    for side in SIDES:
-        _add_sensors(spec, side)
-    if visual:
-        _add_light_and_cameras(spec)
-    return spec
+
+    def __init__(
+        self,
+        cfg: PhysicsCfg,
+        hand: Hand,
+        mounts: Sequence[Mount],
+        free: bool = False,
+        hands_meet: bool = False,
+        visual: bool = False,
+    ):
+        self.hand = hand
+        self.visual = visual
+        self.spec = mujoco.MjSpec()
+        self.spec.compiler.degree = False
+        self.spec.compiler.eulerseq = "XYZ"  # about fixed axes, as the originals' angles
+        self._cfg = cfg
+        self._free = free
+        self._hands_meet = hands_meet
+        self._points: List[str] = []  # names of points in the order of their sensors
+        _set_options(self.spec.option, cfg.timestep)
+        floor = self.add_geom(self.spec.worldbody, "floor", "floor", mujoco.mjtGeom.mjGEOM_PLANE, (2, 2, 0.1), condim=3)
+        floor.rgba = [0.35, 0.4, 0.45, 1]
+        for side, mount in zip(SIDES, mounts):
+            self._add_hand(side, mount)
+
+    def add_geom(
+        self, body: Any, name: str, contacts: str, kind: "mujoco.mjtGeom", size: Sequence[float], **values: Any
+    ) -> "mujoco.MjsGeom":
+        """Add a geom to a body; `contacts` is one of CONTACTS, `values` are MuJoCo's."""
+        own_kind, partners = CONTACTS[contacts]
+        values = {"condim": 4, **values}
+        size = list(size) + [0.0] * (3 - len(size))
+        return body.add_geom(name=name, type=kind, size=size, contype=own_kind, conaffinity=partners, **values)
+
+    def add_free_body(self, name: str, pos: Sequence[float], **pose: Any) -> "mujoco.MjsBody":
+        """Add a body that moves freely; its joint has its name."""
+        body = self.spec.worldbody.add_body(name=name, pos=pos, **pose)
+        body.add_freejoint(name=name)
+        return body
+
+    def add_goal(self, name: str, pos: Sequence[float]) -> "mujoco.MjsBody":
+        """Add a mark that the task moves and nothing meets."""
+        return self.spec.worldbody.add_body(name=name, mocap=True, pos=pos)
+
+    def add_point(self, name: str, body: str, offset: Sequence[float] = (0.0, 0.0, 0.0)) -> None:
+        """Name a point of a body, `offset` [m] in its frame; rewards and observations read where it is."""
+        self.spec.body(body).add_site(name=name, pos=offset)
+        self._points.append(name)
+
+    def add_fingertips(self) -> None:
+        """Name the fingertips of both hands, such as "right ffdistal"."""
+        for side in SIDES:
+            for tip in self.hand.tips:
+                self.add_point(f"{side} {tip}", self.hand.full_name(side, tip), self.hand.tip_point)
+
+    def add_palms(self) -> None:
+        """Name the center of each palm: "right palm", "left palm"."""
+        for side in SIDES:
+            self.add_point(f"{side} palm", self.hand.full_name(side, self.hand.palm), self.hand.palm_point)
+
+    def add_camera(self, pos: Sequence[float], axes: Sequence[float]) -> None:
+        """Add a light, and a camera at `pos` [m] whose picture's axes (right, up) are `axes`, for rendering."""
+        self.spec.worldbody.add_light(pos=[0.6, -0.5, 1.8], dir=[-0.4, 0, -1], diffuse=[0.8, 0.8, 0.8])
+        self.spec.worldbody.add_camera(name="side", pos=pos, xyaxes=axes)
+
+    def compile(self) -> "mujoco.MjModel":
+        """The model of the finished scene; nothing can be added afterwards."""
+        for side in SIDES:
+            self._add_sensors(side)
+        for name in self._points:
+            self.spec.add_sensor(
+                name=name + POINT,
+                type=mujoco.mjtSensor.mjSENS_FRAMEPOS,
+                objtype=mujoco.mjtObj.mjOBJ_SITE,
+                objname=name,
+            )
+        model = self.spec.compile()
+        if self._free:
+            for side in SIDES:
+                add_drag(model, base_name(side), [self.hand.full_name(side, joint) for joint in self.hand.joints])
+        return model
+
+    def _add_hand(self, side: str, mount: Mount) -> None:
+        hand = self.hand.load(self._cfg.gains, self.visual)
+        _set_options(hand.option, self._cfg.timestep)
+        own_kind, partners = CONTACTS[side + " hand"]
+        for geom in hand.geoms:
+            if geom.contype:
+                geom.contype = own_kind
+                geom.conaffinity = partners if self._hands_meet else 0
+        for joint, limits in self.hand.limits.items():
+            hand.joint(self.hand.prefix + joint).range = limits
+        frame = self.spec.worldbody.add_frame(pos=mount.pos, euler=mount.euler)
+        root = self.hand.prefix + self.hand.mount
+        if self._free:
+            center = center_of_mass(hand, root)
+            base = add_free_base(self.spec, frame, base_name(side), center)
+            frame = base.add_frame(pos=-center)
+            self.add_point(f"{side} root", base_name(side), tuple(-center))
+        frame.attach_body(hand.body(root), side + "/", "")
+
+    def _add_sensors(self, side: str) -> None:
+        """Sensors of one hand: those of the fingertips, their net contact (force 3, torque 3), the joints' torques."""
+        tips = [self.hand.full_name(side, tip) for tip in self.hand.tips]
+        for tip in tips:
+            for name, kind in SENSORS_PER_TIP:
+                self.spec.add_sensor(name=f"{tip} {name}", type=kind, objtype=mujoco.mjtObj.mjOBJ_XBODY, objname=tip)
+        for tip in tips:
+            self.spec.add_sensor(
+                name=f"{tip} contact",
+                type=mujoco.mjtSensor.mjSENS_CONTACT,
+                objtype=mujoco.mjtObj.mjOBJ_BODY,
+                objname=tip,
+                intprm=[FORCE_TORQUE, NET_FORCE, 1],
+            )
+        for joint in self.hand.joints:
+            name = self.hand.full_name(side, joint)
+            self.spec.add_sensor(
+                name=f"{name} torque",
+                type=mujoco.mjtSensor.mjSENS_JOINTACTFRC,
+                objtype=mujoco.mjtObj.mjOBJ_JOINT,
+                objname=name,
+            )
 
 
 def _set_options(option: "mujoco.MjOption", timestep: float) -> None:
@@ -77,120 +168,3 @@ def _set_options(option: "mujoco.MjOption", timestep: float) -> None:
     option.cone = mujoco.mjtCone.mjCONE_PYRAMIDAL
     option.tolerance = 1e-6  # MuJoCo Warp clamps here; the trajectory is that of 1e-8
     option.iterations = 100
-
-
-def _add_object(spec: "mujoco.MjSpec", shape: str, start: Sequence[float]) -> None:
-    """A free body with contacts, and a goal of the same shape without."""
-    kind, size, mass = OBJECTS[shape]
-    body = spec.worldbody.add_body(name="object", pos=start)
-    body.add_freejoint(name="object")
-    body.add_geom(
-        name="object",
-        type=kind,
-        size=list(size),
-        mass=mass,
-        condim=4,
-        contype=0,
-        conaffinity=3,
-        rgba=[0.9, 0.55, 0.2, 1],
-    )
-    goal = spec.worldbody.add_body(name="goal", mocap=True, pos=start)
-    goal.add_geom(name="goal", type=kind, size=list(size), contype=0, conaffinity=0, rgba=[0.2, 0.8, 0.3, 0.35])
-
-
-def _add_sensors(spec: "mujoco.MjSpec", side: str) -> None:
-    """Sensors of one hand, in the order in which observations read them.
-
-    5 x (position 3, quaternion wxyz 4, velocity 3 + 3), 5 x net contact (force 3, torque 3), 24 joint torques.
-    """
-    tips = [full_name(side, digit.lower() + "distal") for digit in DIGITS]
-    for tip in tips:
-        for name, kind in SENSORS_PER_TIP:
-            spec.add_sensor(name=f"{tip} {name}", type=kind, objtype=mujoco.mjtObj.mjOBJ_XBODY, objname=tip)
-    for tip in tips:
-        spec.add_sensor(
-            name=f"{tip} contact",
-            type=mujoco.mjtSensor.mjSENS_CONTACT,
-            objtype=mujoco.mjtObj.mjOBJ_BODY,
-            objname=tip,
-            intprm=[FORCE_TORQUE, NET_FORCE, 1],
-        )
-    for joint in JOINTS:
-        name = full_name(side, joint)
-        spec.add_sensor(
-            name=f"{name} torque",
-            type=mujoco.mjtSensor.mjSENS_JOINTACTFRC,
-            objtype=mujoco.mjtObj.mjOBJ_JOINT,
-            objname=name,
-        )
-
-
-def _add_light_and_cameras(spec: "mujoco.MjSpec") -> None:
-    spec.worldbody.add_light(pos=[0.6, -0.5, 1.8], dir=[-0.4, 0, -1], diffuse=[0.8, 0.8, 0.8])
-    spec.worldbody.add_camera(name="side", pos=[0.7, -0.5, 0.74], xyaxes=[0, 1, 0, -0.3, 0, 0.95])
-
-
-def assets_folder() -> str:
-    """Folder of gymnasium-robotics' hand models, found without importing the package (which is slow and prints).
-
-    Raises ValueError where the package is not installed.
-    """
-    spec = find_spec("gymnasium_robotics")
-    if spec is None or not spec.submodule_search_locations:
-        raise ValueError(
-            "the hand model comes with gymnasium-robotics, which is not installed: pip install gymnasium-robotics"
-        )
-    return os.path.join(list(spec.submodule_search_locations)[0], "envs", "assets", "hand")
-
-
-def hand_spec(gains: GainsCfg, visual: bool) -> "mujoco.MjSpec":
-    """One hand, with names as in the file; `visual` keeps the meshes for rendering."""
-    spec = mujoco.MjSpec.from_file(os.path.join(assets_folder(), "reach.xml"))
-    keep = [f"robot0:{name}" for name in COUPLING_TENDONS]
-    for sensor in list(spec.sensors):
-        spec.delete(sensor)
-    for tendon in list(spec.tendons):
-        if tendon.name not in keep:
-            spec.delete(tendon)
-    _clean_geoms(spec, visual)
-    _drop_duplicate_pairs(spec)
-    for joint in spec.joints:
-        joint.frictionloss = 0.0  # 48 solver rows that are always active, for 0.001 Nm
-        joint.damping = joint.damping * gains.damping
-    for actuator in spec.actuators:
-        actuator.gainprm[0] *= gains.kp
-        actuator.biasprm[1] *= gains.kp
-        actuator.forcerange = actuator.forcerange * gains.force
-    for body in spec.bodies[1:]:
-        body.gravcomp = 1.0  # the originals switch gravity off on the hands
-    spec.body("robot0:hand mount").pos = [0.0, 0.0, 0.0]  # a task places the mount; its rotation stays
-    _unset_sizes(spec)
-    return spec
-
-
-def _unset_sizes(spec: "mujoco.MjSpec") -> None:
-    """Let MuJoCo choose memory and user-data sizes: the file's would conflict with those of the scene."""
-    for name in ("njmax", "nconmax", "nuser_jnt", "nuser_site", "nuser_tendon", "nuser_actuator", "nuser_sensor"):
-        setattr(spec, name, -1)
-
-
-def _clean_geoms(spec: "mujoco.MjSpec", visual: bool) -> None:
-    """Keep capsules and boxes, which collide; delete the 1 mm placeholder boxes and the meshes not to be rendered."""
-    for geom in list(spec.geoms):
-        is_mesh = geom.type == mujoco.mjtGeom.mjGEOM_MESH
-        placeholder = "V_" in geom.name and not is_mesh
-        if placeholder or (is_mesh and (not visual or geom.name == "robot0:C_forearm")):
-            spec.delete(geom)
-    if not visual:
-        for mesh in list(spec.meshes):
-            spec.delete(mesh)
-
-
-def _drop_duplicate_pairs(spec: "mujoco.MjSpec") -> None:
-    """Delete repeated pairs: the file has lfdistal-rfdistal twice, of which C MuJoCo makes two contacts, Warp one."""
-    known = set()
-    for pair in list(spec.pairs):
-        key = frozenset((pair.geomname1, pair.geomname2))
-        if key in known:
-            spec.delete(pair)
-        known.add(key)

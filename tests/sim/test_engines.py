@@ -8,9 +8,8 @@ from support.mujoco_or_skip import mujoco
 
 from harl_isaac.sim import engines
 from harl_isaac.sim.mujoco_cpu import MujocoPhysics
+from harl_isaac.tasks.hands.objects import SHAPES
 from harl_isaac.tasks.hands.over import ShadowHandOver, ShadowHandOverCfg
-from harl_isaac.tasks.hands.scene import OBJECTS, two_hands
-from harl_isaac.tasks.hands.shadow_hand import PhysicsCfg
 
 CPU = torch.device("cpu")
 needs_warp = pytest.mark.skipif(
@@ -31,7 +30,7 @@ def over(sim, num_envs=4, shape="ball", gain=None, episode_length=75):
 
 
 def scene_model(shape="ball"):
-    return two_hands(PhysicsCfg(), ShadowHandOver.mounts, shape, ShadowHandOver.start).compile()
+    return over("mujoco", 1, shape).physics.model
 
 
 def play(task, steps, seed=0):
@@ -342,7 +341,7 @@ def test_a_diverged_environment_is_reset_alone(sim, field, monkeypatch, tmp_path
     assert torch.isfinite(sick.physics.qpos).all() and torch.isfinite(sick.physics.sensors).all()
 
 
-@pytest.mark.parametrize("shape", sorted(OBJECTS))
+@pytest.mark.parametrize("shape", sorted(SHAPES))
 def test_scene_has_none_of_the_traps(shape, monkeypatch, tmp_path):
     """Each made the engines differ, or cost time for nothing; see the scene's comments."""
     monkeypatch.chdir(tmp_path)

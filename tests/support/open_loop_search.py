@@ -50,7 +50,8 @@ def share_starts(env, starts: int, seed: int) -> None:
     env.reset(seed)
     rows = torch.arange(env.spec.num_envs) % starts
     every = torch.ones_like(rows, dtype=torch.bool)
-    env.goal_quat.copy_(env.goal_quat[rows])
+    for goal in env.goals.values():
+        goal.quat.copy_(goal.quat[rows])
     env.physics.set_state(every, env.physics.qpos[rows], env.physics.qvel[rows])
     env.physics.forward(every)
 

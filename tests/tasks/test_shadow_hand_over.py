@@ -3,6 +3,7 @@
 Expected values are read by name from a MuJoCo state of the test's own, or computed literally in float64.
 """
 
+import dataclasses
 import math
 
 import numpy as np
@@ -12,11 +13,15 @@ from support.mujoco_or_skip import mujoco
 
 from harl_isaac.env import Box
 from harl_isaac.tasks.hands import base
-from harl_isaac.tasks.hands.over import ShadowHandOver, ShadowHandOverCfg, over_reward
+from harl_isaac.tasks.hands.hand import GainsCfg, PhysicsCfg
+from harl_isaac.tasks.hands.layout import Mount
+from harl_isaac.tasks.hands.objects import add_shape
+from harl_isaac.tasks.hands.over import ShadowHandOver, ShadowHandOverCfg
 from harl_isaac.tasks.hands.partition import hand_groups
 from harl_isaac.tasks.hands.quaternions import quat_conj, quat_mul, rotate, rotation_angle, tumbled
-from harl_isaac.tasks.hands.scene import two_hands
-from harl_isaac.tasks.hands.shadow_hand import GainsCfg, PhysicsCfg
+from harl_isaac.tasks.hands.scene import SceneBuilder
+from harl_isaac.tasks.hands.shadow_hand import SHADOW_HAND
+from harl_isaac.tasks.hands.throws import closeness
 
 CPU = torch.device("cpu")
 BLOCK = 187
@@ -105,7 +110,7 @@ def random_quats(count, seed):
 
 @pytest.fixture(scope="module")
 def model():
-    return two_hands(PhysicsCfg(), ShadowHandOver.mounts, "egg", ShadowHandOver.start).compile()
+    return make(1).physics.model
 
 
 # The model
@@ -199,7 +204,8 @@ def test_who_collides_with_whom(model):
     names = [model.geom(i).name for i in range(model.ngeom)]
     thing = names.index("object")
     floor = names.index("floor")
-    assert {names[i] for i in range(model.ngeom) if may(thing, i)} == set(names) - {"object", "goal"}
+    others = [i for i in range(model.ngeom) if i != thing]
+    assert {names[i] for i in others if may(thing, i)} == set(names) - {"object", "goal"}
     assert [names[i] for i in range(model.ngeom) if may(floor, i)] == ["object"]
     assert not any(may(a, b) for a in range(model.ngeom) for b in range(a) if thing not in (a, b))
     kinds = [model.geom_type[i] for i in range(model.ngeom) if "robot0" in names[i]]
@@ -212,8 +218,10 @@ def test_who_collides_with_whom(model):
 
 def test_hands_pass_through_each_other_and_the_floor():
     """Two hands at the same place, half in the floor."""
-    mounts = (((0.0, 0.0, 0.0), 0.0), ((0.0, -0.7, 0.0), math.pi))
-    model = two_hands(PhysicsCfg(), mounts, "ball", (0.0, 2.0, 0.02)).compile()
+    mounts = (Mount((0.0, 0.0, 0.0)), Mount((0.0, -0.7, 0.0), (0.0, 0.0, math.pi)))
+    scene = SceneBuilder(PhysicsCfg(), SHADOW_HAND, mounts)
+    add_shape(scene, "object", "ball", (0.0, 2.0, 0.02))
+    model = scene.compile()
     data = mujoco.MjData(model)
     mujoco.mj_forward(model, data)
     touching = [{model.geom(contact.geom1).name, model.geom(contact.geom2).name} for contact in data.contact]
@@ -315,8 +323,8 @@ def expected_state(model, env, row):
             parts += [("tip", np.concatenate((data.xpos[tip], xyzw(data.xquat[tip]), velocity(model, data, tip))))]
         parts += [("wrench", 10.0 * tip_wrench(model, data, tip)) for tip in tips] + [("action", last_action)]
     thing = model.body("object").id
-    goal_pos = env.goal_pos[row].double().numpy()
-    goal_quat = env.goal_quat[row].double().numpy()
+    goal_pos = env.goals["goal"].pos[row].double().numpy()
+    goal_quat = env.goals["goal"].quat[row].double().numpy()
     quat = xyzw(data.xquat[thing])
     speed = velocity(model, data, thing)
     parts += [
@@ -504,6 +512,29 @@ def test_wrong_groups_are_refused_with_the_parts(agents):
         hand_groups(agents)
 
 
+def test_a_hand_is_data():
+    """Another order of the joints and other limits: observations, targets and starts follow the names."""
+
+    class Other(ShadowHandOver):
+        hand = dataclasses.replace(
+            SHADOW_HAND,
+            joints=SHADOW_HAND.joints[::-1],
+            parts=dict(reversed(SHADOW_HAND.parts.items())),
+            limits={"WRJ1": (-0.25, 0.5)},
+        )
+
+    env = Other(ShadowHandOverCfg(joint_noise=0.0), 2, CPU, "mujoco")
+    model = env.physics.model
+    assert model.joint(named("left", "WRJ1")).range == pytest.approx([-0.25, 0.5])
+    step = env.reset(0)
+    assert step.obs[1][0, 23].item() == pytest.approx(-1 / 3)  # the wrist comes last; 0 is a third of its range
+    action = torch.zeros(2, 40)
+    action[:, 20] = 1.0  # the left thumb's first joint
+    env.act(action)
+    assert env.physics.ctrl[0, model.actuator(named("left", "A_THJ4")).id].item() == pytest.approx(1.047)
+    assert env.physics.ctrl[0, model.actuator(named("right", "A_THJ4")).id].item() == pytest.approx(0.0)
+
+
 # Reward
 
 
@@ -511,6 +542,11 @@ def literal_reward(pos, quat, goal_pos, goal_quat):
     relative = matrix(quat) @ matrix(goal_quat).T
     theta = math.acos(max(-1.0, min(1.0, (np.trace(relative) - 1.0) / 2.0)))
     return math.exp(-0.2 * (50.0 * math.dist(pos, goal_pos) + theta))
+
+
+def over_reward(pos, quat, goal_pos, goal_quat):
+    distance = (pos - goal_pos).norm(dim=1)
+    return closeness(distance, rotation_angle(quat, goal_quat), ShadowHandOver.distance_scale)
 
 
 def test_reward_is_the_literal_one():
@@ -531,7 +567,7 @@ def test_a_step_pays_the_reward_of_the_state_it_reaches():
     step = env.step(still(env))
     pos = env.physics.qpos[:, 48:51].tolist()
     quat = env.physics.qpos[:, [52, 53, 54, 51]]
-    expected = [literal_reward(*row) for row in zip(pos, quat, env.goal_pos.tolist(), env.goal_quat)]
+    expected = [literal_reward(*row) for row in zip(pos, quat, env.goals["goal"].pos.tolist(), env.goals["goal"].quat)]
     assert step.reward.shape == (3, 1) and step.reward[:, 0].tolist() == pytest.approx(expected, rel=5e-4)
 
 
@@ -552,12 +588,26 @@ def test_quaternion_helpers_are_the_literal_ones():
         assert matrix(tumbled(u)[i]) == pytest.approx(np.array(about_x) @ np.array(about_y), abs=1e-6)
 
 
+def test_the_originals_noise_is_that_of_both_hands_and_leaves_the_limits():
+    env = make(64, compat="original")
+    env.reset(0)
+    joints = env.physics.qpos[:, :48]
+    assert torch.equal(joints[:, :24], joints[:, 24:])
+    assert float(joints[:, 3].min()) < -0.2  # FFJ2's lower limit is 0
+
+
+def test_an_unknown_compat_is_refused():
+    with pytest.raises(ValueError, match="task.compat=foo; possible: fixed, original"):
+        make(1, compat="foo")
+
+
 # Ends
 
 
 def test_an_object_at_or_below_the_drop_height_ends_the_episode():
     env = make(3)
     env.physics.qpos[:, 50] = torch.tensor([0.2001, 0.2, 0.1999])
+    env.evaluate()
     assert env.terminated().tolist() == [False, True, True]
     env.reset(0)
     put_object(env, 1, (0.0, -0.39, 0.19))
@@ -569,8 +619,9 @@ def test_an_object_at_or_below_the_drop_height_ends_the_episode():
 
 def test_success_is_strictly_closer_than_three_centimeters():
     env = make(3)
-    env.goal_pos.zero_()
+    env.goals["goal"].pos.zero_()
     env.physics.qpos[:, 48:51] = torch.tensor([[0.02999, 0, 0], [0.03, 0, 0], [0, 0, -0.03001]])
+    env.evaluate()
     assert env.succeeded().tolist() == [True, False, False]
 
 
@@ -589,7 +640,7 @@ def test_time_limit_success_and_new_episodes():
         if number == 11:
             put_object(env, 2, (3.0, 3.0, 30.0))
         if number == 20:
-            put_object(env, 3, env.goal_pos[3])
+            put_object(env, 3, env.goals["goal"].pos[3])
         if number == 21:
             put_object(env, 3, (3.0, 3.0, 30.0))
         step = env.step(still(env))
@@ -653,18 +704,18 @@ def test_reset_noise(model):
     env = make(512)
     first = env.reset(0)
     pos = env.physics.qpos[:, 48:51] - torch.tensor([0.0, -0.39, 0.54])
-    quat = env.object_quat()
+    quat = env.signals.pose("object").quat
     for axis in range(3):
         assert -0.0101 <= float(pos[:, axis].min()) < -0.0095 and 0.0095 < float(pos[:, axis].max()) <= 0.0101
-    for q in (quat, env.goal_quat):  # Rx(a) Ry(b): x y = z w; a and b are all of (-pi, pi)
+    for q in (quat, env.goals["goal"].quat):  # Rx(a) Ry(b): x y = z w; a and b are all of (-pi, pi)
         assert q.norm(dim=1).tolist() == pytest.approx([1.0] * 512, abs=1e-5)
         assert (q[:, 0] * q[:, 1] - q[:, 2] * q[:, 3]).abs().max() < 1e-6
         for angle in (2 * torch.atan2(q[:, 0], q[:, 3]), 2 * torch.atan2(q[:, 1], q[:, 3])):
             assert float(angle.min()) < -3.0 and float(angle.max()) > 3.0
     assert not env.physics.qvel.any() and not env.action.any() and not env.progress.any()
-    assert torch.equal(env.goal_pos, torch.tensor([0.0, -0.64, 0.54]).expand(512, 3))
-    assert torch.equal(env.physics.mocap_pos[:, 0], env.goal_pos)
-    assert torch.equal(env.physics.mocap_quat[:, 0], env.goal_quat[:, [3, 0, 1, 2]])
+    assert torch.equal(env.goals["goal"].pos, torch.tensor([0.0, -0.64, 0.54]).expand(512, 3))
+    assert torch.equal(env.physics.mocap_pos[:, 0], env.goals["goal"].pos)
+    assert torch.equal(env.physics.mocap_quat[:, 0], env.goals["goal"].quat[:, [3, 0, 1, 2]])
     assert not first.reward.any() and not first.done.any() and torch.equal(first.state, first.next_state)
     joints = env.physics.qpos[:, :48].view(512, 2, 24)
     for i, (_, low, high, _, _) in enumerate(JOINTS):
@@ -707,8 +758,8 @@ def test_a_reset_touches_only_its_rows():
         "sensors": env.physics.sensors,
         "mocap": env.physics.mocap_quat,
         "action": env.action,
-        "goal position": env.goal_pos,
-        "goal": env.goal_quat,
+        "goal position": env.goals["goal"].pos,
+        "goal": env.goals["goal"].quat,
         "progress": env.progress,
         "success": env.success,
     }

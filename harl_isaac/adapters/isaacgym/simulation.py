@@ -13,7 +13,8 @@ import torch
 
 from harl_isaac.adapters.in_process import claim_process, cwd_and_argv
 from harl_isaac.env import MissingSimulator
-from harl_isaac.tasks.hands.partition import PARTS, hand_groups
+from harl_isaac.tasks.hands.partition import hand_groups
+from harl_isaac.tasks.hands.shadow_hand import SHADOW_HAND
 
 INSTALL = (
     "install Isaac Gym Preview 4 (developer.nvidia.com/isaac-gym, on Python 3.8: pip install -e isaacgym/python) and "
@@ -94,17 +95,17 @@ def ordered_groups(agents: str) -> List[Tuple[str, ...]]:
         groups = hand_groups(names_of_numbers(agents))
     except ValueError:
         groups = []
-    if [part for group in groups for part in group] != list(PARTS):
+    if [part for group in groups for part in group] != list(SHADOW_HAND.parts):
         raise ValueError(
-            f"task.agents={agents}; possible: hands, fingers, or groups that name {', '.join(PARTS)} in this order, "
-            "such as palm+FF+MF,RF+LF+TH or [[0,1,2],[3,4,5]]"
+            f"task.agents={agents}; possible: hands, fingers, or groups that name {', '.join(SHADOW_HAND.parts)} "
+            "in this order, such as palm+FF+MF,RF+LF+TH or [[0,1,2],[3,4,5]]"
         )
     return groups
 
 
 def names_of_numbers(agents: str) -> str:
     """Replace numbers of parts, [[0,1,2],[3,4,5]] as in bidexhands' YAML, by names; any other text stays as it is."""
-    names = list(PARTS)
+    names = list(SHADOW_HAND.parts)
     try:
         return ",".join("+".join(names[part] for part in group) for group in literal_eval(agents))
     except (SyntaxError, ValueError, TypeError, IndexError):
@@ -113,7 +114,7 @@ def names_of_numbers(agents: str) -> str:
 
 def numbers_of_names(groups: Sequence[Sequence[str]]) -> List[List[int]]:
     """Replace the names of parts by bidexhands' numbers."""
-    names = list(PARTS)
+    names = list(SHADOW_HAND.parts)
     return [[names.index(part) for part in group] for group in groups]
 
 

@@ -1,0 +1,88 @@
+"""Base of the tasks in which objects fly from hand to hand: each has a start and a goal to reach."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, Tuple
+
+import torch
+from torch import Tensor
+
+from harl_isaac.tasks.hands.base import HandsCfg, TwoHands
+from harl_isaac.tasks.hands.hand import Vector
+from harl_isaac.tasks.hands.observation import TailBlock, goal, pose, rotation, velocity
+from harl_isaac.tasks.hands.quaternions import rotation_angle, tumbled
+from harl_isaac.tasks.hands.signals import Signals, Verdict
+
+if TYPE_CHECKING:
+    from harl_isaac.tasks.hands.scene import SceneBuilder
+
+REWARD_RATE = 0.2  # of the exponential reward
+SUCCESS_DISTANCE = 0.03  # [m] mean over the objects
+
+
+@dataclass
+class ThrowsCfg(HandsCfg):
+    """Settings of every task with thrown objects."""
+
+    object: str = "egg"  # egg (capsule), ellipsoid, ball, cube
+
+
+class Throw(NamedTuple):
+    """An object, where it starts and where it is to be [m]."""
+
+    object: str
+    goal: str
+    start: Vector
+    end: Vector
+
+
+class ThrowTask(TwoHands):
+    """Objects to throw; a task lists its throws, and its tail `throw_tail` of each."""
+
+    cfg: ThrowsCfg
+    throws: Tuple[Throw, ...]
+    distance_scale = 50.0  # [1/m] of the reward
+    drop_height = 0.2  # [m] at or below which an object is lost
+
+    def __init__(self, cfg: ThrowsCfg, num_envs: int, device: torch.device, sim: str = "auto"):
+        super().__init__(cfg, num_envs, device, sim)
+        self._ends = {throw.goal: torch.tensor(throw.end, device=device) for throw in self.throws}  # [3] m each
+
+    def build(self, scene: "SceneBuilder") -> None:
+        """Add the objects, and their goals of the same shape."""
+        from harl_isaac.tasks.hands.objects import add_shape, add_shape_goal
+
+        for throw in self.throws:
+            add_shape(scene, throw.object, self.cfg.object, throw.start)
+            add_shape_goal(scene, throw.goal, self.cfg.object, throw.start)
+
+    @classmethod
+    def verdict(cls, s: Signals) -> Verdict:
+        """Closeness of the objects to their goals; success where all are there, failure where one was dropped."""
+        things = [s.pose(throw.object) for throw in cls.throws]
+        goals = [s.goal(throw.goal) for throw in cls.throws]
+        distances = [(thing.pos - goal.pos).norm(dim=1) for thing, goal in zip(things, goals)]
+        angles = [rotation_angle(thing.quat, goal.quat) for thing, goal in zip(things, goals)]
+        rewards = [closeness(*each, cls.distance_scale) for each in zip(distances, angles)]
+        success = torch.stack(distances).sum(0) < SUCCESS_DISTANCE * len(cls.throws)
+        dropped = torch.stack([thing.pos[:, 2] <= cls.drop_height for thing in things]).any(0)
+        return Verdict(torch.stack(rewards).sum(0), success, dropped)
+
+    def start_objects(self, mask: Tensor, qpos: Tensor) -> None:
+        """Place objects near their starts, turned by chance, and goals of another orientation; all objects alike."""
+        u = self.uniform(-1.0, 1.0, 7)  # position 3, orientation 2, goal orientation 2
+        quats = tumbled(u[:, 3:].reshape(-1, 2)).view(-1, 2, 4)
+        for throw in self.throws:
+            columns = self.signals.columns(throw.object)
+            start = self._rest_pos[columns][:3] + self.cfg.position_noise * u[:, :3]
+            qpos[:, columns] = torch.cat((start, quats[:, 0].roll(1, dims=1)), dim=1)
+            self.set_goal(throw.goal, mask, self._ends[throw.goal], quats[:, 1])
+
+
+def closeness(distance: Tensor, angle: Tensor, scale: float) -> Tensor:
+    """Reward exp(-0.2 (scale d + theta)) for distance d [E] m and angle theta [E] rad to the goal, [E]."""
+    return torch.exp(-REWARD_RATE * (scale * distance + angle))
+
+
+def throw_tail(throw: Throw) -> Tuple[TailBlock, ...]:
+    """Blocks of a throw: object pose 7, velocity 6, goal pose 7, rotation from goal to object 4."""
+    return pose(throw.object), velocity(throw.object), goal(throw.goal), rotation(throw.object, throw.goal)
