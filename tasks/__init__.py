@@ -12,7 +12,11 @@ and add a line to TASKS. `harl_isaac.check_env.check_env` tests an environment a
 
 # name -> module:dataclass of settings
 TASKS = {
+    "ShadowHandCatchAbreast": "harl_isaac.tasks.hands.catch:ShadowHandCatchAbreastCfg",
+    "ShadowHandCatchOver2Underarm": "harl_isaac.tasks.hands.catch_over:ShadowHandCatchOver2UnderarmCfg",
+    "ShadowHandCatchUnderarm": "harl_isaac.tasks.hands.catch:ShadowHandCatchUnderarmCfg",
     "ShadowHandOver": "harl_isaac.tasks.hands.over:ShadowHandOverCfg",
+    "ShadowHandTwoCatchUnderarm": "harl_isaac.tasks.hands.catch:ShadowHandTwoCatchUnderarmCfg",
     "CountingGame": "harl_isaac.tasks.games.counting:CountingGameCfg",
     "MatrixGame": "harl_isaac.tasks.games.matrix:MatrixGameCfg",
     "MemoryGame": "harl_isaac.tasks.games.memory:MemoryGameCfg",

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from harl_isaac.tasks.hands.scene import SceneBuilder
 
 REWARD_RATE = 0.2  # of the exponential reward
+DRIFT = 0.1  # [m] farther from its place a point on a leash ends the episode
 SUCCESS_DISTANCE = 0.03  # [m] mean over the objects
 
 
@@ -42,6 +43,7 @@ class ThrowTask(TwoHands):
     throws: Tuple[Throw, ...]
     distance_scale = 50.0  # [1/m] of the reward
     drop_height = 0.2  # [m] at or below which an object is lost
+    leashes: Tuple[Tuple[str, Vector], ...] = ()  # points of hands, and places [m] that they must stay near
 
     def __init__(self, cfg: ThrowsCfg, num_envs: int, device: torch.device, sim: str = "auto"):
         super().__init__(cfg, num_envs, device, sim)
@@ -57,15 +59,16 @@ class ThrowTask(TwoHands):
 
     @classmethod
     def verdict(cls, s: Signals) -> Verdict:
-        """Closeness of the objects to their goals; success where all are there, failure where one was dropped."""
+        """Closeness of the objects to their goals; success where all are there, failure by a drop or a drift."""
         things = [s.pose(throw.object) for throw in cls.throws]
         goals = [s.goal(throw.goal) for throw in cls.throws]
         distances = [(thing.pos - goal.pos).norm(dim=1) for thing, goal in zip(things, goals)]
         angles = [rotation_angle(thing.quat, goal.quat) for thing, goal in zip(things, goals)]
         rewards = [closeness(*each, cls.distance_scale) for each in zip(distances, angles)]
         success = torch.stack(distances).sum(0) < SUCCESS_DISTANCE * len(cls.throws)
-        dropped = torch.stack([thing.pos[:, 2] <= cls.drop_height for thing in things]).any(0)
-        return Verdict(torch.stack(rewards).sum(0), success, dropped)
+        dropped = [thing.pos[:, 2] <= cls.drop_height for thing in things]
+        drifted = [distance_to(s.point(name), place) > DRIFT for name, place in cls.leashes]
+        return Verdict(torch.stack(rewards).sum(0), success, torch.stack(dropped + drifted).any(0))
 
     def start_objects(self, mask: Tensor, qpos: Tensor) -> None:
         """Place objects near their starts, turned by chance, and goals of another orientation; all objects alike."""
@@ -81,6 +84,11 @@ class ThrowTask(TwoHands):
 def closeness(distance: Tensor, angle: Tensor, scale: float) -> Tensor:
     """Reward exp(-0.2 (scale d + theta)) for distance d [E] m and angle theta [E] rad to the goal, [E]."""
     return torch.exp(-REWARD_RATE * (scale * distance + angle))
+
+
+def distance_to(pos: Tensor, place: Vector) -> Tensor:
+    """Distance of positions [E, 3] m to a place of the scene, [E] m."""
+    return torch.stack([pos[:, axis] - place[axis] for axis in range(3)], dim=1).norm(dim=1)
 
 
 def throw_tail(throw: Throw) -> Tuple[TailBlock, ...]:

@@ -16,13 +16,12 @@ SMALL = {
     "OppositesGame": ["algo.rollout_length=5", "algo.hidden=[8]"],
     "SumGame": ["algo.rollout_length=5", "algo.hidden=[8]"],
     "pettingzoo": ["algo.rollout_length=5", "algo.hidden=[8]", "task.workers=2"],
-    "ShadowHandOver": ["algo.rollout_length=5", "algo.hidden=[16]", "sim=mujoco"],
 }
 SMALL.update(
     {
         name: ["algo.rollout_length=5", "algo.hidden=[16]", "sim=mujoco"]
         for name in TASKS
-        if name.startswith("mamujoco/")
+        if name.startswith(("mamujoco/", "ShadowHand"))
     }
 )
 SMALL.update({name: ["algo.rollout_length=5", "algo.hidden=[8]"] for name in TASKS if name.startswith("mpe/")})

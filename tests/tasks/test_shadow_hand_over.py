@@ -9,6 +9,21 @@ import math
 import numpy as np
 import pytest
 import torch
+from support.hand_reference import (
+    ACTUATED,
+    DIGITS,
+    JOINTS,
+    goal_of,
+    hand_block,
+    labeled,
+    literal_closeness,
+    matrix,
+    named,
+    product,
+    random_quats,
+    state_of,
+    throw_block,
+)
 from support.mujoco_or_skip import mujoco
 
 from harl_isaac.env import Box
@@ -27,20 +42,6 @@ CPU = torch.device("cpu")
 BLOCK = 187
 TAIL = 24
 STATE = 398
-DIGITS = ("ff", "mf", "rf", "lf", "th")
-FINGER = (("J3", -0.349, 0.349, 1, 0.9), ("J2", 0, 1.571, 1, 0.9), ("J1", 0, 1.571, 1, 0.7245), ("J0", 0, 1.571, 0, 0))
-# Name, limits [rad], kp, force limit [Nm]; kp 0: no actuator.
-JOINTS = [("WRJ1", -0.489, 0.140, 5, 4.785), ("WRJ0", -0.698, 0.489, 5, 2.175)]
-JOINTS += [(digit + row[0],) + row[1:] for digit in ("FF", "MF", "RF") for row in FINGER]
-JOINTS += [("LFJ4", 0, 0.785, 1, 0.9)] + [("LF" + row[0],) + row[1:] for row in FINGER]
-JOINTS += [
-    ("THJ4", -1.047, 1.047, 1, 2.3722),
-    ("THJ3", 0, 1.222, 1, 1.45),
-    ("THJ2", -0.209, 0.209, 1, 0.99),
-    ("THJ1", -0.524, 0.524, 1, 0.99),
-    ("THJ0", -1.571, 0, 1, 0.81),
-]
-ACTUATED = [row[0] for row in JOINTS if row[3]]
 PART_JOINTS = {
     "palm": ["WRJ1", "WRJ0"],
     "FF": ["FFJ3", "FFJ2", "FFJ1"],
@@ -53,10 +54,6 @@ PART_JOINTS = {
 
 def make(num_envs=4, **settings):
     return ShadowHandOver(ShadowHandOverCfg(**settings), num_envs, CPU, sim="mujoco")
-
-
-def named(side, name):
-    return f"{side}/robot0:{name}"
 
 
 def still(env):
@@ -75,37 +72,6 @@ def put_object(env, row, pos):
     env.physics.forward(mask)
     env.physics.qpos[row, 48:51] = torch.as_tensor(pos)
     env.physics.qvel[row, 48:] = 0.0
-
-
-def product(a, b):
-    """Quaternions xyzw."""
-    (x, y, z, w) = a
-    (p, q, r, s) = b
-    return np.array(
-        [
-            w * p + x * s + y * r - z * q,
-            w * q - x * r + y * s + z * p,
-            w * r + x * q - y * p + z * s,
-            w * s - x * p - y * q - z * r,
-        ]
-    )
-
-
-def matrix(q):
-    """Rotation matrix of a quaternion xyzw."""
-    x, y, z, w = (float(part) for part in q)
-    return np.array(
-        [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-        ]
-    )
-
-
-def random_quats(count, seed):
-    q = torch.randn(count, 4, generator=torch.Generator().manual_seed(seed))
-    return q / q.norm(dim=1, keepdim=True)
 
 
 @pytest.fixture(scope="module")
@@ -267,76 +233,13 @@ def test_engine_choice_reaches_the_engine(monkeypatch):
 # Observations
 
 
-def tip_wrench(model, data, tip):
-    """Net contact force on a body in world axes, and its moment about the force-weighted center of the contacts."""
-    points = []
-    forces = []
-    moments = []
-    for i, contact in enumerate(data.contact):
-        bodies = [model.geom_bodyid[contact.geom1], model.geom_bodyid[contact.geom2]]
-        if tip in bodies and contact.efc_address >= 0:
-            wrench = np.zeros(6)
-            mujoco.mj_contactForce(model, data, i, wrench)  # contact frame, acts on geom2's body
-            axes = contact.frame.reshape(3, 3)
-            sign = 1.0 if bodies[1] == tip else -1.0
-            points.append(contact.pos)
-            forces.append(sign * axes.T @ wrench[:3])
-            moments.append(sign * axes.T @ wrench[3:])
-    if not points:
-        return np.zeros(6)
-    weights = [np.linalg.norm(force) for force in forces]
-    center = sum(w * p for w, p in zip(weights, points)) / max(sum(weights), 1e-12)
-    moment = sum(m + np.cross(p - center, f) for p, f, m in zip(points, forces, moments))
-    return np.concatenate((sum(forces), moment))
-
-
-def velocity(model, data, body):
-    """Linear and angular velocity of a body's frame, world axes."""
-    result = np.zeros(6)
-    mujoco.mj_objectVelocity(model, data, mujoco.mjtObj.mjOBJ_XBODY, body, result, 0)
-    return np.concatenate((result[3:], result[:3]))
-
-
-def xyzw(quat):
-    return np.roll(quat, -1)
-
-
 def expected_state(model, env, row):
     """The 398 numbers before the clip, in the specification's order, with a label each."""
-    data = mujoco.MjData(model)
-    physics = env.physics
+    data = state_of(model, env, row)
     parts = []
-    data.qpos[:] = physics.qpos[row]
-    data.qvel[:] = physics.qvel[row]
-    data.ctrl[:] = physics.ctrl[row]
-    mujoco.mj_forward(model, data)
     for side, last_action in zip(("right", "left"), env.action[row].double().numpy().reshape(2, 20)):
-        joints = [model.jnt(named(side, joint[0])) for joint in JOINTS]
-        tips = [model.body(named(side, digit + "distal")).id for digit in DIGITS]
-        angles = [(data.qpos[joint.qposadr[0]], row[1], row[2]) for joint, row in zip(joints, JOINTS)]
-        parts += [
-            ("angle", [(2 * q - high - low) / (high - low) for q, low, high in angles]),
-            ("rate", [0.2 * data.qvel[joint.dofadr[0]] for joint in joints]),
-            ("torque", [10.0 * data.qfrc_actuator[joint.dofadr[0]] for joint in joints]),
-        ]
-        for tip in tips:
-            parts += [("tip", np.concatenate((data.xpos[tip], xyzw(data.xquat[tip]), velocity(model, data, tip))))]
-        parts += [("wrench", 10.0 * tip_wrench(model, data, tip)) for tip in tips] + [("action", last_action)]
-    thing = model.body("object").id
-    goal_pos = env.goals["goal"].pos[row].double().numpy()
-    goal_quat = env.goals["goal"].quat[row].double().numpy()
-    quat = xyzw(data.xquat[thing])
-    speed = velocity(model, data, thing)
-    parts += [
-        ("object pos", data.xpos[thing]),
-        ("object quat", quat),
-        ("object velocity", speed[:3]),
-        ("object turn", 0.2 * speed[3:]),
-        ("goal", goal_pos),
-        ("goal", goal_quat),
-        ("relative quat", product(quat, goal_quat * np.array([-1, -1, -1, 1]))),
-    ]
-    return [name for name, values in parts for _ in values], np.concatenate([values for _, values in parts])
+        parts += hand_block(model, data, side, last_action)
+    return labeled(parts + throw_block(model, data, "object", goal_of(env, "goal", row)))
 
 
 def scramble(env, model, seed):
@@ -538,12 +441,6 @@ def test_a_hand_is_data():
 # Reward
 
 
-def literal_reward(pos, quat, goal_pos, goal_quat):
-    relative = matrix(quat) @ matrix(goal_quat).T
-    theta = math.acos(max(-1.0, min(1.0, (np.trace(relative) - 1.0) / 2.0)))
-    return math.exp(-0.2 * (50.0 * math.dist(pos, goal_pos) + theta))
-
-
 def over_reward(pos, quat, goal_pos, goal_quat):
     distance = (pos - goal_pos).norm(dim=1)
     return closeness(distance, rotation_angle(quat, goal_quat), ShadowHandOver.distance_scale)
@@ -554,7 +451,7 @@ def test_reward_is_the_literal_one():
     goals = random_quats(200, 1)
     pos = 0.3 * torch.randn(200, 3, generator=torch.Generator().manual_seed(2))
     goal_pos = pos + 0.05 * torch.randn(200, 3, generator=torch.Generator().manual_seed(3))
-    expected = [literal_reward(*row) for row in zip(pos.tolist(), quats, goal_pos.tolist(), goals)]
+    expected = [literal_closeness(*row) for row in zip(pos.tolist(), quats, goal_pos.tolist(), goals)]
     assert over_reward(pos, quats, goal_pos, goals).tolist() == pytest.approx(expected, rel=5e-4)
     assert torch.allclose(over_reward(pos, -quats, goal_pos, goals), over_reward(pos, quats, goal_pos, goals))
     best = over_reward(pos, quats, pos, quats)
@@ -567,7 +464,9 @@ def test_a_step_pays_the_reward_of_the_state_it_reaches():
     step = env.step(still(env))
     pos = env.physics.qpos[:, 48:51].tolist()
     quat = env.physics.qpos[:, [52, 53, 54, 51]]
-    expected = [literal_reward(*row) for row in zip(pos, quat, env.goals["goal"].pos.tolist(), env.goals["goal"].quat)]
+    expected = [
+        literal_closeness(*row) for row in zip(pos, quat, env.goals["goal"].pos.tolist(), env.goals["goal"].quat)
+    ]
     assert step.reward.shape == (3, 1) and step.reward[:, 0].tolist() == pytest.approx(expected, rel=5e-4)
 
 
