@@ -255,13 +255,14 @@ def portable(model: "mujoco.MjModel") -> "mujoco.MjModel":
 
     Without native convex collision two boxes meet by the same closed form as in C; with it they differ by centimeters.
     Diverged rows are reset by the task, and the flag for it is unknown here. The PGS solver is unknown as well:
-    Newton's finds the same optimum.
+    Newton's finds the same optimum. Dense matrices are refused in large models, so the engine chooses.
     """
     model = copy.copy(model)
     model.opt.disableflags |= int(mujoco.mjtDisableBit.mjDSBL_NATIVECCD)
     model.opt.disableflags &= ~int(mujoco.mjtDisableBit.mjDSBL_AUTORESET)
     if model.opt.solver == mujoco.mjtSolver.mjSOL_PGS:
         model.opt.solver = mujoco.mjtSolver.mjSOL_NEWTON
+    model.opt.jacobian = mujoco.mjtJacobian.mjJAC_AUTO
     return model
 
 
@@ -272,7 +273,8 @@ def buffer_sizes(model: "mujoco.MjModel", warp_model: "mjw.Model") -> Tuple[int,
     equalities need. Two hands under random actions: at most 25 contacts and 124 rows (egg), 34 and 190 (cube), and 17
     pairs near enough for the narrow phase; this gives 50 and 192, 64 and 224. A body may lie on a plane with all its
     geoms: an ant of 20 segments made 227 contacts and 948 rows, this gives 278 and 1056. Contacts are shared by all
-    environments, rows are not.
+    environments, rows are not. A model's own nconmax and njmax are the most that it gets: hands that may touch each
+    other have 1,500 rows by that count, and use fewer than 400.
     """
     pairs = model.geom_type[warp_model.nxn_geom_pair_filtered.numpy().reshape(-1, 2)]
     each = [min(CONTACT_POINTS.get(int(a), 8), CONTACT_POINTS.get(int(b), 8)) for a, b in pairs]
@@ -281,7 +283,12 @@ def buffer_sizes(model: "mujoco.MjModel", warp_model: "mjw.Model") -> Tuple[int,
     friction = int((model.dof_frictionloss > 0).sum() + (model.tendon_frictionloss > 0).sum())
     limits = int(model.jnt_limited.sum() + model.tendon_limited.sum())
     rows = 6 * model.neq + friction + limits + max(72, 3 * points // 4, 7 * lying // 2)
-    return max(24, points // 3, lying), -(-rows // 32) * 32
+    return capped(max(24, points // 3, lying), model.nconmax), capped(-(-rows // 32) * 32, model.njmax)
+
+
+def capped(size: int, most: int) -> int:
+    """A size, but at most `most` where a model sets that (-1: it does not)."""
+    return min(size, most) if most > 0 else size
 
 
 def per_environment(owner: Union["mjw.Model", "mjw.Option"]) -> Tuple[str, ...]:

@@ -15,7 +15,7 @@ from harl_isaac.sim.engines import make_physics, missing_mujoco
 from harl_isaac.sim.task import METRICS, SuccessTask
 from harl_isaac.tasks.hands.addresses import Addresses
 from harl_isaac.tasks.hands.flight import BASE_CHANNELS, Flight
-from harl_isaac.tasks.hands.hand import SIDES, Hand, PhysicsCfg
+from harl_isaac.tasks.hands.hand import SIDES, Hand, PhysicsCfg, free_physics
 from harl_isaac.tasks.hands.layout import FreeBase, Mounts
 from harl_isaac.tasks.hands.observation import CLIP, HandTable, TailBlock
 from harl_isaac.tasks.hands.partition import action_slots, agent_names, hand_groups
@@ -42,6 +42,15 @@ class HandsCfg(TaskCfg):
     joint_noise: float = 0.2  # reset: fraction of each joint's range
     position_noise: float = 0.01  # [m] reset: the object's start
     physics: PhysicsCfg = field(default_factory=PhysicsCfg)  # solver and actuators
+
+
+@dataclass
+class FreeHandsCfg(HandsCfg):
+    """Settings of tasks in which hands fly to objects; these start as built."""
+
+    joint_noise: float = 0.0
+    position_noise: float = 0.0
+    physics: PhysicsCfg = field(default_factory=free_physics)
 
 
 class TwoHands(SuccessTask):

@@ -14,7 +14,7 @@ import torch
 
 from harl_isaac.tasks.hands.hand import SIDES
 from harl_isaac.tasks.hands.layout import MOUNTS, free_base
-from harl_isaac.tasks.hands.throws import Throw, ThrowsCfg, ThrowTask, throw_tail
+from harl_isaac.tasks.hands.throws import CatchCfg, Throw, ThrowTask, throw_tail
 
 if TYPE_CHECKING:
     from harl_isaac.tasks.hands.scene import SceneBuilder
@@ -23,7 +23,7 @@ SIDE_VIEW = ((1.0, -0.575, 0.8), (0, 1, 0, -0.3, 0, 0.95))  # camera [m] and the
 
 
 @dataclass
-class ShadowHandCatchUnderarmCfg(ThrowsCfg):
+class ShadowHandCatchUnderarmCfg(CatchCfg):
     """The hands face each other, and the throw is 0.4 m."""
 
     name: str = "ShadowHandCatchUnderarm"
@@ -45,7 +45,7 @@ class ShadowHandCatchUnderarm(ThrowTask):
 
 
 @dataclass
-class ShadowHandTwoCatchUnderarmCfg(ThrowsCfg):
+class ShadowHandTwoCatchUnderarmCfg(CatchCfg):
     """Each hand throws an object to the other."""
 
     name: str = "ShadowHandTwoCatchUnderarm"
@@ -69,7 +69,7 @@ class ShadowHandTwoCatchUnderarm(ThrowTask):
 
 
 @dataclass
-class ShadowHandCatchAbreastCfg(ThrowsCfg):
+class ShadowHandCatchAbreastCfg(CatchCfg):
     """The hands are side by side, and the throw is 0.6 m."""
 
     name: str = "ShadowHandCatchAbreast"

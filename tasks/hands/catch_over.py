@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import torch
 
 from harl_isaac.tasks.hands.layout import MOUNTS, free_base
-from harl_isaac.tasks.hands.throws import Throw, ThrowsCfg, ThrowTask, throw_tail
+from harl_isaac.tasks.hands.throws import CatchCfg, Throw, ThrowTask, throw_tail
 
 
 @dataclass
-class ShadowHandCatchOver2UnderarmCfg(ThrowsCfg):
+class ShadowHandCatchOver2UnderarmCfg(CatchCfg):
     """The object starts on the right hand's fingertips."""
 
     name: str = "ShadowHandCatchOver2Underarm"

@@ -4,7 +4,7 @@ from typing import Any, List, Sequence
 
 import mujoco
 
-from harl_isaac.tasks.hands.free_base import add_drag, add_free_base, center_of_mass
+from harl_isaac.tasks.hands.free_base import add_drag, add_free_base, center_of_mass, firm_limits
 from harl_isaac.tasks.hands.hand import SIDES, Hand, PhysicsCfg, base_name
 from harl_isaac.tasks.hands.layout import Mount
 from harl_isaac.tasks.hands.signals import POINT
@@ -26,6 +26,8 @@ SENSORS_PER_TIP = (
     ("angvel", mujoco.mjtSensor.mjSENS_FRAMEANGVEL),
 )
 NET_FORCE = 3  # contact sensor's reduction: the sum of all contacts
+MOST_CONTACTS = 200  # of two free hands and an object; 68 and 388 rows are the most that was seen
+MOST_ROWS = 512  # of constraints
 FORCE_TORQUE = 1 << int(mujoco.mjtConDataField.mjCONDATA_FORCE) | 1 << int(mujoco.mjtConDataField.mjCONDATA_TORQUE)
 
 
@@ -56,6 +58,9 @@ class SceneBuilder:
         self._hands_meet = hands_meet
         self._points: List[str] = []  # names of points in the order of their sensors
         _set_options(self.spec.option, cfg.timestep)
+        if free:
+            self.spec.nconmax = MOST_CONTACTS  # for MuJoCo Warp, which reserves memory; C takes what it needs
+            self.spec.njmax = MOST_ROWS
         floor = self.add_geom(self.spec.worldbody, "floor", "floor", mujoco.mjtGeom.mjGEOM_PLANE, (2, 2, 0.1), condim=3)
         floor.rgba = [0.35, 0.4, 0.45, 1]
         for side, mount in zip(SIDES, mounts):
@@ -131,6 +136,7 @@ class SceneBuilder:
         frame = self.spec.worldbody.add_frame(pos=mount.pos, euler=mount.euler)
         root = self.hand.prefix + self.hand.mount
         if self._free:
+            firm_limits(hand, self._cfg.timestep)
             center = center_of_mass(hand, root)
             base = add_free_base(self.spec, frame, base_name(side), center)
             frame = base.add_frame(pos=-center)
@@ -162,9 +168,15 @@ class SceneBuilder:
 
 
 def _set_options(option: "mujoco.MjOption", timestep: float) -> None:
+    """Set the solver. Its matrices are dense in C (Warp chooses itself).
+
+    On the sparse ones that `auto` takes from 60 degrees of freedom on, the Newton solver of MuJoCo 4.0.0 stalls at times
+    far from the solution, and fingers turn over their limits by radians in one step.
+    """
     option.timestep = timestep
     option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
     option.solver = mujoco.mjtSolver.mjSOL_NEWTON
+    option.jacobian = mujoco.mjtJacobian.mjJAC_DENSE
     option.cone = mujoco.mjtCone.mjCONE_PYRAMIDAL
     option.tolerance = 1e-6  # MuJoCo Warp clamps here; the trajectory is that of 1e-8
     option.iterations = 100

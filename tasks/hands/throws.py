@@ -1,13 +1,13 @@
 """Base of the tasks in which objects fly from hand to hand: each has a start and a goal to reach."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Tuple
 
 import torch
 from torch import Tensor
 
 from harl_isaac.tasks.hands.base import HandsCfg, TwoHands
-from harl_isaac.tasks.hands.hand import Vector
+from harl_isaac.tasks.hands.hand import PhysicsCfg, Vector, free_physics
 from harl_isaac.tasks.hands.observation import TailBlock, goal, pose, rotation, velocity
 from harl_isaac.tasks.hands.quaternions import rotation_angle, tumbled
 from harl_isaac.tasks.hands.signals import Signals, Verdict
@@ -25,6 +25,13 @@ class ThrowsCfg(HandsCfg):
     """Settings of every task with thrown objects."""
 
     object: str = "egg"  # egg (capsule), ellipsoid, ball, cube
+
+
+@dataclass
+class CatchCfg(ThrowsCfg):
+    """Settings of the tasks whose hands fly."""
+
+    physics: PhysicsCfg = field(default_factory=free_physics)
 
 
 class Throw(NamedTuple):

@@ -1,0 +1,82 @@
+"""Hands that fly keep their joints within the limits, whatever they do; with what settings, on which engine."""
+
+import importlib.util
+
+import pytest
+import torch
+from support.mujoco_or_skip import mujoco
+from support.soak import MODES, soak
+
+from harl_isaac.registry import default_settings
+from harl_isaac.tasks import TASKS
+
+FIXED = ("ShadowHandOver",)
+FREE = sorted(name for name in TASKS if name.startswith("ShadowHand") and name not in FIXED)
+OVERSHOOT = 0.3  # [rad]
+SPEED = 200.0  # [rad/s]
+each_task = pytest.mark.parametrize("name", FREE)
+each_mode = pytest.mark.parametrize("mode", MODES)
+needs_warp = pytest.mark.skipif(
+    any(importlib.util.find_spec(name) is None for name in ("mujoco_warp", "warp")),
+    reason="mujoco-warp is not installed",
+)
+
+
+def make(name, num_envs, sim="mujoco"):
+    return default_settings(TASKS, name).make(num_envs, torch.device("cpu"), sim)
+
+
+def hold_limits(name, mode, num_envs, steps, seed):
+    worst = soak(make(name, num_envs), mode, steps, seed)
+    print(name, mode, worst)
+    assert worst.overshoot < OVERSHOOT and worst.speed < SPEED and worst.diverged == 0
+
+
+@each_mode
+@each_task
+def test_limits_hold(name, mode):
+    hold_limits(name, mode, num_envs=16, steps=60, seed=1)
+
+
+@pytest.mark.slow
+@each_mode
+@each_task
+def test_limits_hold_for_long(name, mode):
+    hold_limits(name, mode, num_envs=64, steps=2000, seed=11)
+
+
+@each_task
+def test_settings(name):
+    env = make(name, 1)
+    model = env.physics.model
+    assert env.base is not None
+    assert (model.opt.timestep, env.physics.substeps) == (1.0 / 180.0, 3)
+    assert model.opt.jacobian == mujoco.mjtJacobian.mjJAC_DENSE and model.nv >= 60
+    firm = (pytest.approx([1.0 / 90.0, 1.0]), pytest.approx([0.99, 0.99, 0.001, 0.5, 2.0]))
+    for side in ("right", "left"):
+        for joint in env.hand.joints:
+            each = model.joint(env.hand.full_name(side, joint)).id
+            assert (model.jnt_solref[each], model.jnt_solimp[each]) == firm
+    assert model.ntendon == 8
+    for each in range(model.ntendon):
+        assert (model.tendon_solref_lim[each], model.tendon_solimp_lim[each]) == firm
+
+
+def test_fixed_hands_keep_theirs():
+    env = make("ShadowHandOver", 1)
+    model = env.physics.model
+    assert (model.opt.timestep, env.physics.substeps) == (1.0 / 120.0, 2)
+    assert (model.nconmax, model.njmax) == (-1, -1)
+    assert model.jnt_solref == pytest.approx(torch.tensor([0.02, 1.0]).expand(model.njnt, 2).numpy())
+    assert model.jnt_solimp[:, :3] == pytest.approx(torch.tensor([0.9, 0.95, 0.001]).expand(model.njnt, 3).numpy())
+
+
+@needs_warp
+@each_task
+def test_buffers_are_capped_on_warp(name):
+    from harl_isaac.sim.mujoco_warp import portable
+
+    physics = make(name, 2, "mujoco_warp").physics
+    assert portable(physics.model).opt.jacobian == mujoco.mjtJacobian.mjJAC_AUTO
+    assert physics._data.naconmax <= 2 * 200 and physics._data.njmax <= 512
+    assert not physics.overflow.any()
