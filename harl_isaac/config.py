@@ -49,6 +49,7 @@ class RunCfg:
     device: str = "auto"  # auto, cpu, cuda, cuda:1
     sim: str = "auto"  # auto, mujoco, mujoco_warp
     resume: Optional[str] = None
+    trust: bool = False  # a resumed run may run code of other packages that its folder names
     run_root: str = "runs"
     eval: EvalCfg = field(default_factory=EvalCfg)
     checkpoint: CheckpointCfg = field(default_factory=CheckpointCfg)
@@ -56,7 +57,7 @@ class RunCfg:
 
 
 # Settings that a resumed run may change: nothing that its past depends on.
-RESUMABLE = ("total_steps", "device", "resume", "run_root", "eval", "checkpoint", "log", "algo.replay_device")
+RESUMABLE = ("total_steps", "device", "resume", "trust", "run_root", "eval", "checkpoint", "log", "algo.replay_device")
 
 
 MINIMUMS = {

@@ -32,6 +32,17 @@ class TaskCfg(ABC):
         Raises ValueError for settings that cannot run, MissingSimulator where a package is not installed.
         """
 
+    def foreign_code(self) -> str:
+        """Code outside of this project and its known packages that these settings run, as key=value; "" for none.
+
+        A run folder from elsewhere runs it only with its user's consent (training/trust.py).
+        """
+        return ""
+
+    def pickled_state(self) -> str:
+        """The simulator whose saved state is a pickle, which can run any code when it is read; "" for none."""
+        return ""
+
 
 def check_choices(group: str, cfg: Any, choices: Iterable[Tuple[str, Iterable[str]]]) -> None:
     """Raise ValueError where a setting (name, possible values) of the group task or algo is none of those possible."""

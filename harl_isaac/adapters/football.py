@@ -5,7 +5,7 @@ Observations are simple115v2. The state is made of them as in Zhong et al. (2024
 share once, then the player of each.
 """
 
-import pickle
+import io
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any, Dict, List, Tuple
@@ -42,6 +42,10 @@ class FootballCfg(SimulatorCfg):
     """Settings of a scenario of gfootball, the last part of the task's name."""
 
     reward: str = "dense"  # goals, and checkpoints on the way of the ball to the goal; or (sparse) goals alone
+
+    def pickled_state(self) -> str:
+        """Google Research Football, whose engine pickles what it saves."""
+        return "Google Research Football"
 
     def game(self) -> Tuple[str, Dict[str, Any]]:
         """Return FootballGame and its arguments. Raises ValueError, MissingSimulator."""
@@ -122,14 +126,17 @@ class FootballGame:
 
     def save(self) -> bytes:
         """Return the seed, the engine's state and the checkpoints reached."""
-        return pickle.dumps((self._seed, self._env.get_state({}), self._checkpoints.reached))
+        state = np.frombuffer(self._env.get_state({}), np.uint8)
+        content = io.BytesIO()
+        np.savez(content, seed=self._seed, engine=state, reached=self._checkpoints.reached)
+        return content.getvalue()
 
     def restore(self, saved: bytes) -> None:
         """Go on from a `save`."""
-        seed, engine, reached = pickle.loads(saved)
-        self.reset(seed)  # settings that the engine's state does not hold
-        self._env.set_state(engine)
-        self._checkpoints.reached[:] = reached
+        with np.load(io.BytesIO(saved), allow_pickle=False) as state:
+            self.reset(int(state["seed"]))  # settings that the engine's state does not hold
+            self._env.set_state(state["engine"].tobytes())
+            self._checkpoints.reached[:] = state["reached"]
 
     def close(self) -> None:
         """Close the engine."""

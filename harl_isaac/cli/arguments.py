@@ -29,6 +29,10 @@ def read_arguments(usage: str, defaults: Dict[str, Any], first: Optional[str] = 
 def _converted(key: str, text: str, default: Any) -> Any:
     """`text` in the type of the default; a default of None stands for a string."""
     kind = str if default is None else type(default)
+    if kind is bool:
+        if text.lower() not in ("true", "false"):
+            raise ValueError(f"{key}={text}; possible: true, false")
+        return text.lower() == "true"
     try:
         return kind(text)
     except ValueError:

@@ -2,7 +2,7 @@
 print return and success rate with 95 % intervals.
 
 Keys: run (a run folder, which means its best checkpoint, or a checkpoint file), episodes=320, num_envs=64, seed=0,
-device=auto, sim=auto, json (a file for the results).
+device=auto, sim=auto, json (a file for the results), trust=false (true: the run may use code of other packages).
 """
 
 import json
@@ -12,14 +12,23 @@ from harl_isaac.cli.arguments import read_arguments
 from harl_isaac.training.evaluation import Evaluation, evaluate_policy
 from harl_isaac.training.load_policy import load_policy
 
-DEFAULTS = {"run": None, "episodes": 320, "num_envs": 64, "seed": 0, "device": "auto", "sim": "auto", "json": None}
+DEFAULTS = {
+    "run": None,
+    "episodes": 320,
+    "num_envs": 64,
+    "seed": 0,
+    "device": "auto",
+    "sim": "auto",
+    "json": None,
+    "trust": False,
+}
 
 
 def main() -> None:
     """Evaluate the run named on the command line; print the intervals, and write them to `json` if given."""
     args = read_arguments(__doc__, DEFAULTS)
     num_envs = min(args["num_envs"], args["episodes"])
-    env, actors, checkpoint = load_policy(args["run"], num_envs, args["device"], args["sim"])
+    env, actors, checkpoint = load_policy(args["run"], num_envs, args["device"], args["sim"], args["trust"])
     result = evaluate_policy(env, actors, args["episodes"], args["seed"])
     report(result, checkpoint)
     if args["json"]:

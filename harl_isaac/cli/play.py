@@ -3,7 +3,7 @@ video. Tasks without MuJoCo are drawn, if they say how.
 
 Keys: run (a run folder, which means its best checkpoint, or a checkpoint file), out (video.mp4, or strip.png for a row
 of pictures; default: the viewer, or <run>/play.mp4), episodes=4, speed=0.5 (of the video), pick=any (any, success: only
-episodes that succeed), seed=0, sim=mujoco.
+episodes that succeed), seed=0, sim=mujoco, trust=false (true: the run may use code of other packages).
 """
 
 import os
@@ -24,7 +24,16 @@ from harl_isaac.training.checkpoint import run_folder
 from harl_isaac.training.evaluation import Player
 from harl_isaac.training.load_policy import load_policy
 
-DEFAULTS = {"run": None, "out": None, "episodes": 4, "speed": 0.5, "pick": "any", "seed": 0, "sim": "mujoco"}
+DEFAULTS = {
+    "run": None,
+    "out": None,
+    "episodes": 4,
+    "speed": 0.5,
+    "pick": "any",
+    "seed": 0,
+    "sim": "mujoco",
+    "trust": False,
+}
 CANDIDATES = 16  # episodes played for each that is shown, with pick=success
 
 # A MultiAgentEnv that can be shown has `control_seconds` and either `physics` and `visual_model()` (MuJoCo) or
@@ -45,7 +54,7 @@ def main() -> None:
     args = read_arguments(__doc__, DEFAULTS)
     has_screen = bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
     num_envs = args["episodes"] * (CANDIDATES if args["pick"] == "success" else 1)
-    env, actors, checkpoint = load_policy(args["run"], num_envs, "cpu", args["sim"])
+    env, actors, checkpoint = load_policy(args["run"], num_envs, "cpu", args["sim"], args["trust"])
     if not is_drawn(env) and not hasattr(env, "visual_model"):
         raise ValueError("the run's task has no picture: it is not simulated by MuJoCo")
     torch.manual_seed(args["seed"])

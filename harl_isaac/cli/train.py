@@ -6,7 +6,7 @@
 import os
 import sys
 from pathlib import Path
-from typing import Any, Dict, List, cast
+from typing import Any, Dict, List, Optional, Tuple, cast
 
 # Threads that spin while they wait take a core from the physics' threads; must be set before torch starts any.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -17,23 +17,31 @@ from omegaconf import DictConfig, OmegaConf
 from harl_isaac.algos import ALGOS
 from harl_isaac.cli.help import help_text
 from harl_isaac.cli.overrides import CONFIG, check_command_line, overrides_in, with_free_keys
-from harl_isaac.config import differences, register, to_run
+from harl_isaac.config import RunCfg, differences, register, to_run
 from harl_isaac.env import SimulatorError
 from harl_isaac.registry import register_external_tasks, with_new_defaults
 from harl_isaac.runtime import keep_freed_memory
 from harl_isaac.tasks import TASKS
 from harl_isaac.training import checkpoint
-from harl_isaac.training.run_folder import new_run, read_overrides, saved_config
+from harl_isaac.training.ownership import owned
+from harl_isaac.training.run_folder import new_run, read_overrides, saved_config, saved_settings
 from harl_isaac.training.trainer import Trainer
+from harl_isaac.training.trust import check_state_trusted, check_trusted
 
 USER_ERRORS = (ValueError, OSError, FloatingPointError)  # with a message meant for the user
+PATH_KEYS = ("resume", "run_root")
+PATHS: Dict[str, str] = {}  # of this command line, by key; they pass by hydra
+GIVEN: List[str] = []  # the words of this command line, without those of a resumed run
 
 
 def main() -> None:
     """Parse, check and run. User errors print one line and exit with 2."""
     keep_freed_memory()
     try:
-        words = with_free_keys(with_saved_overrides(sys.argv[1:]))
+        GIVEN[:] = sys.argv[1:]
+        words, paths = without_paths(GIVEN)
+        PATHS.update(paths)
+        words = with_free_keys(with_saved_overrides(words, paths.get("resume")))
         sys.argv[1:] = words
         register_external_tasks(requested_tasks(words))
         register()
@@ -43,7 +51,10 @@ def main() -> None:
         check_command_line(overrides_in(words), several="-m" in words or "--multirun" in words)
     except USER_ERRORS as error:
         fail(error)
-    hydra_main(version_base="1.3", config_path="pkg://" + CONFIG, config_name="config")(job)()
+    try:
+        hydra_main(version_base="1.3", config_path="pkg://" + CONFIG, config_name="config")(job)()
+    except KeyboardInterrupt:
+        fail(KeyboardInterrupt("interrupted; the last checkpoint is whole: go on with resume=<run folder>"), 130)
 
 
 def job(cfg: DictConfig) -> None:
@@ -60,16 +71,55 @@ def job(cfg: DictConfig) -> None:
 
 def train(cfg: DictConfig) -> None:
     """Train a new run, or resume one."""
+    for key, path in PATHS.items():
+        cfg[key] = path.replace("${", "\\${")  # as it stands: no interpolation
     run = to_run(cfg)
-    if not run.resume:
-        trainer = Trainer(run)
-        trainer.train(new_run(cfg, run))
+    if run.resume:
+        resume(cfg, run, checkpoint.find(run.resume))
         return
-    file = checkpoint.find(run.resume)
+    trainer = Trainer(run)
+    folder = new_run(cfg, run)
+    with owned(folder):
+        trainer.train(folder)
+
+
+def resume(cfg: DictConfig, run: RunCfg, file: Path) -> None:
+    """Go on with the run that the checkpoint `file` is of. Raises ValueError."""
     folder = checkpoint.run_folder(file)
-    check_unchanged(cfg, folder)
-    trainer = Trainer(run, checkpoint.load(file))
-    trainer.train(folder)
+    with owned(folder):
+        check_unchanged(cfg, folder)
+        check_trusted(run.task, folder, run.trust, GIVEN)
+        check_state_trusted(run.task, folder, run.trust)
+        saved = checkpoint.load(file)
+        checkpoint.check_run(saved, run.task.name, run.algo.name, file)
+        with checkpoint.damage_named(file):
+            checkpoint.check_finite_weights(saved["learner"]["actors"], file)
+            trainer = Trainer(run, saved)
+        trainer.train(folder)
+
+
+def without_paths(words: List[str]) -> Tuple[List[str], Dict[str, str]]:
+    """The words without resume= and run_root=, and those paths, which hydra's grammar could not read.
+
+    A path may be quoted as hydra wants it; in a sweep (-m) all words are left to hydra.
+    """
+    if "-m" in words or "--multirun" in words:
+        return words, {}
+    rest = []
+    paths = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if equals and key in PATH_KEYS and value not in ("", "null"):
+            paths[key] = _unquoted(value)
+        else:
+            rest.append(word)
+    return rest, paths
+
+
+def _unquoted(path: str) -> str:
+    """A path without the quotes that hydra would need, unless they are part of its name."""
+    quoted = len(path) > 1 and path[0] == path[-1] and path[0] in "'\""
+    return path[1:-1] if quoted and not Path(path).exists() else path
 
 
 def requested_tasks(words: List[str]) -> List[str]:
@@ -81,14 +131,14 @@ def requested_tasks(words: List[str]) -> List[str]:
     return names
 
 
-def with_saved_overrides(words: List[str]) -> List[str]:
-    """The command line of resume=<folder>, preceded by the run's own overrides of keys that are not given now."""
-    resumes = [word.split("=", 1)[1] for word in words if word.startswith("resume=")]
-    if not resumes or resumes[-1] in ("null", ""):
+def with_saved_overrides(words: List[str], run: Optional[str]) -> List[str]:
+    """The command line that resumes `run`, preceded by the run's own overrides of keys that are not given now."""
+    if run is None:
         return words
-    folder = checkpoint.run_folder(checkpoint.find(resumes[-1]))
+    folder = checkpoint.run_folder(checkpoint.find(run))
+    saved_settings(folder)  # a damaged folder is named here
     given = {_key(word) for word in words if "=" in word}
-    return [word for word in read_overrides(folder) if _key(word) not in given] + words
+    return [word for word in read_overrides(folder) if _key(word) not in given and _key(word) not in PATH_KEYS] + words
 
 
 def _key(word: str) -> str:
@@ -109,7 +159,7 @@ def check_unchanged(cfg: DictConfig, folder: Path) -> None:
         raise ValueError(f"cannot resume {folder} with other settings ({listed}); start a new run instead")
 
 
-def fail(error: Exception, code: int = 2) -> None:
+def fail(error: BaseException, code: int = 2) -> None:
     """Print the error as one line on stderr, then exit."""
     print(f"harl-train: {error}", file=sys.stderr, flush=True)
     sys.exit(code)

@@ -1,10 +1,13 @@
 """Checkpoints: one file each, with a format number; a crash or a full disk while writing leaves the last one whole."""
 
 import os
+import zipfile
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, Callable, Dict, NoReturn
+from typing import IO, Any, Callable, Dict, Iterator, NoReturn
 
 import torch
+from torch import Tensor
 
 from harl_isaac.env import EnvSpec
 
@@ -44,9 +47,10 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
 def load(path: Path) -> Dict[str, Any]:
     """Read a training state onto the CPU, in the current format.
 
-    Raises ValueError if the file is damaged or of a format that this version does not read.
+    Raises ValueError if the file is damaged (a byte of it changed) or of a format that this version does not read.
     """
     try:
+        check_crcs(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         _raise_damaged(path, error)
@@ -56,6 +60,14 @@ def load(path: Path) -> Dict[str, Any]:
     if found != FORMAT:
         raise ValueError(f"checkpoint {path} has format {found}; this version reads formats 2 and {FORMAT}")
     return state
+
+
+def check_crcs(path: Path) -> None:
+    """Raise ValueError where a record of the file, which is a zip archive, differs from its checksum."""
+    with zipfile.ZipFile(path) as archive:
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise ValueError(f"checksum of {damaged}")
 
 
 def upgraded_learner(state: Any) -> Any:
@@ -115,6 +127,36 @@ def check_sizes(saved: Dict[str, Any], spec: EnvSpec, *ignore: str) -> None:
     for name, now in sizes(spec).items():
         if name not in ignore and saved[name] != now:
             raise ValueError(f"the checkpoint has {name}={saved[name]}, this environment {now}")
+
+
+def check_run(state: Dict[str, Any], task: str, algo: str, file: Path) -> None:
+    """Raise ValueError where a checkpoint is of another task or algorithm than the run's settings.
+
+    Checkpoints from before this was kept are taken as they are.
+    """
+    for key, name in (("task", task), ("algo", algo)):
+        found = state.get(key, name)
+        if found != name:
+            raise ValueError(f"checkpoint {file} is of {key}={found}, the run folder's settings have {key}={name}")
+
+
+@contextmanager
+def damage_named(file: Path) -> Iterator[None]:
+    """Turn errors of loading a state into ValueError with the file: keys that are missing, other networks' shapes."""
+    try:
+        yield
+    except (KeyError, RuntimeError, TypeError, AttributeError, IndexError) as error:
+        reason = _first_line(error) if isinstance(error, RuntimeError) else f"{type(error).__name__}: {error}"
+        raise ValueError(
+            f"checkpoint {file} does not fit the run folder's settings ({reason[:120]}); use a checkpoint of this run"
+        ) from None
+
+
+def check_finite_weights(weights: Dict[str, Tensor], file: Path) -> None:
+    """Raise ValueError that names a policy's weight which is not finite."""
+    for name, value in weights.items():
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            raise ValueError(f"checkpoint {file} has a policy whose {name} is not finite; use an earlier checkpoint")
 
 
 def random_state(device: torch.device) -> Dict[str, Any]:

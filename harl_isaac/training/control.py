@@ -60,7 +60,8 @@ class StopSignal:
 
     def _request(self, number: int, frame: Any) -> None:
         self.requested = True
-        print("\nstopping after this iteration, with a checkpoint", flush=True)
+        with suppress(OSError, ValueError):  # nobody may be reading
+            print("\nstopping after this iteration, with a checkpoint", flush=True)
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def __exit__(self, *error: object) -> None:

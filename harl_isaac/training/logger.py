@@ -1,11 +1,14 @@
 """A run's records: metrics.csv and eval.csv, TensorBoard events, and the console's lines or table."""
 
 import csv
+import io
 import math
+import os
 import sys
 import time
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 import torch
 from torch import Tensor
@@ -48,21 +51,45 @@ class CsvFile:
     def __init__(self, path: Path, iteration: int):
         self.path = path
         self.columns: Optional[List[str]] = None
-        rows = list(csv.reader(path.open())) if path.is_file() else []
+        rows = read_rows(path)
         if rows:
             self.columns = rows[0]
-            kept = [row for row in rows[1:] if len(row) == len(rows[0]) and int(row[0]) <= iteration]
-            text = "".join(",".join(row) + "\n" for row in [rows[0], *kept])
+            kept = [
+                row for row in rows[1:] if len(row) == len(rows[0]) and row[0].isdigit() and int(row[0]) <= iteration
+            ]
+            text = "".join(map(csv_line, [rows[0], *kept]))
             write_atomically(path, lambda file: file.write(text.encode()))
 
     def add(self, iteration: int, numbers: Dict[str, float]) -> None:
         """Append a row; the first one names the columns."""
-        with self.path.open("a") as file:
-            if self.columns is None:
-                self.columns = ["iteration", *numbers]
-                file.write(",".join(self.columns) + "\n")
-            row = [str(iteration)] + [f"{numbers.get(name, math.nan):.9g}" for name in self.columns[1:]]
-            file.write(",".join(row) + "\n")
+        text = ""
+        if self.columns is None:
+            self.columns = ["iteration", *numbers]
+            text = csv_line(self.columns)
+        text += csv_line([str(iteration)] + [f"{numbers.get(name, math.nan):.9g}" for name in self.columns[1:]])
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(text)
+
+
+def csv_line(row: List[str]) -> str:
+    """A row as a line of a CSV file; names with commas are quoted."""
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="\n").writerow(row)
+    return buffer.getvalue()
+
+
+def read_rows(path: Path) -> List[List[str]]:
+    """Rows of a CSV file of iterations; [] without one. A file without their header is moved aside."""
+    if not path.is_file():
+        return []
+    with path.open(encoding="utf-8", errors="replace") as file:
+        rows = list(csv.reader(line.replace("\0", "") for line in file))
+    if rows and (rows[0][:2] != ["iteration", "steps"] or len(rows[0]) < 3):
+        aside = path.with_suffix(".damaged.csv")
+        path.replace(aside)
+        print(f"{path} has no whole header: moved to {aside}, a new one begins", file=sys.stderr, flush=True)
+        return []
+    return rows
 
 
 class Logger:
@@ -77,6 +104,7 @@ class Logger:
         self.metrics = CsvFile(folder / "metrics.csv", iteration)
         self.evaluations = CsvFile(folder / "eval.csv", iteration)
         self.events = SummaryWriter(str(folder), purge_step=steps + 1 if steps else None)
+        self.failed = False  # whether something could not be written or shown
         self.started = time.monotonic()
         self.first_steps = steps
         terminal = sys.stdout.isatty()
@@ -84,34 +112,55 @@ class Logger:
         self.lines = self.live_table is None and console != "none"
 
     def iteration(self, iteration: int, steps: int, numbers: Dict[str, float]) -> None:
-        """Record an iteration's metrics, after `steps` environment steps in all, and show them."""
-        self.metrics.add(iteration, numbers)
-        self._to_events(numbers, steps)
+        """Record an iteration's metrics, after `steps` environment steps in all, and show them.
+
+        What cannot be written or shown is reported once on stderr; training goes on.
+        """
+        with self._errors_reported():
+            self.metrics.add(iteration, numbers)
+        with self._errors_reported():
+            self._to_events(numbers, steps)
         left = self._seconds_left(steps)
         if self.live_table is not None:
-            self.live_table.show(steps, self.total, numbers, left)
-        elif self.lines and (iteration % self.interval == 0 or steps >= self.total):
-            print(f"{steps}/{self.total} steps | {line(numbers)} | left {clock(left)}", flush=True)
+            with self._errors_reported():
+                self.live_table.show(steps, self.total, numbers, left)
+        elif iteration % self.interval == 0 or steps >= self.total:
+            self.say(f"{steps}/{self.total} steps | {line(numbers)} | left {clock(left)}")
 
     def evaluation(self, iteration: int, steps: int, means: Dict[str, float]) -> None:
         """Record an evaluation's means and show them."""
-        self.evaluations.add(iteration, {"steps": steps, **means})
-        self._to_events({"eval/" + name: value for name, value in means.items()}, steps)
+        with self._errors_reported():
+            self.evaluations.add(iteration, {"steps": steps, **means})
+        with self._errors_reported():
+            self._to_events({"eval/" + name: value for name, value in means.items()}, steps)
         text = ", ".join(f"{name} {value:.3g}" for name, value in means.items())
         self.say(f"evaluation at {steps} steps: {text}")
 
     def say(self, text: str) -> None:
         """Show a message."""
-        if self.live_table is not None:
-            self.live_table.say(text)
-        elif self.lines:
-            print(text, flush=True)
+        with self._errors_reported():
+            if self.live_table is not None:
+                self.live_table.say(text)
+            elif self.lines:
+                show(text)
 
     def close(self) -> None:
         """Finish the event file and give the terminal back."""
-        self.events.close()
+        with self._errors_reported():
+            self.events.close()
         if self.live_table is not None:
-            self.live_table.close()
+            with self._errors_reported():
+                self.live_table.close()
+
+    @contextmanager
+    def _errors_reported(self) -> Iterator[None]:
+        """Report the first error of writing or showing on stderr, and go on: records are worth less than the run."""
+        try:
+            yield
+        except OSError as error:
+            if not self.failed:
+                self.failed = True
+                warn(f"records of {self.folder} are incomplete from here on ({error}); training goes on")
 
     def _to_events(self, numbers: Dict[str, float], steps: int) -> None:
         for name, value in numbers.items():
@@ -121,6 +170,20 @@ class Logger:
     def _seconds_left(self, steps: int) -> float:
         done = max(steps - self.first_steps, 1)
         return (time.monotonic() - self.started) * max(self.total - steps, 0) / done
+
+
+def show(text: str) -> None:
+    """Print a line; where nobody reads it any more (`| head`), what follows is dropped."""
+    try:
+        print(text, flush=True)
+    except (BrokenPipeError, ValueError):  # ValueError: the stream is closed
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  # for the rest of the process
+
+
+def warn(text: str) -> None:
+    """Print a line on stderr, if it can be."""
+    with suppress(OSError, ValueError):
+        print(text, file=sys.stderr, flush=True)
 
 
 class LiveTable:

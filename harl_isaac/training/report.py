@@ -1,6 +1,7 @@
 """Messages of a run to its user, and errors about its numbers."""
 
 import math
+import shlex
 from pathlib import Path
 from typing import Dict, Protocol, runtime_checkable
 
@@ -36,14 +37,16 @@ def replay_text(settings: ReplaySettings, num_bytes: int, on_host: bool) -> str:
     return text
 
 
-def end_text(numbers: Dict[str, float], iteration: int, steps: int, total: int, folder: Path) -> str:
-    """Last lines of a run; `numbers` are the last iteration's, if there was one."""
+def end_text(
+    numbers: Dict[str, float], iteration: int, steps: int, total: int, folder: Path, trust: bool = False
+) -> str:
+    """Last lines of a run; `numbers` are the last iteration's, if there was one; `trust`: resuming needs trust=true."""
     lines = [f"{'finished' if steps >= total else 'stopped'} after {iteration} iterations, {steps} steps"]
     if numbers:
         lines.append("last iteration: " + line(numbers))
     lines.append(f"checkpoint: {folder / FOLDER / 'latest.pt'}")
     if steps < total:
-        lines.append(f"go on with: python train.py resume={folder}")
+        lines.append(f"go on with: python train.py {shlex.quote(f'resume={folder}')}{' trust=true' * trust}")
     return "\n".join(lines)
 
 

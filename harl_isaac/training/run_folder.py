@@ -6,14 +6,21 @@ import sys
 import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Tuple
 
 import yaml
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from harl_isaac import __version__
+from harl_isaac.algos import ALGOS
 from harl_isaac.config import RunCfg
+from harl_isaac.learning.learner import AlgoCfg
+from harl_isaac.registry import build_settings, register_external_tasks
+from harl_isaac.settings import TaskCfg
+from harl_isaac.tasks import TASKS
+from harl_isaac.training.trust import check_overrides
 
 PACKAGES = ("torch", "numpy", "mujoco", "mujoco-warp", "warp-lang", "gymnasium-robotics", "hydra-core")
 
@@ -22,8 +29,9 @@ def new_run(cfg: DictConfig, run: RunCfg) -> Path:
     """Make a run folder that holds the composed configuration, the overrides given, and all versions."""
     name = f"{time.strftime('%Y%m%d-%H%M%S')}-seed{run.seed}"
     folder = _make_folder(Path(run.run_root) / run.task.name / run.algo.name, name)
-    (folder / "config.yaml").write_text(OmegaConf.to_yaml(cfg, resolve=True))
-    (folder / "overrides.yaml").write_text(yaml.safe_dump(list(HydraConfig.get().overrides.task)))
+    (folder / "config.yaml").write_text(OmegaConf.to_yaml(cfg, resolve=True), encoding="utf-8")
+    overrides = [word for word in HydraConfig.get().overrides.task if not word.startswith("trust=")]
+    (folder / "overrides.yaml").write_text(yaml.safe_dump(overrides), encoding="utf-8")
     (folder / "versions.json").write_text(json.dumps(versions(), indent=2) + "\n")
     return folder
 
@@ -52,17 +60,46 @@ def versions() -> Dict[str, Any]:
 
 
 def read_overrides(folder: Path) -> List[str]:
-    """The overrides that the run was started with. Raises ValueError where the folder is not a run's."""
-    return _read(folder / "overrides.yaml")
+    """The overrides that the run was started with. Raises ValueError where the file is missing or damaged."""
+    file = folder / "overrides.yaml"
+    return check_overrides(_read(file), file)
 
 
 def saved_config(folder: Path) -> Dict[str, Any]:
-    """The run's composed configuration. Raises ValueError where the folder is not a run's."""
-    return _read(folder / "config.yaml")
+    """The run's composed configuration. Raises ValueError where the file is missing or damaged."""
+    file = folder / "config.yaml"
+    config = _read(file)
+    if not isinstance(config, dict):
+        raise ValueError(f"{file} is damaged: expected a run's settings, found {type(config).__name__}")
+    for group in ("task", "algo"):
+        settings = config.get(group)
+        name = settings.get("name") if isinstance(settings, dict) else None
+        if not isinstance(name, str):
+            raise ValueError(f"{file} is damaged: it has no {group}.name")
+    return config
+
+
+def saved_settings(folder: Path) -> Tuple[TaskCfg, AlgoCfg]:
+    """Settings of the run's task and algorithm. Raises ValueError where the configuration is damaged or unknown."""
+    config = saved_config(folder)
+    register_external_tasks([config["task"]["name"]])
+    task = _settings(folder, "task", TASKS, config["task"])
+    return task, _settings(folder, "algo", ALGOS, config["algo"])
+
+
+def _settings(folder: Path, group: str, registry: Dict[str, str], values: Dict[str, Any]) -> Any:
+    name = values["name"]
+    if name not in registry:
+        raise ValueError(f"{folder / 'config.yaml'} has {group} {name!r}, which is unknown to this version")
+    try:
+        return build_settings(registry, values)
+    except (OmegaConfBaseException, TypeError) as error:
+        reason = str(error).split("\n")[0]
+        raise ValueError(f"{folder / 'config.yaml'} is damaged: {group}: {reason}") from None
 
 
 def _read(path: Path) -> Any:
     try:
-        return yaml.safe_load(path.read_text())
-    except (OSError, yaml.YAMLError) as error:
-        raise ValueError(f"{path} is not readable ({type(error).__name__}): not a run folder") from None
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ValueError(f"{path} is not readable ({type(error).__name__}): not a run folder, or damaged") from None

@@ -15,6 +15,7 @@ from harl_isaac.training.episode_stats import EpisodeStats
 from harl_isaac.training.evaluation import evaluate_policy
 from harl_isaac.training.logger import Logger, read
 from harl_isaac.training.report import ReplaySettings, check_finite, end_text, replay_text, start_text
+from harl_isaac.training.trust import needs_trust
 
 # Added to the run's seed: evaluation episodes are the same at every evaluation, and unlike those of training.
 EVAL_SEED = 1_000_003
@@ -114,7 +115,9 @@ class Trainer:
 
     def summary(self, numbers: Dict[str, float]) -> str:
         """The last lines of a run."""
-        return end_text(numbers, self.iteration, self.steps, self.cfg.total_steps, self.folder)
+        return end_text(
+            numbers, self.iteration, self.steps, self.cfg.total_steps, self.folder, needs_trust(self.cfg.task)
+        )
 
     def save(self, name: str) -> None:
         """Write the checkpoint `name`.pt of the run folder."""
@@ -124,6 +127,8 @@ class Trainer:
         """The training state; `load_state_dict` continues exactly from it if it is whole, with its replay."""
         step = self.step
         return {
+            "task": self.cfg.task.name,
+            "algo": self.cfg.algo.name,
             "sizes": checkpoint.sizes(self.env.spec),
             "learner": self.learner.state_dict(),
             "replay": self._replay_state() if whole else None,

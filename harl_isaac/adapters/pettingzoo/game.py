@@ -6,6 +6,8 @@ and an action mask among them is taken out. Absent agents observe zeros. The sta
 has none, the concatenation of all observations.
 """
 
+import functools
+import inspect
 import io
 import pkgutil
 from dataclasses import dataclass, field
@@ -21,6 +23,7 @@ from harl_isaac.env import MissingSimulator
 from harl_isaac.settings import check_choices
 
 REWARDS = ("mean", "sum", "own")
+KNOWN_PACKAGES = ("mpe2", "pettingzoo", "gymnasium_robotics")  # whose environments a run folder may name
 LIMITS = ("max_cycles", "max_steps", "max_episode_steps")  # names that environments have for their time limit
 
 
@@ -33,6 +36,11 @@ class PettingZooCfg(SimulatorCfg):
     kwargs: Dict[str, Any] = field(default_factory=dict)  # of that function
     reward: str = "mean"  # over the agents, for the team; sum; or each agent its own
     max_steps: int = 0  # an episode is truncated then; 0: the environment's own limit
+
+    def foreign_code(self) -> str:
+        """The environment, unless it is a module with `parallel_env` of a known package."""
+        known = ":" not in self.env and self.env.split(".")[0] in KNOWN_PACKAGES
+        return "" if known else f"task.env={self.env}"
 
     def game(self) -> Tuple[str, Dict[str, Any]]:
         """Return PettingZooGame and its arguments. Raises ValueError."""
@@ -190,11 +198,11 @@ def make_parallel_env(path: str, kwargs: Dict[str, Any]) -> Any:
     """Make the environment named by `path`. Raises MissingSimulator, ValueError for a wrong path or wrong kwargs."""
     module, _, function_name = path.partition(":")
     function_name = function_name or "parallel_env"
-    function = getattr(import_env_module(path, module), function_name, None)
-    if not callable(function):
+    function: Any = getattr(import_env_module(path, module), function_name, None)
+    if not is_factory(function):
         raise ValueError(
-            f"task.env={path}: {module} has no {function_name}; give a module with a function parallel_env, or "
-            "module:function"
+            f"task.env={path}: {module} has no {function_name} that makes environments; give a module with a function "
+            "parallel_env, or module:function"
         )
     try:
         env = function(**kwargs)
@@ -203,6 +211,18 @@ def make_parallel_env(path: str, kwargs: Dict[str, Any]) -> Any:
     if not hasattr(env, "possible_agents"):
         raise ValueError(f"task.env={path} has no possible_agents: it is no parallel environment of PettingZoo")
     return env
+
+
+def is_factory(function: Any) -> bool:
+    """Whether `function` may make environments: a Python function, a partial of one, or a class of environments.
+
+    Anything else that can be called, such as os.system, is not tried.
+    """
+    if isinstance(function, functools.partial):
+        return is_factory(function.func)
+    if inspect.isclass(function):
+        return hasattr(function, "step") and hasattr(function, "reset")
+    return inspect.isfunction(function)
 
 
 def import_env_module(path: str, module: str) -> Any:
