@@ -21,7 +21,7 @@ class OffPolicyCfg(AlgoCfg):
     replay_dtype: str = "float32"  # of observations and states there: float32, float16
     replay_device: str = "auto"  # device, host (each batch is copied), or auto: the host if the device is too small
     save_replay: bool = True  # in latest.pt, so that a resumed run goes on exactly; without, it fills a new one first
-    warmup_steps: int = 10_000  # environment steps with random actions before the first update
+    warmup_steps: int = 10_000  # environment steps with random actions, in iterations that update nothing
     train_interval: int = 50  # steps of each environment in one iteration
     update_per_train: float = 1.0  # updates in an iteration for each of them
     batch_size: int = 1000

@@ -43,7 +43,10 @@ def read(metrics: Dict[str, Any]) -> Dict[str, float]:
 
 
 class CsvFile:
-    """A CSV file that grows by a row at a time; after a resume, rows from beyond the checkpoint are gone."""
+    """A CSV file that grows by a row at a time; after a resume, rows from beyond the checkpoint are gone.
+
+    A row may bring new columns, such as a learner's first metrics after the warmup; they are nan in the rows before.
+    """
 
     def __init__(self, path: Path, iteration: int):
         self.path = path
@@ -57,12 +60,23 @@ class CsvFile:
 
     def add(self, iteration: int, numbers: Dict[str, float]) -> None:
         """Append a row; the first one names the columns."""
+        columns = ["iteration", *numbers]
+        if self.columns is not None and not set(columns) <= set(self.columns):
+            self._change_columns(columns + [name for name in self.columns if name not in columns])
         with self.path.open("a") as file:
             if self.columns is None:
-                self.columns = ["iteration", *numbers]
+                self.columns = columns
                 file.write(",".join(self.columns) + "\n")
             row = [str(iteration)] + [f"{numbers.get(name, math.nan):.9g}" for name in self.columns[1:]]
             file.write(",".join(row) + "\n")
+
+    def _change_columns(self, columns: List[str]) -> None:
+        """Write the rows so far anew, with these columns."""
+        with self.path.open() as file:
+            rows = [[row.get(name, "nan") for name in columns] for row in csv.DictReader(file)]
+        text = "".join(",".join(row) + "\n" for row in [columns, *rows])
+        write_atomically(self.path, lambda file: file.write(text.encode()))
+        self.columns = columns
 
 
 class Logger:
