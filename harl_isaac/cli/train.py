@@ -60,13 +60,15 @@ def job(cfg: DictConfig) -> None:
 
 def train(cfg: DictConfig) -> None:
     """Train a new run, or resume one."""
-    run = to_run(cfg)
-    if not run.resume:
+    if not cfg.resume:
+        run = to_run(cfg)
         trainer = Trainer(run)
         trainer.train(new_run(cfg, run))
         return
-    file = checkpoint.find(run.resume)
+    file = checkpoint.find(cfg.resume)
     folder = checkpoint.run_folder(file)
+    cfg = without_later_settings(cfg, folder, sys.argv[1:])
+    run = to_run(cfg)
     check_unchanged(cfg, folder)
     trainer = Trainer(run, checkpoint.load(file))
     trainer.train(folder)
@@ -94,6 +96,22 @@ def with_saved_overrides(words: List[str]) -> List[str]:
 def _key(word: str) -> str:
     """Key of an override, without hydra's prefixes."""
     return word.split("=", 1)[0].lstrip("+~")
+
+
+def without_later_settings(cfg: DictConfig, folder: Path, words: List[str]) -> DictConfig:
+    """The settings with defaults for those that the run in `folder` began without, unless `words` give them.
+
+    The run's experiment may have got values for them since.
+    """
+    saved = saved_config(folder)
+    given = {_key(word) for word in words}
+    cfg = cfg.copy()
+    register_external_tasks([saved["task"]["name"]])
+    for group, registry in (("task", TASKS), ("algo", ALGOS)):
+        for key, value in with_new_defaults(registry, saved[group]).items():
+            if key not in saved[group] and key in cfg[group] and f"{group}.{key}" not in given:
+                cfg[group][key] = value
+    return cfg
 
 
 def check_unchanged(cfg: DictConfig, folder: Path) -> None:

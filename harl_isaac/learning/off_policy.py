@@ -93,7 +93,8 @@ class OffPolicyLearner(GradientLearner):
     def update(self, progress: float) -> Metrics:
         """One iteration's updates: a critic step each, and every `policy_delay` of them the actors and targets.
 
-        After an iteration of the warmup none, and no metrics.
+        With a delay of 2 these move on the updates 1, 3, 5, ...; in the reference implementation, and as TD3 was
+        published, on 2, 4, 6, ... After an iteration of the warmup there is no update, and no metrics.
         """
         if self.warming_up:
             return {}
