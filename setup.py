@@ -34,8 +34,7 @@ def from_311(*names: str) -> list:
     return [name + '; python_version >= "3.11"' for name in names]
 
 
-CORE = ["torch>=2.0", "numpy>=1.21", "hydra-core>=1.3,<2",
-    "filelock", "pyyaml", "tensorboard", "rich"]
+CORE = ["torch>=2.0", "numpy>=1.21", "hydra-core>=1.3,<2", "filelock", "pyyaml", "tensorboard", "rich"]
 SIMULATION = from_311("mujoco>=4.0,<5", "gymnasium-robotics>=1.4,<2", "imageio-ffmpeg>=0.5")
 PLOT = ["matplotlib>=3.5"]
 WARP = from_311("mujoco-warp>=4.0,<5")

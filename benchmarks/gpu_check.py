@@ -123,7 +123,10 @@ def iterates_alone(task: TaskCfg, algo: AlgoCfg, device: torch.device) -> Result
     env = task.make(64, device, "mujoco_warp")
     learner = algo.learner(env.spec, 0)
     stats = EpisodeStats(env.spec)
-    step, _ = learner.collect(env, env.reset(0), stats)
+    step = env.reset(0)
+    while learner.steps_before_update:
+        step, _ = learner.collect(env, step, stats)
+    step, _ = learner.collect(env, step, stats)
     learner.update(0.0)
     torch.cuda.set_sync_debug_mode("error")
     try:

@@ -16,6 +16,8 @@ def training_speed(subject: Subject, num_envs: int) -> Figures:
     stats = EpisodeStats(env.spec)
     clock = Clock(subject.device)
     step = env.reset(0)
+    while learner.steps_before_update:
+        step, _ = learner.collect(env, step, stats)
     total = []
     collecting = []
     for _ in range(subject.repeats + 1):  # the first warms up

@@ -35,6 +35,14 @@ def test_an_experiment_composes_and_repeats_no_default(name):
         assert [path for path, part in pairs.items() if OmegaConf.select(plain, path) == part] == []
 
 
+@pytest.mark.parametrize("name", [name for name in EXPERIMENTS if name.endswith("/hasac")])
+def test_hasac_s_tuned_settings_have_the_reference_s_policies(name):
+    """tanh on the last hidden layer; all six have continuous actions."""
+    run = to_run(composed("experiment=" + name))
+    assert run.algo.last_activation == "tanh" and run.algo.activation == "relu" and not run.algo.layer_norm
+    assert getattr(run.task, "continuous", True)
+
+
 # Names that share their settings compose alike.
 ONE_OF_A_FAMILY = sorted({path: name for name, path in TASKS.items()}.values())
 

@@ -46,8 +46,11 @@ def test_an_iteration_reads_nothing_on_the_host(settings, task, overrides):
     env = cfg.task.make(cfg.num_envs, torch.device("cpu"), cfg.sim)
     learner = cfg.algo.learner(env.spec, 0)
     stats = EpisodeStats(env.spec)
-    step, _ = learner.collect(env, env.reset(0), stats)
-    learner.update(0.0)
+    step = env.reset(0)
+    while learner.steps_before_update:
+        step, _ = learner.collect(env, step, stats)
+    step, _ = learner.collect(env, step, stats)
+    assert learner.update(0.0)
     with NoHostReads():
         learner.collect(env, step, stats)
         learner.update(0.5)

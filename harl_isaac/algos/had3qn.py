@@ -22,7 +22,7 @@ from harl_isaac.learning.off_policy import OffPolicyLearner
 from harl_isaac.learning.off_policy_cfg import OffPolicyCfg
 from harl_isaac.networks.dueling import DuelingMLP, JointActionQ
 from harl_isaac.networks.heads import EpsilonGreedyHead
-from harl_isaac.networks.off_policy_nets import OffPolicyActors
+from harl_isaac.networks.off_policy_nets import NetworkFactory
 from harl_isaac.settings import check_ranges
 
 MAX_JOINT_ACTIONS = 2**20  # their indices are exact in float32 up to 2^24
@@ -55,9 +55,9 @@ class Had3qnCfg(OffPolicyCfg):
             )
         return heads
 
-    def actors(self, spec: EnvSpec) -> OffPolicyActors:
-        """New policies, with dueling networks, for environments of this spec."""
-        return OffPolicyActors(spec, self.hidden, self.activation, self.layer_norm, self.heads(spec), DuelingMLP)
+    def networks(self, spec: EnvSpec) -> List[NetworkFactory]:
+        """Dueling networks."""
+        return [DuelingMLP] * spec.num_agents
 
     def learner(self, spec: EnvSpec, seed: int) -> "Had3qn":
         """A new learner. Raises ValueError for settings that cannot run."""

@@ -21,7 +21,17 @@ from harl_isaac.learning.off_policy import ADAM_EPS, OffPolicyLearner
 from harl_isaac.learning.off_policy_cfg import OffPolicyCfg
 from harl_isaac.learning.optimizers import adam
 from harl_isaac.networks.heads import CategoricalHead, SquashedNormalHead
-from harl_isaac.settings import INFINITY, check_ranges
+from harl_isaac.networks.mlp import ACTIVATIONS
+from harl_isaac.networks.off_policy_nets import (
+    SAME,
+    FeedForward,
+    NetworkFactory,
+    normalized_network,
+    with_last_activation,
+)
+from harl_isaac.settings import INFINITY, check_choices, check_ranges
+
+CHOICE_NETWORKS: Dict[str, NetworkFactory] = {"plain": FeedForward, "normalized": normalized_network}
 
 
 @dataclass
@@ -33,11 +43,14 @@ class HasacCfg(OffPolicyCfg):
     alpha: float = 1.0  # temperature, where it is fitted its start
     alpha_lr: float = 3e-4
     choice_entropy: float = 0.98  # target entropy of choices, as a share of the largest
+    last_activation: str = SAME  # of the last hidden layer of continuous policies; same: as the layers before
+    choice_network: str = "plain"  # of policies of choices: plain, normalized (LayerNorms, orthogonal weights)
 
     def check(self, spec: EnvSpec) -> None:
         """Raise ValueError, with both numbers, for settings that cannot run."""
         super().check(spec)
         check_ranges(self, [("alpha", 1e-8, INFINITY), ("alpha_lr", 0, INFINITY), ("choice_entropy", 0, 1)])
+        check_choices("algo", self, [("last_activation", (SAME, *ACTIVATIONS)), ("choice_network", CHOICE_NETWORKS)])
 
     def heads(self, spec: EnvSpec) -> List[Union[SquashedNormalHead, CategoricalHead]]:
         """Each agent's policy head."""
@@ -48,6 +61,12 @@ class HasacCfg(OffPolicyCfg):
             else:
                 heads.append(CategoricalHead(space, self.choice_entropy))
         return heads
+
+    def networks(self, spec: EnvSpec) -> List[NetworkFactory]:
+        """The kind of each agent's network; the reference implementation's are tanh and normalized."""
+        continuous = with_last_activation(self.last_activation)
+        choices = CHOICE_NETWORKS[self.choice_network]
+        return [continuous if isinstance(space, Box) else choices for space in spec.actions]
 
     def learner(self, spec: EnvSpec, seed: int) -> "Hasac":
         """A new learner. Raises ValueError for settings that cannot run."""

@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from harl_isaac.algos import ALGOS
 from harl_isaac.cli.help import help_text
 from harl_isaac.cli.overrides import CONFIG, check_command_line, overrides_in, with_free_keys
-from harl_isaac.config import RunCfg, differences, register, to_run
+from harl_isaac.config import differences, register, to_run
 from harl_isaac.env import SimulatorError
 from harl_isaac.registry import register_external_tasks, with_new_defaults
 from harl_isaac.runtime import keep_freed_memory
@@ -73,19 +73,21 @@ def train(cfg: DictConfig) -> None:
     """Train a new run, or resume one."""
     for key, path in PATHS.items():
         cfg[key] = path.replace("${", "\\${")  # as it stands: no interpolation
-    run = to_run(cfg)
-    if run.resume:
-        resume(cfg, run, checkpoint.find(run.resume))
+    if cfg.resume:
+        resume(cfg, checkpoint.find(cfg.resume))
         return
+    run = to_run(cfg)
     trainer = Trainer(run)
     folder = new_run(cfg, run)
     with owned(folder):
         trainer.train(folder)
 
 
-def resume(cfg: DictConfig, run: RunCfg, file: Path) -> None:
+def resume(cfg: DictConfig, file: Path) -> None:
     """Go on with the run that the checkpoint `file` is of. Raises ValueError."""
     folder = checkpoint.run_folder(file)
+    cfg = without_later_settings(cfg, folder, sys.argv[1:])
+    run = to_run(cfg)
     with owned(folder):
         check_unchanged(cfg, folder)
         check_trusted(run.task, folder, run.trust, GIVEN)
@@ -144,6 +146,22 @@ def with_saved_overrides(words: List[str], run: Optional[str]) -> List[str]:
 def _key(word: str) -> str:
     """Key of an override, without hydra's prefixes."""
     return word.split("=", 1)[0].lstrip("+~")
+
+
+def without_later_settings(cfg: DictConfig, folder: Path, words: List[str]) -> DictConfig:
+    """The settings with defaults for those that the run in `folder` began without, unless `words` give them.
+
+    The run's experiment may have got values for them since.
+    """
+    saved = saved_config(folder)
+    given = {_key(word) for word in words}
+    cfg = cfg.copy()
+    register_external_tasks([saved["task"]["name"]])
+    for group, registry in (("task", TASKS), ("algo", ALGOS)):
+        for key, value in with_new_defaults(registry, saved[group]).items():
+            if key not in saved[group] and key in cfg[group] and f"{group}.{key}" not in given:
+                cfg[group][key] = value
+    return cfg
 
 
 def check_unchanged(cfg: DictConfig, folder: Path) -> None:

@@ -34,6 +34,11 @@ class Learner(ABC):
     def update(self, progress: float) -> Metrics:
         """Update the networks from what was collected; `progress` is the share [0, 1] of training done before it."""
 
+    @property
+    def steps_before_update(self) -> int:
+        """Environment steps, of all environments together, that are collected before `update` begins to learn."""
+        return 0
+
     @abstractmethod
     def on_episodes_lost(self) -> None:
         """Forget the running episodes: new ones begin with the next `collect`."""

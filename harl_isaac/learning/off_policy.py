@@ -46,6 +46,7 @@ class OffPolicyLearner(GradientLearner):
         self.replay: Replay = Replay(spec, cfg.buffer_size, cfg.replay_dtype, cfg.replay_device)
         self.packer = ObservationPacker(spec, self.actors)
         self.count = 0  # updates so far
+        self.warming_up = False  # whether the iteration only fills the replay, without an update
         self.latest: Dict[int, Metrics] = {}  # of the last update of the actors, by agent
 
     @abstractmethod
@@ -70,14 +71,15 @@ class OffPolicyLearner(GradientLearner):
         )
 
     def collect(self, env: MultiAgentEnv, step: Step, observer: Optional[Observer] = None) -> Tuple[Step, int]:
-        """Store an iteration's steps, and before the first update those of the warmup.
+        """Store an iteration's steps. Those of the warmup are iterations too, which `update` passes over.
 
-        Returns the last Step and the number of steps that each environment took. A replay that was not saved is filled
-        anew, by the policies.
+        Returns the last Step and the number of steps that each environment took. Actions are random in the warmup; a
+        replay that was not saved is filled anew by the policies.
         """
         layers = self.actors.fused_layers()
-        warmup = min(-(-self.cfg.warmup_steps // self.spec.num_envs), self.replay.capacity)
-        missing = max(warmup - self.replay.filled, 0)
+        missing = self._missing_steps()
+        self.warming_up = missing > 0
+        length = min(missing, self.cfg.train_interval) if missing else self.cfg.train_interval
 
         def by_policy(step: Step) -> Tensor:
             return self.actors.explore(*self.packer(step), layers)
@@ -85,12 +87,17 @@ class OffPolicyLearner(GradientLearner):
         def at_random(step: Step) -> Tensor:
             return self.actors.random(self.packer(step)[1])
 
-        step = explore(env, by_policy if self.count else at_random, self.replay, step, missing, observer)
-        step = explore(env, by_policy, self.replay, step, self.cfg.train_interval, observer)
-        return step, missing + self.cfg.train_interval
+        at_first = missing > 0 and self.count == 0
+        return explore(env, at_random if at_first else by_policy, self.replay, step, length, observer), length
 
     def update(self, progress: float) -> Metrics:
-        """One iteration's updates: a critic step each, and every `policy_delay` of them the actors and targets."""
+        """One iteration's updates: a critic step each, and every `policy_delay` of them the actors and targets.
+
+        With a delay of 2 these move on the updates 1, 3, 5, ...; in the reference implementation, and as TD3 was
+        published, on 2, 4, 6, ... After an iteration of the warmup there is no update, and no metrics.
+        """
+        if self.warming_up:
+            return {}
         self.decay_learning_rates(progress)
         fitted = []
         for _ in range(self.cfg.updates):
@@ -176,6 +183,16 @@ class OffPolicyLearner(GradientLearner):
     def on_episodes_lost(self) -> None:
         """Truncate the running episodes in the replay."""
         self.replay.truncate_episodes()
+
+    @property
+    def steps_before_update(self) -> int:
+        """Environment steps, of all environments together, that fill the replay before the next update."""
+        return self._missing_steps() * self.spec.num_envs
+
+    def _missing_steps(self) -> int:
+        """Steps of each environment that the replay lacks before an update may draw from it."""
+        warmup = min(-(-self.cfg.warmup_steps // self.spec.num_envs), self.replay.capacity)
+        return max(warmup - self.replay.filled, 0)
 
     def all_optimizers(self) -> List[torch.optim.Optimizer]:
         """Those of the actors, then the critic's."""

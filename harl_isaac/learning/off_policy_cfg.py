@@ -9,7 +9,7 @@ from harl_isaac.buffers.replay import DTYPES
 from harl_isaac.env import EnvSpec
 from harl_isaac.learning.learner import AlgoCfg
 from harl_isaac.networks.mlp import ACTIVATIONS
-from harl_isaac.networks.off_policy_nets import OffPolicyActors
+from harl_isaac.networks.off_policy_nets import FeedForward, NetworkFactory, OffPolicyActors
 from harl_isaac.settings import INFINITY, check_choices, check_hidden, check_ranges
 
 
@@ -21,14 +21,14 @@ class OffPolicyCfg(AlgoCfg):
     replay_dtype: str = "float32"  # of observations and states there: float32, float16
     replay_device: str = "auto"  # device, host (each batch is copied), or auto: the host if the device is too small
     save_replay: bool = True  # in latest.pt, so that a resumed run goes on exactly; without, it fills a new one first
-    warmup_steps: int = 10_000  # environment steps with random actions before the first update
+    warmup_steps: int = 10_000  # environment steps with random actions, in iterations that update nothing
     train_interval: int = 50  # steps of each environment in one iteration
     update_per_train: float = 1.0  # updates in an iteration for each of them
     batch_size: int = 1000
     n_step: int = 1  # rewards summed before the critic's value of what follows
     gamma: float = 0.99
     polyak: float = 0.005  # share of the networks that their targets take over in an update
-    policy_delay: int = 1  # updates of the critic for one of actors and targets
+    policy_delay: int = 1  # updates of the critic for one of actors and targets, the first of which moves them
     hidden: List[int] = field(default_factory=lambda: [256, 256])  # actors and critics
     activation: str = "relu"  # relu, tanh, elu, selu
     layer_norm: bool = False  # in front of each Linear, the input's included
@@ -71,4 +71,10 @@ class OffPolicyCfg(AlgoCfg):
 
     def actors(self, spec: EnvSpec) -> OffPolicyActors:
         """New policies for environments of this spec."""
-        return OffPolicyActors(spec, self.hidden, self.activation, self.layer_norm, self.heads(spec))
+        return OffPolicyActors(
+            spec, self.hidden, self.activation, self.layer_norm, self.heads(spec), self.networks(spec)
+        )
+
+    def networks(self, spec: EnvSpec) -> List[NetworkFactory]:
+        """The kind of each agent's network."""
+        return [FeedForward] * spec.num_agents

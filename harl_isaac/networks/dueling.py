@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from harl_isaac.networks.mlp import ACTIVATIONS
 from harl_isaac.networks.off_policy_nets import FeedForward
 
 
@@ -17,7 +18,7 @@ class DuelingMLP(nn.Module):
     ):
         super().__init__()
         self.base = FeedForward(inputs, hidden[:-1], hidden[-1], activation, layer_norm, device)
-        self.activation = self.base.activation
+        self.activation = ACTIVATIONS[activation]
         self.value = _stream(hidden[-1], 1, device)
         self.advantage = _stream(hidden[-1], outputs, device)
 

@@ -132,9 +132,8 @@ def new_mlp(
 @torch.no_grad()
 def initialize(mlp: MLP, activation: str, head_gain: float) -> None:
     """Orthogonal weights: the activation's gain on hidden layers, 1 in a GRU, `head_gain` on the last."""
-    hidden_gain = nn.init.calculate_gain("relu" if activation == "elu" else activation)
     matrices = mlp.matrices()
-    gains = [hidden_gain] * (len(matrices) - 1) + [head_gain]
+    gains = [hidden_gain(activation)] * (len(matrices) - 1) + [head_gain]
     if len(mlp.gru):
         gains[-2] = 1.0
         matrices = matrices + [mlp.gru[0]]
@@ -142,6 +141,11 @@ def initialize(mlp: MLP, activation: str, head_gain: float) -> None:
     for matrix, gain in zip(matrices, gains):
         fresh = torch.empty(matrix.shape, device=matrix.device)
         matrix.copy_(nn.init.orthogonal_(fresh, gain))
+
+
+def hidden_gain(activation: str) -> float:
+    """Orthogonal gain of hidden layers with this activation."""
+    return nn.init.calculate_gain("relu" if activation == "elu" else activation)
 
 
 def _parameters(tensors: Sequence[Tensor]) -> nn.ParameterList:

@@ -3,6 +3,7 @@
 Linear and activation, as PyTorch initializes them, with a LayerNorm in front of each Linear or without.
 """
 
+from functools import partial
 from typing import Any, Callable, Optional, Sequence
 
 import torch
@@ -11,17 +12,32 @@ from torch import Tensor, nn
 
 from harl_isaac.env import EnvSpec, mask_width
 from harl_isaac.networks.joint_policy import Layers, group_by_action_space
-from harl_isaac.networks.mlp import ACTIVATIONS
+from harl_isaac.networks.mlp import ACTIVATIONS, hidden_gain
+
+# An agent's network, by (inputs, hidden, outputs, activation, layer_norm, device).
+NetworkFactory = Callable[..., nn.Module]
+HEAD_GAIN = 0.01  # orthogonal gain of a normalized network's last layer
+SAME = "same"  # last_activation: that of the layers before
 
 
 class FeedForward(nn.Module):
-    """Maps [..., in] to [..., out]."""
+    """Maps [..., in] to [..., out]; the last hidden layer may have an activation of its own."""
 
     def __init__(
-        self, inputs: int, hidden: Sequence[int], outputs: int, activation: str, layer_norm: bool, device: torch.device
+        self,
+        inputs: int,
+        hidden: Sequence[int],
+        outputs: int,
+        activation: str,
+        layer_norm: bool,
+        device: torch.device,
+        last_activation: str = SAME,
     ):
         super().__init__()
-        self.activation = ACTIVATIONS[activation]
+        self.normalizes = layer_norm
+        self.activations = [ACTIVATIONS[activation] for _ in hidden]
+        if last_activation != SAME:
+            self.activations[-1] = ACTIVATIONS[last_activation]
         sizes = [inputs, *hidden, outputs]
         self.layers = nn.ModuleList([nn.Linear(width, out, device=device) for width, out in zip(sizes, sizes[1:])])
         norms = [nn.LayerNorm(width, device=device) if layer_norm else nn.Identity() for width in sizes[:-1]]
@@ -29,13 +45,35 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The output [..., out]."""
-        for norm, layer in zip(self.norms, self.layers[:-1]):
-            x = self.activation(layer(norm(x)))
+        for norm, layer, activation in zip(self.norms, self.layers, self.activations):
+            x = activation(layer(norm(x)))
         return self.layers[-1](self.norms[-1](x))
 
 
+def with_last_activation(name: str) -> NetworkFactory:
+    """A FeedForward whose last hidden layer has this activation."""
+    return partial(FeedForward, last_activation=name)
+
+
+def normalized_network(
+    inputs: int, hidden: Sequence[int], outputs: int, activation: str, layer_norm: bool, device: torch.device
+) -> FeedForward:
+    """A FeedForward as the on-policy algorithms' actors begin, with a LayerNorm in front of each Linear in any case.
+
+    Weights are orthogonal, those of the last layer small, biases zero.
+    """
+    network = FeedForward(inputs, hidden, outputs, activation, True, device)
+    for layer in network.layers:
+        nn.init.orthogonal_(layer.weight, HEAD_GAIN if layer is network.layers[-1] else hidden_gain(activation))
+        nn.init.zeros_(layer.bias)
+    return network
+
+
 class OffPolicyActors(nn.Module):
-    """The joint policy: a network for each agent, and in `heads` what its output means (networks/heads.py)."""
+    """The joint policy: a network for each agent, and in `heads` what its output means (networks/heads.py).
+
+    `networks` builds each agent's.
+    """
 
     hidden_size = 0
 
@@ -46,20 +84,19 @@ class OffPolicyActors(nn.Module):
         activation: str,
         layer_norm: bool,
         heads: Sequence[Any],
-        network: Callable[..., nn.Module] = FeedForward,
+        networks: Sequence[NetworkFactory],
     ):
         super().__init__()
         self.spec = spec
         self.heads = list(heads)
-        self.activation = ACTIVATIONS[activation]
-        self.fuses = network is FeedForward and not layer_norm  # all agents' layers into one product each
         self.obs_size = max(spec.obs_sizes)
         self.head_size = max(head.head_size for head in heads)
         self.action_width = max(head.width for head in heads)
         agents = []
-        for size, head in zip(spec.obs_sizes, heads):
+        for size, head, network in zip(spec.obs_sizes, heads, networks):
             agents.append(network(size, hidden, head.head_size, activation, layer_norm, spec.device))
         self.agents = nn.ModuleList(agents)
+        self.fuses = are_alike(agents)  # all agents' layers into one product each
         self.groups = group_by_action_space(spec)
 
     def agent(self, i: int) -> nn.Module:
@@ -96,11 +133,12 @@ class OffPolicyActors(nn.Module):
         layers = layers or self.fused_layers()
         if not layers:
             return self._outputs_one_by_one(obs)
+        activations = self.agents[0].activations
         x = obs.transpose(0, 1)
-        for number, (weight, bias) in enumerate(layers, 1):
+        for number, (weight, bias) in enumerate(layers):
             x = torch.baddbmm(bias, x, weight)
-            if number < len(layers):
-                x = self.activation(x)
+            if number < len(activations):
+                x = activations[number](x)
         return x.transpose(0, 1)
 
     def _outputs_one_by_one(self, obs: Tensor) -> Tensor:
@@ -143,6 +181,12 @@ class OffPolicyActors(nn.Module):
             allowed = None if mask is None or not choices else mask[:, index, :choices]
             action[:, index, : head.width] = choose(head, outputs[:, index, : head.head_size], allowed)
         return action
+
+
+def are_alike(networks: Sequence[nn.Module]) -> bool:
+    """Whether all are FeedForward without LayerNorm and with the same activations."""
+    plain = [each for each in networks if isinstance(each, FeedForward) and not each.normalizes]
+    return len(plain) == len(networks) and all(each.activations == plain[0].activations for each in plain)
 
 
 class JointCritics(nn.Module):

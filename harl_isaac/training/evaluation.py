@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 
 from harl_isaac.acting import FEW_ROWS, to_env
-from harl_isaac.env import EnvSpec, MultiAgentEnv, Step
+from harl_isaac.env import EnvSpec, MultiAgentEnv, SimulatorError, Step
 from harl_isaac.networks.joint_policy import JointPolicy, ObservationPacker
 from harl_isaac.runtime import one_thread
 
 CHECK_EVERY = 25  # steps between checks whether all episodes have ended: the only host reads here
+Z = 1.96  # 95 % of the standard normal distribution lie within +-Z
 
 Interval = Tuple[float, float, float]  # mean, lower end, upper end
 
@@ -33,8 +34,8 @@ class Evaluation:
         return {name: float(value.mean()) for name, value in self.values.items()}
 
     def intervals(self) -> Dict[str, Interval]:
-        """Mean and 95 % interval of each value: Wilson's for shares of 0/1 outcomes, normal otherwise."""
-        return {name: wilson(value) if is_outcome(value) else normal(value) for name, value in self.values.items()}
+        """Mean and 95 % interval of each value: Wilson's for shares of 0/1 outcomes, Student's otherwise."""
+        return {name: wilson(value) if is_outcome(value) else student(value) for name, value in self.values.items()}
 
 
 class Player:
@@ -61,7 +62,8 @@ class Player:
 def evaluate_policy(env: MultiAgentEnv, actors: JointPolicy, episodes: int, seed: int) -> Evaluation:
     """Play the same number of episodes, at least `episodes` in all, to their end in every environment.
 
-    Every environment counts its first episodes only, so short ones are not counted more often than long ones.
+    Every environment counts its first episodes only, so short ones are not counted more often than long ones. Raises
+    SimulatorError where episodes last longer than the environment says.
     """
     spec = env.spec
     each = -(-episodes // spec.num_envs)
@@ -81,6 +83,10 @@ def evaluate_policy(env: MultiAgentEnv, actors: JointPolicy, episodes: int, seed
             episode += step.done
             if t % CHECK_EVERY == CHECK_EVERY - 1 and bool((episode >= each).all()):
                 break
+    if bool((episode < each).any()):
+        raise SimulatorError(
+            f"an episode lasted longer than the environment's max_episode_steps={spec.max_episode_steps}"
+        )
     flat = record[:each].flatten(0, 1).cpu()
     names = ("return", "length", *spec.metrics)
     return Evaluation({name: flat[:, column] for column, name in enumerate(names)})
@@ -95,14 +101,41 @@ def wilson(outcomes: Tensor) -> Interval:
     """Share of ones among outcomes [N] and its 95 % interval (Wilson, 1927)."""
     n = outcomes.numel()
     share = float(outcomes.mean())
-    z = 1.96
-    center = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+    center = (share + Z * Z / (2 * n)) / (1 + Z * Z / n)
+    half = Z * math.sqrt(share * (1 - share) / n + Z * Z / (4 * n * n)) / (1 + Z * Z / n)
     return share, max(0.0, center - half), min(1.0, center + half)
 
 
-def normal(values: Tensor) -> Interval:
-    """Mean of values [N] and its 95 % interval for many independent ones."""
+def student(values: Tensor) -> Interval:
+    """Mean of values [N] and its 95 % interval (Student, 1908): wide where there are few, any width for one."""
     mean = float(values.mean())
-    half = 1.96 * float(values.std()) / math.sqrt(values.numel()) if values.numel() > 1 else math.inf
+    n = values.numel()
+    half = t_quantile(n - 1) * float(values.std()) / math.sqrt(n) if n > 1 else math.inf
     return mean, mean - half, mean + half
+
+
+def t_quantile(degrees: int) -> float:
+    """The number within +-which 95 % of Student's t distribution of so many degrees of freedom lies."""
+    if degrees > 1000:
+        return Z + (Z**3 + Z) / (4 * degrees)  # to four digits
+    low = 0.0
+    high = 13.0  # of one degree it is 12.7
+    for _ in range(60):
+        middle = (low + high) / 2
+        if t_probability(middle, degrees) < 0.95:
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+def t_probability(t: float, degrees: int) -> float:
+    """Probability of [-t, t] under Student's t distribution (Abramowitz and Stegun, 26.7.3 and 26.7.4)."""
+    angle = math.atan(t / math.sqrt(degrees))
+    odd = degrees % 2
+    term = math.cos(angle) if odd else 1.0
+    total = 0.0
+    for k in range(odd + 1, degrees, 2):  # powers of the cosine below `degrees`
+        total += term
+        term *= k / (k + 1) * math.cos(angle) ** 2
+    return 2 / math.pi * (angle + math.sin(angle) * total) if odd else math.sin(angle) * total

@@ -46,7 +46,10 @@ def read(metrics: Dict[str, Any]) -> Dict[str, float]:
 
 
 class CsvFile:
-    """A CSV file that grows by a row at a time; after a resume, rows from beyond the checkpoint are gone."""
+    """A CSV file that grows by a row at a time; after a resume, rows from beyond the checkpoint are gone.
+
+    A row may bring new columns, such as a learner's first metrics after the warmup; they are nan in the rows before.
+    """
 
     def __init__(self, path: Path, iteration: int):
         self.path = path
@@ -62,13 +65,24 @@ class CsvFile:
 
     def add(self, iteration: int, numbers: Dict[str, float]) -> None:
         """Append a row; the first one names the columns."""
+        columns = ["iteration", *numbers]
         text = ""
         if self.columns is None:
-            self.columns = ["iteration", *numbers]
-            text = csv_line(self.columns)
+            self.columns = columns
+            text = csv_line(columns)
+        elif not set(columns) <= set(self.columns):
+            self._change_columns(columns + [name for name in self.columns if name not in columns])
         text += csv_line([str(iteration)] + [f"{numbers.get(name, math.nan):.9g}" for name in self.columns[1:]])
         with self.path.open("a", encoding="utf-8") as file:
             file.write(text)
+
+    def _change_columns(self, columns: List[str]) -> None:
+        """Write the rows so far anew, with these columns."""
+        with self.path.open(encoding="utf-8") as file:
+            rows = [[row.get(name, "nan") for name in columns] for row in csv.DictReader(file)]
+        text = "".join(map(csv_line, [columns, *rows]))
+        write_atomically(self.path, lambda file: file.write(text.encode()))
+        self.columns = columns
 
 
 def csv_line(row: List[str]) -> str:

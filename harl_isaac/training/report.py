@@ -37,6 +37,16 @@ def replay_text(settings: ReplaySettings, num_bytes: int, on_host: bool) -> str:
     return text
 
 
+def warmup_text(steps: int, left: int) -> str:
+    """Number of steps without an update at the beginning of a run that has `left` to go."""
+    text = f"the first {steps} steps fill the replay; updates begin after them (algo.warmup_steps)"
+    if steps >= left:
+        text += (
+            f"; this run ends {'with' if steps == left else 'before'} them and learns nothing: give more total_steps"
+        )
+    return text
+
+
 def end_text(
     numbers: Dict[str, float], iteration: int, steps: int, total: int, folder: Path, trust: bool = False
 ) -> str:

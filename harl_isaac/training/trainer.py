@@ -14,7 +14,7 @@ from harl_isaac.training.control import StopSignal, Stopwatch
 from harl_isaac.training.episode_stats import EpisodeStats
 from harl_isaac.training.evaluation import evaluate_policy
 from harl_isaac.training.logger import Logger, read
-from harl_isaac.training.report import ReplaySettings, check_finite, end_text, replay_text, start_text
+from harl_isaac.training.report import ReplaySettings, check_finite, end_text, replay_text, start_text, warmup_text
 from harl_isaac.training.trust import needs_trust
 
 # Added to the run's seed: evaluation episodes are the same at every evaluation, and unlike those of training.
@@ -56,6 +56,9 @@ class Trainer:
         replay = self.learner.replay
         if replay is not None and isinstance(cfg.algo, ReplaySettings):
             self.logger.say(replay_text(cfg.algo, replay.bytes, replay.device != self.env.spec.device))
+        warmup = self.learner.steps_before_update
+        if warmup and self.steps < cfg.total_steps:
+            self.logger.say(warmup_text(warmup, cfg.total_steps - self.steps))
         try:
             numbers = self._loop()
             self.logger.say(self.summary(numbers))

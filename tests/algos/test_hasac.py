@@ -46,6 +46,59 @@ def with_fixed_noise(learner, rows):
     return fixed
 
 
+# Networks.
+
+
+@pytest.mark.parametrize("spaces", [(Box(3), Box(1), Box(2)), (Box(3), Discrete(4), MultiDiscrete((2, 3)))])
+def test_the_last_hidden_layer_of_continuous_policies_has_its_own_activation(spaces):
+    """relu, then tanh, then the head; those of choices and critics have relu alone. A stack acts as its agents do."""
+    spec = reference.spec_for(spaces, (5, 7, 2))
+    with reference.double_precision():
+        learner = built(spec, last_activation="tanh")
+        obs = torch.randn(4, 3, 7)
+        outputs = learner.actors.outputs(obs)
+        for i, space in enumerate(spaces):
+            net = learner.actors.agent(i)
+            last = math.tanh if isinstance(space, Box) else None
+            for row, output in zip(obs[:, i, : spec.obs_sizes[i]], outputs[:, i, : net.layers[-1].out_features]):
+                assert output.tolist() == pytest.approx(literal.row_of(net, row.tolist(), last_activation=last))
+        joint = torch.randn(learner.critic.nets[0].layers[0].in_features)
+        assert learner.critic.nets[0](joint).tolist() == pytest.approx(
+            literal.row_of(learner.critic.nets[0], joint.tolist())
+        )
+
+
+def test_normalized_policies_of_choices():
+    """LayerNorms, orthogonal weights (2 of relu in their squares), a head of 0.01, no biases; all others are plain."""
+    spec = reference.spec_for((Box(3), Discrete(4), MultiDiscrete((2, 3))), (5, 7, 2))
+    learner = HasacCfg(**{**SMALL, "choice_network": "normalized"}).learner(spec, 0)
+    continuous, *choices = learner.actors.agents
+    for net in (continuous, *learner.critic.nets):
+        assert not any(isinstance(norm, torch.nn.LayerNorm) for norm in net.norms) and net.layers[0].bias.any()
+    for net in choices:
+        assert all(isinstance(norm, torch.nn.LayerNorm) for norm in net.norms) and len(net.norms) == 3
+        for layer, square in zip(net.layers, (2.0, 2.0, 1e-4)):
+            weight = layer.weight if layer.out_features < layer.in_features else layer.weight.t()
+            torch.testing.assert_close(
+                weight @ weight.t(), square * torch.eye(len(weight)), rtol=1e-4, atol=1e-8 + square * 1e-5
+            )
+            assert not layer.bias.any()
+    obs = torch.randn(4, 3, 7)
+    found = learner.actors.outputs(obs)[0, 1, :4].tolist()
+    assert found == pytest.approx(literal.row_of(choices[0], obs[0, 1].tolist()), abs=1e-6)
+
+
+def test_networks_are_plain_unless_it_is_said():
+    plain = HasacCfg(**SMALL).learner(MIXED, 0)
+    assert len({tuple(net.activations) for net in plain.actors.agents}) == 1 and plain.actors.fuses
+    for changed, message in (
+        ({"last_activation": "sine"}, "algo.last_activation=sine; possible: same, relu, tanh"),
+        ({"choice_network": "wide"}, "algo.choice_network=wide; possible: plain, normalized"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            HasacCfg(**{**SMALL, **changed}).learner(MIXED, 0)
+
+
 # Distributions.
 
 

@@ -194,13 +194,30 @@ def test_an_off_policy_run_can_be_resumed_and_evaluated(tmp_path):
     words = [word for word in TINY if "rollout_length" not in word and "total_steps" not in word]
     words += ["algo.train_interval=3", "algo.warmup_steps=12", "algo.batch_size=4", "algo.buffer_size=100"]
     result = run("task=SumGame", "algo=hatd3", "total_steps=36", *words, cwd=tmp_path)
-    assert result.returncode == 0 and "finished after 2 iterations, 36 steps" in result.stdout, result.stderr
+    assert result.returncode == 0 and "finished after 3 iterations, 36 steps" in result.stdout, result.stderr
     assert "replay of 100 transitions: up to 0.00 GiB, in every latest.pt too (algo.save_replay=false" in result.stdout
     folder = next(tmp_path.glob("runs/SumGame/hatd3/*"))
     result = run(f"resume={folder}", "total_steps=60", cwd=tmp_path)
-    assert result.returncode == 0 and "finished after 4 iterations, 60 steps" in result.stdout, result.stderr
+    assert result.returncode == 0 and "finished after 5 iterations, 60 steps" in result.stdout, result.stderr
     result = run(f"run={folder}", "episodes=4", "num_envs=2", cwd=tmp_path, script="scripts/evaluate.py")
     assert result.returncode == 0 and "4 episodes" in result.stdout and re.search(r"return +\d", result.stdout)
+
+
+def test_a_run_goes_on_as_it_began_though_its_experiment_has_got_a_setting_since(tmp_path):
+    """A run of experiment=.../hasac from before algo.last_activation, which the experiment sets now."""
+    small = ["algo.train_interval=3", "algo.warmup_steps=12", "algo.batch_size=4", "algo.buffer_size=100"]
+    words = [*small, "num_envs=4", "algo.hidden=[8]", "device=cpu", "eval.interval=0", "total_steps=24"]
+    experiment = "experiment=mpe/simple_speaker_listener-continuous/hasac"
+    result = run(experiment, *words, "algo.last_activation=same", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    folder = next(tmp_path.glob("runs/mpe/simple_speaker_listener/hasac/*"))
+    for name in ("config.yaml", "overrides.yaml"):
+        lines = (folder / name).read_text().splitlines()
+        (folder / name).write_text("".join(line + "\n" for line in lines if "last_activation" not in line))
+    result = run(f"resume={folder}", "total_steps=48", cwd=tmp_path)
+    assert result.returncode == 0 and "48 steps" in result.stdout, result.stderr
+    result = run(f"resume={folder}", "total_steps=60", "algo.last_activation=tanh", cwd=tmp_path)
+    assert result.returncode == 2 and "algo.last_activation: was same, now tanh" in result.stderr
 
 
 @pytest.mark.parametrize(

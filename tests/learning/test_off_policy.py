@@ -4,12 +4,13 @@ import math
 from dataclasses import replace
 from itertools import permutations
 
+import numpy as np
 import pytest
 import torch
 from omegaconf import OmegaConf
 from support import reference
 from support import reference_off_policy as literal
-from support.resuming import flat, whole_and_resumed
+from support.resuming import flat, same, whole_and_resumed
 from support.small_runs import OFF_POLICY
 
 from harl_isaac.algos import ALGOS
@@ -17,12 +18,14 @@ from harl_isaac.algos.haddpg import HaddpgCfg
 from harl_isaac.algos.hatd3 import Hatd3Cfg
 from harl_isaac.algos.maddpg import MaddpgCfg
 from harl_isaac.algos.matd3 import Matd3Cfg
+from harl_isaac.buffers.replay import explore
 from harl_isaac.config import RunCfg
 from harl_isaac.env import Box, Discrete
 from harl_isaac.learning import batching
+from harl_isaac.networks.joint_policy import ObservationPacker
 from harl_isaac.registry import import_object
 from harl_isaac.tasks.games.sum import SumGame
-from harl_isaac.training import checkpoint
+from harl_isaac.training import checkpoint, curves
 from harl_isaac.training.evaluation import evaluate_policy
 from harl_isaac.training.load_policy import load_policy
 from harl_isaac.training.trainer import Trainer
@@ -282,8 +285,12 @@ def test_the_warmup_is_random_and_happens_once():
     learner = HaddpgCfg(**{**SMALL, "expl_noise": 0.0}).learner(env.spec, 0)
     for actor in learner.actors.agents:
         torch.nn.init.constant_(actor.layers[-1].bias, 5.0)  # a policy that is always at its bounds
-    step, length = learner.collect(env, env.reset(0))
-    assert length == 10 + 2  # warmup_steps 40 in 4 environments, and an iteration
+    step = env.reset(0)
+    for _ in range(5):  # warmup_steps 40 in 4 environments, iterations of 2 steps
+        step, length = learner.collect(env, step)
+        assert length == 2 and learner.update(0.0) == {} and learner.count == 0
+    step, length = learner.collect(env, step)
+    assert length == 2 and learner.steps_before_update == 0
     batch = learner.replay.n_step_batch(torch.arange(12), torch.zeros(12, dtype=torch.long), 1, 0.9)
     assert (batch.action[0][:2] > 0.99).all() and batch.action[0][2:].std() > 0.3 and batch.action[0].abs().max() <= 1.0
     assert learner.collect(env, step)[1] == 2
@@ -342,13 +349,12 @@ def test_deterministic_algorithms_refuse_choices_by_name(kind):
 # Runs.
 
 
+@pytest.mark.parametrize("at", [1, 2, 4])  # in the warmup of 60 steps, at its end, after two updates; 30 an iteration
 @pytest.mark.parametrize("name", OFF_POLICY)
-def test_a_resumed_run_equals_an_uninterrupted_one_bitwise(name, settings, tmp_path):
+def test_a_resumed_run_equals_an_uninterrupted_one_bitwise(name, at, settings, tmp_path):
     task = "SumGame" if name in CONTINUOUS else "OppositesGame"
-    cfg = settings(
-        task, "algo=" + name, "total_steps=180", "checkpoint.keep_every=2"
-    )  # 60 of warmup, 4 iterations of 30
-    whole, second = whole_and_resumed(cfg, tmp_path)
+    cfg = settings(task, "algo=" + name, "total_steps=180", "checkpoint.keep_every=1")
+    whole, second = whole_and_resumed(cfg, tmp_path, iterations=6, at=at)
     expected = flat(whole.state_dict())
     found = flat(second.state_dict())
     assert expected.keys() == found.keys()
@@ -370,8 +376,47 @@ def test_a_run_without_a_saved_replay_fills_one_before_it_goes_on(settings, tmp_
     second = Trainer(cfg, saved)
     assert second.learner.replay.filled == 0
     second.learner.actors.random = None  # the policies fill it
-    second.iterate()
+    numbers = [second.iterate() for _ in range(3)]
+    assert ["critic/loss" in each for each in numbers] == [False, False, True]
     assert second.learner.replay.filled == 15 and second.steps == 180 + 60 + 30
+
+
+def test_the_warmup_counts_and_is_recorded(settings, tmp_path, capsys):
+    """An iteration of 30 steps is written and shown in the warmup of 60 as after it, and is what total_steps ends."""
+    words = ["algo=hasac", "log.console=lines", "checkpoint.interval=1"]
+    Trainer(settings("SumGame", *words, "total_steps=40")).train(tmp_path / "short")
+    output = capsys.readouterr().out
+    assert "the first 60 steps fill the replay" in output and "ends before them and learns nothing" in output
+    assert "30/40 steps" in output and "60/40 steps" in output and "finished after 2 iterations, 60 steps" in output
+    Trainer(settings("SumGame", *words, "total_steps=100")).train(tmp_path / "long")
+    assert "learns nothing" not in capsys.readouterr().out
+    columns = curves.load(tmp_path / "long")
+    assert columns["steps"].tolist() == [30.0, 60.0, 90.0, 120.0]
+    assert (columns["episode/count"] == 6).all() and np.isfinite(columns["episode/return"]).all()
+    assert np.isnan(columns["critic/loss"]).tolist() == [True, True, False, False]
+    assert list(columns)[:2] == ["iteration", "steps"] and np.isfinite(columns["agent/two/alpha"][2:]).all()
+
+
+def test_a_warmup_in_pieces_leads_to_what_one_in_one_piece_led_to(settings, tmp_path):
+    """The environment, chance and the replay are those of random steps until it is over, then the policies' steps."""
+    cfg = settings("SumGame", "algo=hatd3", "algo.train_interval=7")
+    trainer = Trainer(cfg)
+    lengths = []
+    while not trainer.learner.count:
+        before = trainer.steps
+        trainer.iterate()
+        lengths.append((trainer.steps - before) // 6)
+    assert lengths == [7, 3, 7]
+    other = Trainer(cfg)
+    learner = other.learner
+    packed = ObservationPacker(other.env.spec, learner.actors)
+    at_random = lambda step: learner.actors.random(packed(step)[1])  # noqa: E731
+    step = explore(other.env, at_random, learner.replay, other.step, 10)
+    explore(other.env, lambda step: learner.actors.explore(*packed(step)), learner.replay, step, 7)
+    learner.update(0.0)
+    expected = flat([learner.state_dict(), learner.replay.state_dict(), other.env.state_dict()])
+    found = flat([trainer.learner.state_dict(), trainer.learner.replay.state_dict(), trainer.env.state_dict()])
+    assert expected.keys() == found.keys() and all(same(value, found[name]) for name, value in expected.items())
 
 
 def test_the_best_policy_is_kept_without_its_replay_and_can_be_played(settings, tmp_path):

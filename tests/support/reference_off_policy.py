@@ -19,10 +19,11 @@ def filled(learner, steps=12, seed=0):
     return learner
 
 
-def row_of(net, row, activation=lambda x: max(x, 0.0)):
+def row_of(net, row, activation=lambda x: max(x, 0.0), last_activation=None):
     """One row of numbers through (LayerNorm,) Linear, activation, ..., Linear."""
     for place, (norm, layer) in enumerate(zip(net.norms, net.layers)):
-        row = [activation(x) for x in row] if place else row
+        apply = last_activation if last_activation and place == len(net.layers) - 1 else activation
+        row = [apply(x) for x in row] if place else row
         row = standardized(row, norm) if isinstance(norm, torch.nn.LayerNorm) else row
         weights = layer.weight.tolist()
         biases = layer.bias.tolist()

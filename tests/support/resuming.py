@@ -29,13 +29,13 @@ def same(one, other):
     return one == other or (isinstance(one, float) and math.isnan(one) and math.isnan(other))
 
 
-def whole_and_resumed(cfg, folder):
-    """A Trainer that trained for four iterations (checkpoint.keep_every=2), and one resumed from the second."""
+def whole_and_resumed(cfg, folder, iterations=4, at=2):
+    """A Trainer that trained for some iterations, and one resumed from a checkpoint `at` one of them (keep_every)."""
     whole = Trainer(cfg)
     whole.train(folder)
-    assert whole.iteration == 4
+    assert whole.iteration == iterations
     torch.manual_seed(99)
-    second = Trainer(cfg, checkpoint.load(folder / "checkpoints" / "iteration_000002.pt"))
-    for _ in range(2):
+    second = Trainer(cfg, checkpoint.load(folder / "checkpoints" / f"iteration_{at:06d}.pt"))
+    for _ in range(iterations - at):
         second.iterate()
     return whole, second
