@@ -15,7 +15,7 @@ from harl_isaac.sim.engines import make_physics, missing_mujoco
 from harl_isaac.sim.task import METRICS, SuccessTask
 from harl_isaac.tasks.hands.addresses import Addresses
 from harl_isaac.tasks.hands.flight import BASE_CHANNELS, Flight
-from harl_isaac.tasks.hands.hand import SIDES, Hand, PhysicsCfg, free_physics
+from harl_isaac.tasks.hands.hand import SIDES, Hand, PhysicsCfg, Vector, free_physics
 from harl_isaac.tasks.hands.layout import FreeBase, Mounts
 from harl_isaac.tasks.hands.observation import CLIP, HandTable, TailBlock
 from harl_isaac.tasks.hands.partition import action_slots, agent_names, hand_groups
@@ -66,7 +66,7 @@ class TwoHands(SuccessTask):
     base: Optional[FreeBase] = None  # what moves the hands; None: they are fixed
     base_point = "root"  # observed as a free base's position: root, palm
     tail: Tuple[TailBlock, ...]  # of the observation, which both hands share
-    camera = CAMERA
+    camera: Tuple[Vector, Tuple[float, ...]] = CAMERA
 
     def __init__(self, cfg: HandsCfg, num_envs: int, device: torch.device, sim: str = "auto"):
         check_choices("task", cfg, (("compat", COMPAT),))

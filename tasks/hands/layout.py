@@ -27,6 +27,8 @@ def free_base(transition_scale: float, orientation_scale: float) -> FreeBase:
     return FreeBase(1e5 * transition_scale / 60.0, 1e3 * orientation_scale / 60.0)
 
 
+DOOR: Vector = (0.0, 0.0, 0.7)  # [m] a double door's frame: z is up, y along the closed leaves, to the right
+DOOR_OPEN = 1.57  # [rad] of a leaf, its limit
 Mounts = Tuple[Mount, Mount]  # of the right hand, the left hand
 MOUNTS: Dict[str, Mounts] = {
     "over": (Mount((0.0, 0.0, 0.5)), Mount((0.0, -1.0, 0.5), (0.0, 0.0, 3.1415))),

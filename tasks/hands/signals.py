@@ -36,6 +36,7 @@ class Signals:
 
     def __init__(self, physics: Physics, addresses: Addresses, goals: Dict[str, Pose]):
         self._physics = physics
+        self._constants: Dict[Tuple[float, ...], Tensor] = {}
         self._goals = goals
         self._points = {
             name[: -len(POINT)]: span(addresses.sensor(name)) for name in addresses.sensors() if name.endswith(POINT)
@@ -64,6 +65,12 @@ class Signals:
     def point(self, name: str) -> Tensor:
         """Position of a named point of the scene, [E, 3] m."""
         return self._physics.sensors[:, self._points[name]]
+
+    def constant(self, values: Tuple[float, ...]) -> Tensor:
+        """The same numbers in every environment, [E, numbers]."""
+        if values not in self._constants:
+            self._constants[values] = self._physics.qpos.new_tensor(values).expand(len(self._physics.qpos), -1)
+        return self._constants[values]
 
     def joint(self, name: str) -> Tensor:
         """Position of a hinge or a slide, [E] rad or m."""

@@ -109,6 +109,27 @@ def hand_block(model, data, side, last_action, free=None):
     return parts + ([("base", free)] if free is not None else []) + [("action", last_action)]
 
 
+def base_of(env, model, data, side, point="root"):
+    """Position of a point of a free hand; angles of its rotation from the mount, about x, y, z."""
+    number = SIDES.index(side)
+    a, b, c = env.mounts[number].euler
+    axes = [((1, 0, 0), a), ((0, 1, 0), b), ((0, 0, 1), c)]
+    mount = np.array([0.0, 0.0, 0.0, 1.0])
+    for axis, angle in axes:
+        half = np.zeros(4)
+        mujoco.mju_axisAngle2Quat(half, np.array(axis, dtype=float), angle)
+        turned = np.zeros(4)
+        mujoco.mju_mulQuat(turned, half, np.roll(mount, 1))
+        mount = xyzw(turned)
+    relative = matrix(mount).T @ matrix(xyzw(data.xquat[model.body(f"{side} base").id]))
+    angles = (
+        math.atan2(relative[2, 1], relative[2, 2]),
+        math.asin(-relative[2, 0]),
+        math.atan2(relative[1, 0], relative[0, 0]),
+    )
+    return np.concatenate((data.site(f"{side} {point}").xpos, angles))
+
+
 def throw_block(model, data, body, goal):
     """Part of the tail that belongs to an object and its goal, a `Pose` of float64 arrays."""
     thing = model.body(body).id

@@ -8,17 +8,15 @@ import pytest
 import torch
 from support.hand_reference import (
     SIDES,
+    base_of,
     goal_of,
     hand_block,
     labeled,
     literal_closeness,
-    matrix,
     random_quats,
     state_of,
     throw_block,
-    xyzw,
 )
-from support.mujoco_or_skip import mujoco
 
 from harl_isaac.env import Box
 from harl_isaac.registry import default_settings
@@ -96,27 +94,6 @@ def test_widths(name):
 
 
 # Observations
-
-
-def base_of(env, model, data, side):
-    """Position of a hand's root; angles of its rotation from the mount, about x, y, z."""
-    number = SIDES.index(side)
-    a, b, c = env.mounts[number].euler
-    axes = [((1, 0, 0), a), ((0, 1, 0), b), ((0, 0, 1), c)]
-    mount = np.array([0.0, 0.0, 0.0, 1.0])
-    for axis, angle in axes:
-        half = np.zeros(4)
-        mujoco.mju_axisAngle2Quat(half, np.array(axis, dtype=float), angle)
-        turned = np.zeros(4)
-        mujoco.mju_mulQuat(turned, half, np.roll(mount, 1))
-        mount = xyzw(turned)
-    relative = matrix(mount).T @ matrix(xyzw(data.xquat[model.body(f"{side} base").id]))
-    angles = (
-        math.atan2(relative[2, 1], relative[2, 2]),
-        math.asin(-relative[2, 0]),
-        math.atan2(relative[1, 0], relative[0, 0]),
-    )
-    return np.concatenate((data.site(f"{side} root").xpos, angles))
 
 
 def expected_state(model, env, row):
