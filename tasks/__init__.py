@@ -20,6 +20,7 @@ TASKS = {
     "ShadowHandDoorOpenInward": "harl_isaac.tasks.hands.door_open:ShadowHandDoorOpenInwardCfg",
     "ShadowHandDoorOpenOutward": "harl_isaac.tasks.hands.door_open:ShadowHandDoorOpenOutwardCfg",
     "ShadowHandOver": "harl_isaac.tasks.hands.over:ShadowHandOverCfg",
+    "ShadowHandPen": "harl_isaac.tasks.hands.pen:ShadowHandPenCfg",
     "ShadowHandTwoCatchUnderarm": "harl_isaac.tasks.hands.catch:ShadowHandTwoCatchUnderarmCfg",
     "CountingGame": "harl_isaac.tasks.games.counting:CountingGameCfg",
     "MatrixGame": "harl_isaac.tasks.games.matrix:MatrixGameCfg",
