@@ -22,6 +22,7 @@ TASKS = {
     "ShadowHandDoorOpenOutward": "harl_isaac.tasks.hands.door_open:ShadowHandDoorOpenOutwardCfg",
     "ShadowHandOver": "harl_isaac.tasks.hands.over:ShadowHandOverCfg",
     "ShadowHandPen": "harl_isaac.tasks.hands.pen:ShadowHandPenCfg",
+    "ShadowHandPushBlock": "harl_isaac.tasks.hands.push_block:ShadowHandPushBlockCfg",
     "ShadowHandScissors": "harl_isaac.tasks.hands.scissors:ShadowHandScissorsCfg",
     "ShadowHandTwoCatchUnderarm": "harl_isaac.tasks.hands.catch:ShadowHandTwoCatchUnderarmCfg",
     "CountingGame": "harl_isaac.tasks.games.counting:CountingGameCfg",
