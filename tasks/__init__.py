@@ -12,6 +12,7 @@ and add a line to TASKS. `harl_isaac.check_env.check_env` tests an environment a
 
 # name -> module:dataclass of settings
 TASKS = {
+    "ShadowHandBlockStack": "harl_isaac.tasks.hands.block_stack:ShadowHandBlockStackCfg",
     "ShadowHandCatchAbreast": "harl_isaac.tasks.hands.catch:ShadowHandCatchAbreastCfg",
     "ShadowHandCatchOver2Underarm": "harl_isaac.tasks.hands.catch_over:ShadowHandCatchOver2UnderarmCfg",
     "ShadowHandCatchUnderarm": "harl_isaac.tasks.hands.catch:ShadowHandCatchUnderarmCfg",
@@ -20,6 +21,9 @@ TASKS = {
     "ShadowHandDoorOpenInward": "harl_isaac.tasks.hands.door_open:ShadowHandDoorOpenInwardCfg",
     "ShadowHandDoorOpenOutward": "harl_isaac.tasks.hands.door_open:ShadowHandDoorOpenOutwardCfg",
     "ShadowHandOver": "harl_isaac.tasks.hands.over:ShadowHandOverCfg",
+    "ShadowHandPen": "harl_isaac.tasks.hands.pen:ShadowHandPenCfg",
+    "ShadowHandPushBlock": "harl_isaac.tasks.hands.push_block:ShadowHandPushBlockCfg",
+    "ShadowHandScissors": "harl_isaac.tasks.hands.scissors:ShadowHandScissorsCfg",
     "ShadowHandTwoCatchUnderarm": "harl_isaac.tasks.hands.catch:ShadowHandTwoCatchUnderarmCfg",
     "CountingGame": "harl_isaac.tasks.games.counting:CountingGameCfg",
     "MatrixGame": "harl_isaac.tasks.games.matrix:MatrixGameCfg",

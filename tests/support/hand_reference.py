@@ -130,16 +130,23 @@ def base_of(env, model, data, side, point="root"):
     return np.concatenate((data.site(f"{side} {point}").xpos, angles))
 
 
-def throw_block(model, data, body, goal):
-    """Part of the tail that belongs to an object and its goal, a `Pose` of float64 arrays."""
+def body_block(model, data, body):
+    """Part of the tail about a free body: position, orientation, velocity, 0.2 x angular velocity."""
     thing = model.body(body).id
-    quat = xyzw(data.xquat[thing])
     speed = velocity(model, data, thing)
     return [
         ("object pos", data.xpos[thing]),
-        ("object quat", quat),
+        ("object quat", xyzw(data.xquat[thing])),
         ("object velocity", speed[:3]),
         ("object turn", 0.2 * speed[3:]),
+    ]
+
+
+def throw_block(model, data, body, goal):
+    """Part of the tail that belongs to an object and its goal, a `Pose` of float64 arrays."""
+    quat = xyzw(data.body(body).xquat)
+    return [
+        *body_block(model, data, body),
         ("goal", goal.pos),
         ("goal", goal.quat),
         ("relative quat", product(quat, goal.quat * np.array([-1, -1, -1, 1]))),

@@ -1,0 +1,339 @@
+"""The table tasks against their specification: widths, every index of the state, starts, rewards, ends, engines."""
+
+import importlib.util
+import math
+
+import numpy as np
+import pytest
+import torch
+from support.hand_reference import (
+    DIGITS,
+    SIDES,
+    base_of,
+    body_block,
+    hand_block,
+    labeled,
+    state_of,
+)
+
+from harl_isaac.check_env import check_env
+from harl_isaac.env import Box
+from harl_isaac.registry import default_settings
+from harl_isaac.rendering.mujoco_video import render, save_recording
+from harl_isaac.tasks import TASKS
+from harl_isaac.tasks.hands.signals import Pose
+
+CPU = torch.device("cpu")
+BLOCK = 199
+POSE = [("object pose", 7), ("object velocity", 6)]
+# Episode, force [N] and torque [Nm] of the base, tail, the points of right and left hand with their places [m] and
+# sums of the fingertips' distances [m] at the start. Where an object starts clear of its table (pen 13 mm, scissors
+# 9 mm, blocks to push 25 mm above the originals' start) these are of the raised points.
+SPECS = {
+    "ShadowHandPen": (
+        (125, 833.333, 1.66667),
+        [*POSE, ("cap", 3), ("barrel", 3)],
+        {"cap": ((0, 0.10, 0.613), 1.191), "barrel": ((0, -0.07, 0.613), 1.333)},
+    ),
+    "ShadowHandScissors": (
+        (150, 833.333, 1.66667),
+        [*POSE, ("right grip", 3), ("left grip", 3)],
+        {"right grip": ((0.152, -0.032, 0.609), 1.503), "left grip": ((0.150, -0.100, 0.609), 1.225)},
+    ),
+    "ShadowHandBlockStack": (
+        (250, 333.333, 0.333333),
+        [*POSE, ("block pose", 7), ("block velocity", 6), ("padding", 4)],
+        {"right block": ((0, 0.1, 0.625), 0.539), "left block": ((0, -0.1, 0.625), 0.540)},
+    ),
+    "ShadowHandPushBlock": (
+        (125, 833.333, 1.66667),
+        [*POSE, ("right block", 3), ("left block", 3), ("left goal", 3), ("right goal", 3), ("padding", 5)],
+        {"right block": ((0, 0.2, 0.625), 1.067), "left block": ((0, -0.2, 0.625), 1.067)},
+    ),
+}
+NAMES = sorted(SPECS)
+each_task = pytest.mark.parametrize("name", NAMES)
+needs_warp = pytest.mark.skipif(
+    any(importlib.util.find_spec(name) is None for name in ("mujoco_warp", "warp")),
+    reason="mujoco-warp is not installed",
+)
+
+
+def make(name, num_envs=4, sim="mujoco", **settings):
+    cfg = default_settings(TASKS, name)
+    return type(cfg)(**settings).make(num_envs, CPU, sim)
+
+
+def random_actions(env, steps, seed):
+    random = torch.Generator().manual_seed(seed)
+    for _ in range(steps):
+        yield tuple(2.0 * torch.rand(env.spec.num_envs, 26, generator=random) - 1.0 for _ in range(2))
+
+
+@each_task
+def test_widths(name):
+    (episode, force, torque), tail, _ = SPECS[name]
+    env = make(name, 1)
+    width = sum(size for _, size in tail)
+    assert env.spec.obs_sizes == (BLOCK + width,) * 2 and env.spec.state_size == 2 * BLOCK + width
+    assert width == (19 if name in ("ShadowHandPen", "ShadowHandScissors") else 30)
+    assert env.spec.actions == (Box(26), Box(26)) and env.spec.max_episode_steps == episode
+    assert make(name, 1, agents="fingers").spec.actions == tuple(map(Box, [8, 3, 3, 3, 4, 5] * 2))
+    assert env.base == pytest.approx((force, torque), rel=1e-5)
+    assert [(block.name, block.width) for block in env.tail] == tail
+
+
+# Observations
+
+
+def place(data, body, offset=(0.0, 0.0, 0.0)):
+    """A point of a body."""
+    return data.body(body).xpos + data.body(body).xmat.reshape(3, 3) @ np.array(offset)
+
+
+# The originals' local points are along their links' axes: x and z of the scissors' links are the world's x and -y.
+POINTS = {
+    "cap": ("cap", (0, 0, -0.10)),
+    "barrel": ("object", (0, 0, 0.07)),
+    "right grip": ("right half", (0.1, -0.2, 0)),
+    "left grip": ("object", (-0.1, -0.15, 0)),
+    "right block": ("object",),
+    "left block": ("block",),
+}
+GOALS = {"left goal": (-0.2, -0.2, 0.625), "right goal": (-0.2, 0.2, 0.625)}
+
+
+def expected_state(model, env, row, tail):
+    data = state_of(model, env, row)
+    parts = []
+    for side, last_action in zip(SIDES, env.action[row].double().numpy().reshape(2, 26)):
+        parts += hand_block(model, data, side, last_action, base_of(env, model, data, side, "palm"))
+    for block, width in tail:
+        if block.endswith("pose"):
+            parts += body_block(model, data, block.split()[0])
+        elif block in POINTS:
+            parts.append((block, place(data, *POINTS[block])))
+        elif not block.endswith("velocity"):
+            parts.append((block, GOALS.get(block, (0.0,) * width)))
+    return labeled(parts)
+
+
+@each_task
+def test_every_index_of_the_state(name):
+    """In states that random play reaches."""
+    env = make(name, 8, joint_noise=0.2)
+    model = env.physics.model
+    everyone = torch.ones(8, dtype=torch.bool)
+    env.reset(0)
+    for action in random_actions(env, 4, 1):
+        env.step(action)
+    env.physics.set_state(everyone, env.physics.qpos, env.physics.qvel)  # the solver starts anew, as the test's does
+    env.physics.forward(everyone)
+    obs, state = env.observe()
+    state = state[:, 0]
+    for row in range(8):
+        labels, expected = expected_state(model, env, row, SPECS[name][1])
+        difference = np.abs(state[row].double().numpy() - expected.clip(-5.0, 5.0))
+        wrong = [f"{i} {labels[i]}" for i in np.flatnonzero(difference > 3e-4) if labels[i] != "wrench"]
+        assert wrong == []
+    for side in range(2):
+        own = state[:, side * BLOCK : (side + 1) * BLOCK]
+        assert torch.equal(obs[side], torch.cat((own, state[:, 2 * BLOCK :]), dim=1))
+
+
+# Starts
+
+
+@each_task
+@pytest.mark.parametrize("compat", ["fixed", "original"])
+def test_starts(name, compat):
+    """Places and sums within 2 mm; hands straight; nothing in touch moves when left alone."""
+    env = make(name, 4, compat=compat)
+    env.reset(0)
+    for side, (point, (where, total)) in zip(SIDES, SPECS[name][2].items()):
+        assert torch.allclose(env.signals.point(point), torch.tensor(where).float().expand(4, 3), atol=2e-3)
+        assert env.reach(env.signals, side, point) == pytest.approx(torch.full((4,), total), abs=2e-3)
+    assert not env.physics.qpos[:, env._joints].any() and not env.physics.qvel.any()
+    start = env.signals.pose("object").pos.clone()
+    for _ in range(30):
+        env.physics.step()
+    assert float((env.signals.pose("object").pos - start).abs().max()) < 2e-3
+    assert float(env.signals.velocity("object")[0].abs().max()) < 1e-3
+    assert env.verdict(env.signals).success.sum() == 0
+
+
+@each_task
+def test_the_original_mode_has_the_originals_angles(name):
+    env = make(name, 1, compat="original")
+    first, mount = BLOCK - 29, env.mounts[0].euler
+    angles = env.reset(0).state[0, 0, first : first + 3]
+    if name != "ShadowHandBlockStack":
+        assert angles.tolist() == pytest.approx([min(each % (2 * math.pi), 5.0) for each in mount], abs=1e-3)
+    assert bool((angles >= 0).all())
+
+
+@each_task
+def test_a_reset_leaves_other_rows_alone(name):
+    env = make(name, 6)
+    start = env.reset(0).state.clone()
+    for action in random_actions(env, 3, 4):
+        env.step(action)
+    before = (env.physics.qpos.clone(), env.physics.qvel.clone())
+    mask = torch.tensor([True, False] * 3)
+    env.reset_rows(mask)
+    env.physics.forward(mask)
+    assert torch.equal(env.physics.qpos[~mask], before[0][~mask])
+    assert torch.equal(env.physics.qvel[~mask], before[1][~mask])
+    assert not torch.equal(before[0][mask], env.physics.qpos[mask]) and not env.physics.qvel[mask].any()
+    columns = [i for i in range(start.shape[-1]) if not 137 <= i % BLOCK < 167 or i >= 2 * BLOCK]
+    assert torch.allclose(env.observe()[1][mask][..., columns], start[mask][..., columns], atol=1e-4)
+
+
+@each_task
+@pytest.mark.parametrize("compat", ["fixed", "original"])
+def test_the_contract(name, compat):
+    check_env(lambda: make(name, 3, compat=compat, episode_length=7), steps=40)
+
+
+@each_task
+def test_the_start_scene_renders(name, tmp_path):
+    env = make(name, 1)
+    env.reset(0)
+    parts = (env.physics.qpos.numpy(), env.physics.mocap_pos.numpy(), env.physics.mocap_quat.numpy())
+    save_recording(tmp_path / "start.npz", env.visual_model(), *parts, 30.0)
+    try:
+        render(tmp_path / "start.npz", tmp_path / "start.png")
+    except ValueError as error:
+        pytest.skip(f"no OpenGL here: {error}")
+    assert (tmp_path / "start.png").stat().st_size > 5000
+
+
+# Rewards and ends
+
+
+class Values:
+    """Named values at random, as a verdict reads them; tips from close to far."""
+
+    def __init__(self, points, rows, seed, spread=0.08):
+        random = torch.Generator().manual_seed(seed)
+        self.points = {}
+        for side, (name, (where, _)) in zip(SIDES, points.items()):
+            places = torch.tensor(where).float() + spread * torch.randn(rows, 3, generator=random)
+            self.points[name] = places
+            reach = 0.4 * torch.rand(rows, 1, generator=random)
+            for digit in DIGITS:
+                way = torch.randn(rows, 3, generator=random)
+                self.points[f"{side} {digit}distal"] = places + reach * way / way.norm(dim=1, keepdim=True)
+        self.hinge = -0.597 + 0.997 * torch.rand(rows, generator=random)
+        self.goals = {
+            name: Pose(torch.tensor(pos).expand(rows, 3), torch.zeros(rows, 4)) for name, pos in GOALS.items()
+        }
+        self.point = self.points.__getitem__
+        self.goal = self.goals.__getitem__
+
+    def joint(self, name):
+        assert name == "hinge"
+        return self.hinge
+
+    def literal(self, row):
+        """Points in one row, and the sums of right and left hand."""
+        points = {name: value[row].double().tolist() for name, value in self.points.items()}
+        own = list(points)[0], list(points)[6]
+        sums = [
+            sum(math.dist(points[f"{side} {digit}distal"], points[name]) for digit in DIGITS)
+            for side, name in zip(SIDES, own)
+        ]
+        return points, sums
+
+
+def literal_pen(values, row):
+    points, (right, left) = values.literal(row)
+    gap = math.dist(points["cap"], points["barrel"])
+    bonus = 5 * gap - 0.8 if right < 0.75 and left < 0.75 else 0.0
+    return math.exp(-10 * right) + math.exp(-10 * left) + bonus, gap > 0.3, right >= 1.5 or left >= 1.5
+
+
+def literal_scissors(values, row):
+    _, (right, left) = values.literal(row)
+    hinge = float(values.hinge[row])
+    bonus = 5 * (0.59 + hinge) if right < 0.7 and left < 0.7 else 0.0
+    return 2 - right - left + bonus, hinge > -0.3, right >= 1.75 or left >= 1.75
+
+
+def literal_stack(values, row):
+    points, (right, left) = values.literal(row)
+    upper = math.dist(points["left block"], (0, 0, 0.675))
+    lower = math.dist(points["right block"], (0, 0, 0.625))
+    reward = 1.5 - right - left
+    if right < 0.5 and left < 0.5:
+        reward += 2 * (0.24 - upper - lower)
+    stacked = 50 * (0.05 - abs(0.675 - points["left block"][2])) if upper < 0.07 and lower < 0.07 else 0.0
+    return reward + stacked, stacked > 1, right >= 0.75 or left >= 0.75
+
+
+def literal_push(values, row, right_goal=(-0.2, 0.2, 0.625)):
+    points, (right, left) = values.literal(row)
+    far_left = math.dist(points["left block"], (-0.2, -0.2, 0.625))
+    far_right = math.dist(points["right block"], right_goal)
+    reward = (1.2 - right) + (1.2 - left) + 5 - 5 * far_left - 5 * far_right
+    return reward, far_left <= 0.1 and far_right <= 0.1, right >= 1.2 or left >= 1.2
+
+
+# The literal version, and places of the points around which values are drawn.
+LITERAL = {
+    "ShadowHandPen": (literal_pen, [(0, 0.12, 0.6), (0, -0.12, 0.6)]),
+    "ShadowHandScissors": (literal_scissors, [(0, 0.1, 0.6), (0, -0.1, 0.6)]),
+    "ShadowHandBlockStack": (literal_stack, [(0, 0, 0.625), (0, 0, 0.675)]),
+    "ShadowHandPushBlock": (literal_push, [(-0.2, 0.2, 0.625), (-0.2, -0.2, 0.625)]),
+}
+
+
+def compare(verdict, literals):
+    """Equality of a verdict and its literal version in all rows; how many succeed and fail."""
+    for row, (reward, success, failed) in enumerate(literals):
+        assert float(verdict.reward[row]) == pytest.approx(reward, rel=1e-4, abs=1e-5)
+        assert (bool(verdict.success[row]), bool(verdict.failed[row])) == (success, failed)
+    assert all(10 < sum(each) < 390 for each in list(zip(*literals))[1:])
+
+
+@each_task
+def test_verdicts_are_the_literal_ones(name):
+    literal, places = LITERAL[name]
+    points = {point: (where, 0) for point, where in zip(SPECS[name][2], places)}
+    values = Values(points, 400, 0, spread=0.03 if name == "ShadowHandBlockStack" else 0.08)
+    compare(make(name, 1).verdict(values), [literal(values, row) for row in range(400)])
+
+
+@pytest.mark.parametrize("compat", ["fixed", "original"])
+def test_the_original_mode_pushes_both_blocks_to_the_left_goal(compat):
+    env = make("ShadowHandPushBlock", 1, compat=compat)
+    own = (-0.2, 0.2, 0.625) if compat == "fixed" else (-0.2, -0.2, 0.625)
+    values = Values({"right block": (own, 0), "left block": ((-0.2, -0.2, 0.625), 0)}, 400, 3)
+    env.signals = values
+    env.evaluate()
+    compare(env._verdict, [literal_push(values, row, own) for row in range(400)])
+
+
+# Engines
+
+
+@needs_warp
+@each_task
+def test_engines_agree_step_by_step(name):
+    """From the same states, with contacts and pushes: one control step, every environment."""
+    one, two = [make(name, 3, sim, joint_noise=0.2) for sim in ("mujoco", "mujoco_warp")]
+    everyone = torch.ones(3, dtype=torch.bool)
+    one.reset(seed=2)
+    two.reset(seed=2)
+    for action in random_actions(one, 4, 3):
+        for task in (two, one):  # the first still from the other's state
+            task.physics.set_state(everyone, one.physics.qpos, one.physics.qvel)
+            task.physics.forward(everyone)
+            task.act(torch.cat(action, dim=1))
+            task.physics.step()
+        torch.testing.assert_close(one.physics.qpos, two.physics.qpos, atol=1e-4, rtol=0)
+        torch.testing.assert_close(one.physics.qvel, two.physics.qvel, atol=3e-2, rtol=0)
+        one.evaluate()
+        two.evaluate()
+        torch.testing.assert_close(one.reward(), two.reward(), atol=2e-3, rtol=0)
+        assert torch.equal(one.terminated(), two.terminated())
