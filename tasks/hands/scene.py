@@ -170,7 +170,7 @@ class SceneBuilder:
 def _set_options(option: "mujoco.MjOption", timestep: float) -> None:
     """Set the solver. Its matrices are dense in C (Warp chooses itself).
 
-    On the sparse ones that `auto` takes from 60 degrees of freedom on, the Newton solver of MuJoCo 4.0.0 stalls at times
+    On the sparse ones that `auto` takes from 60 degrees of freedom on, the Newton solver of MuJoCo 4.0.0 may stall
     far from the solution, and fingers turn over their limits by radians in one step.
     """
     option.timestep = timestep
