@@ -27,6 +27,7 @@ class ShadowHandDoorCloseInward(DoorTask):
     inward = True
     start = DOOR_OPEN
 
+
 @dataclass
 class ShadowHandDoorCloseOutwardCfg(DoorCfg):
     """The leaves stand open away from the hands, which fly through the doorway to them."""

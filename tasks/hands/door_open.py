@@ -23,6 +23,7 @@ class ShadowHandDoorOpenOutward(DoorTask):
 
     tail = OUTWARD
 
+
 @dataclass
 class ShadowHandDoorOpenInwardCfg(DoorCfg):
     """The leaves open to the hands."""

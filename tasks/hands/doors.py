@@ -11,7 +11,6 @@ are MuJoCo's, and over.py says what differs. All points are one substep old.
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor
 
 from harl_isaac.tasks.hands.base import FreeHandsCfg
