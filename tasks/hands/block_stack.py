@@ -16,7 +16,7 @@ from harl_isaac.tasks.hands.base import FreeHandsCfg
 from harl_isaac.tasks.hands.layout import MOUNTS, free_base
 from harl_isaac.tasks.hands.observation import pose, velocity
 from harl_isaac.tasks.hands.signals import Signals, Verdict
-from harl_isaac.tasks.hands.table import NARROW, TableTask, padding
+from harl_isaac.tasks.hands.table import NARROW, TOP, TableTask, padding
 from harl_isaac.tasks.hands.throws import distance_to
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class ShadowHandBlockStack(TableTask):
 
         super().build(scene)
         add_table(scene, NARROW, friction=0.2)
-        add_blocks(scene, y=0.1, z=0.625, friction=0.25)
+        add_blocks(scene, TOP, y=0.1, friction=0.25)
 
     @classmethod
     def verdict(cls, s: Signals) -> Verdict:

@@ -18,7 +18,7 @@ from torch import Tensor
 from harl_isaac.tasks.hands.base import FreeHandsCfg
 from harl_isaac.tasks.hands.observation import point, pose, velocity
 from harl_isaac.tasks.hands.signals import Signals, Verdict
-from harl_isaac.tasks.hands.table import WIDE, TableTask, goal_place, padding
+from harl_isaac.tasks.hands.table import TOP, WIDE, TableTask, goal_place, padding
 
 if TYPE_CHECKING:
     from harl_isaac.tasks.hands.scene import SceneBuilder
@@ -55,7 +55,7 @@ class ShadowHandPushBlock(TableTask):
 
         super().build(scene)
         add_table(scene, WIDE, friction=0.5)
-        add_blocks(scene, y=0.2, z=0.625, friction=0.75)
+        add_blocks(scene, TOP, y=0.2, friction=0.75)
         for name, pos in GOALS.items():
             add_block_goal(scene, name, pos)
 

@@ -20,6 +20,7 @@ BLUE = (0.25, 0.45, 0.8, 1.0)
 LYING = (math.pi / 2, math.pi / 2, 0.0)  # [rad] of pens and blocks; the originals' are 1.57, which is a slight tilt
 
 BLOCK = 0.025  # half an edge
+BLOCK_LIFT = BLOCK - 0.0001  # of the center above the table: both engines find the contact at once
 BLOCK_MASS = 0.0709  # of density 567 kg/m^3
 
 PEN_RADIUS = 0.0115
@@ -47,10 +48,13 @@ def add_table(scene: SceneBuilder, size: Sequence[float], friction: float = 1.0)
     scene.add_geom(scene.spec.worldbody, "table", "fixture", BOX, half, pos=pos, friction=rubbing, rgba=WOOD)
 
 
-def add_blocks(scene: SceneBuilder, y: float, z: float, friction: float) -> None:
-    """Add the free cubes "object" at y, and "block" at -y, with points "right block" and "left block"."""
+def add_blocks(scene: SceneBuilder, top: float, y: float, friction: float) -> None:
+    """Add the free cubes "object" at y, and "block" at -y, on a table of height `top`.
+
+    Their centers are the points "right block" and "left block".
+    """
     for side, name, place, rgba in (("right", "object", y, ORANGE), ("left", "block", -y, BLUE)):
-        body = scene.add_free_body(name, (0.0, place, z), euler=LYING)
+        body = scene.add_free_body(name, (0.0, place, top + BLOCK_LIFT), euler=LYING)
         rubbing = [friction, 0.005, 0.0001]
         scene.add_geom(body, name, "object", BOX, [BLOCK] * 3, mass=BLOCK_MASS, friction=rubbing, rgba=rgba)
         scene.add_point(f"{side} block", name)

@@ -165,7 +165,8 @@ def test_starts(name, compat):
 @each_task
 def test_the_original_mode_has_the_originals_angles(name):
     env = make(name, 1, compat="original")
-    first, mount = BLOCK - 29, env.mounts[0].euler
+    first = BLOCK - 29
+    mount = env.mounts[0].euler
     angles = env.reset(0).state[0, 0, first : first + 3]
     if name != "ShadowHandBlockStack":
         assert angles.tolist() == pytest.approx([min(each % (2 * math.pi), 5.0) for each in mount], abs=1e-3)
