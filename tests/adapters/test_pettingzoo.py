@@ -275,7 +275,7 @@ def test_a_run_from_the_command_line_can_be_resumed_and_played(tmp_path):
     result = run_command("train.py", *words, cwd=tmp_path)
     assert result.returncode == 0 and "finished after 2 iterations" in result.stdout, result.stderr
     folder = next(tmp_path.glob("runs/pettingzoo/happo/*"))
-    again = with_free_keys(with_saved_overrides([f"resume={folder}", "total_steps=32"]))
+    again = with_free_keys(with_saved_overrides(["total_steps=32"], str(folder)))
     check_command_line(again)
     with initialize_config_module("harl_isaac.cfg", version_base="1.3"):
         cfg = compose("config", again)

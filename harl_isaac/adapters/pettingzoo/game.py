@@ -200,10 +200,12 @@ def make_parallel_env(path: str, kwargs: Dict[str, Any]) -> Any:
     function_name = function_name or "parallel_env"
     function: Any = getattr(import_env_module(path, module), function_name, None)
     if not is_factory(function):
-        raise ValueError(
-            f"task.env={path}: {module} has no {function_name} that makes environments; give a module with a function "
-            "parallel_env, or module:function"
+        found = (
+            f"{module}.{function_name} makes no environments"
+            if function is not None
+            else f"{module} has no {function_name}"
         )
+        raise ValueError(f"task.env={path}: {found}; give a module with a function parallel_env, or module:function")
     try:
         env = function(**kwargs)
     except TypeError as error:
