@@ -6,7 +6,7 @@ systems it holds across machines as far as the file system's own locks do.
 
 import os
 import socket
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Iterator
 
@@ -27,9 +27,12 @@ def owned(folder: Path) -> Iterator[None]:
             f"{folder} is being trained by {_owner(folder)}; wait for it or stop it, or start a new run"
         ) from None
     try:
-        (folder / OWNER).write_text(f"process {os.getpid()} on {socket.gethostname()}\n")
+        with suppress(OSError):
+            (folder / OWNER).write_text(f"process {os.getpid()} on {socket.gethostname()}\n")
         yield
     finally:
+        with suppress(OSError):  # the folder may be gone
+            (folder / OWNER).unlink()
         lock.release()
 
 

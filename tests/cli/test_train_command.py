@@ -107,6 +107,7 @@ def test_a_run_keeps_its_records(finished):
         "config.yaml",
         "overrides.yaml",
         "versions.json",
+        "run.lock",
         "metrics.csv",
         "eval.csv",
         "events",
