@@ -273,7 +273,7 @@ def buffer_sizes(model: "mujoco.MjModel", warp_model: "mjw.Model") -> Tuple[int,
     equalities need. Two hands under random actions: at most 25 contacts and 124 rows (egg), 34 and 190 (cube), and 17
     pairs near enough for the narrow phase; this gives 50 and 192, 64 and 224. A body may lie on a plane with all its
     geoms: an ant of 20 segments made 227 contacts and 948 rows, this gives 278 and 1056. Contacts are shared by all
-    environments, rows are not. A model's own nconmax and njmax are the most that it gets: hands that may touch each
+    environments, rows are not. A model that sets both nconmax and njmax gets at most those: hands that may touch each
     other have 1,500 rows by that count, and use fewer than 400.
     """
     pairs = model.geom_type[warp_model.nxn_geom_pair_filtered.numpy().reshape(-1, 2)]
@@ -283,7 +283,11 @@ def buffer_sizes(model: "mujoco.MjModel", warp_model: "mjw.Model") -> Tuple[int,
     friction = int((model.dof_frictionloss > 0).sum() + (model.tendon_frictionloss > 0).sum())
     limits = int(model.jnt_limited.sum() + model.tendon_limited.sum())
     rows = 6 * model.neq + friction + limits + max(72, 3 * points // 4, 7 * lying // 2)
-    return capped(max(24, points // 3, lying), model.nconmax), capped(-(-rows // 32) * 32, model.njmax)
+    contacts = max(24, points // 3, lying)
+    rows = -(-rows // 32) * 32
+    if model.nconmax < 0 or model.njmax < 0:  # one alone is an old file's hint of its size
+        return contacts, rows
+    return capped(contacts, model.nconmax), capped(rows, model.njmax)
 
 
 def capped(size: int, most: int) -> int:
