@@ -1,12 +1,13 @@
 """Cost of collection, update and training beside the arithmetic that they cannot avoid.
 
-python -m benchmarks [step|collect|update|train|table3|off_policy|workers] [key=value ...]
+python -m benchmarks [step|collect|update|train|hands|table3|off_policy|workers] [key=value ...]
 
     step      one environment step (actions to observation, reward, reset) beside bare engine stepping of the same model
               from the same states with the same controls (of a task that is tensors alone: its own steps/s)
     collect   the whole collection loop, with policy and storage, beside the same
     update    one learner update beside a bare forward, backward and Adam loop over networks of the same sizes
     train     whole iterations: steps/s of collection and in all, peak memory
+    hands     steps of every two-hand task beside those of ShadowHandOver
     table3    Table 3 of the paper: time of an experiment and of the agents' updates, HAPPO and shared MAPPO
     off_policy   sampling a replay of a million beside one of ten thousand; updates of HADDPG, HATD3, HASAC beside bare
               loops
@@ -21,6 +22,7 @@ device=auto, sim=auto, json (a file for the figures).
 
 import json
 import os
+from itertools import chain
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator
 
@@ -30,6 +32,7 @@ import torch
 
 from benchmarks.clock import Clock, Figures, show
 from benchmarks.collect import collect_ratio
+from benchmarks.hands import hands
 from benchmarks.off_policy import off_policy
 from benchmarks.step import step_ratio
 from benchmarks.subject import Subject, compose_run
@@ -61,7 +64,7 @@ MEASUREMENTS: Dict[str, Callable[[Subject, int], Figures]] = {
     "update": update_ratio,
     "train": training_speed,
 }
-STUDIES = ("table3", "off_policy", "workers")  # choose their own tasks and sizes
+STUDIES = ("hands", "table3", "off_policy", "workers")  # choose their own tasks and sizes
 
 Result = Dict[str, Any]
 
@@ -96,6 +99,9 @@ def study(args: Dict[str, Any], device: torch.device) -> Iterator[Result]:
     """The figures of one of STUDIES."""
     clock = Clock(device)
     repeats = args["repeats"]
+    if args["what"] == "hands":
+        sizes = map(int, (args["num_envs"] or "256").split(","))
+        return chain.from_iterable(hands(clock, args["sim"], size, repeats) for size in sizes)
     if args["what"] == "table3":
         return table3(clock, args["sim"], repeats)
     if args["what"] == "off_policy":

@@ -4,7 +4,7 @@ import pytest
 import torch
 from support.commands import run_command
 
-from benchmarks import table3
+from benchmarks import hands, table3
 from benchmarks.__main__ import DEFAULTS, MEASUREMENTS
 from benchmarks.clock import Clock, describe, ratios, spread
 from benchmarks.engine import engine_controls, engine_seconds, new_engine
@@ -27,6 +27,13 @@ def test_a_measurement_gives_figures(what, task):
     assert numbers and min(numbers) > 0
     beside_bare = what == "update" or (what != "train" and task != "MatrixGame")
     assert ("ratio" in figures) == beside_bare
+
+
+def test_every_hand_task_is_timed_beside_the_hand_over(monkeypatch):
+    monkeypatch.setattr(hands, "BLOCK", 1)
+    figures = {row["task"]: row for row in hands.hands(Clock(CPU), "auto", num_envs=2, repeats=1)}
+    assert len(figures) == 13 and figures["ShadowHandOver"]["cpu_time"]["median"] == 1.0
+    assert all(row["steps_per_second"]["median"] > 0 for row in figures.values())
 
 
 def test_an_off_policy_algorithm_has_no_rollout_to_measure():

@@ -34,6 +34,11 @@ def list_tasks() -> None:
     run_command("list_tasks")
 
 
+def draw_tasks() -> None:
+    """Entry point of `scripts/draw_tasks.py`."""
+    run_command("draw_tasks")
+
+
 def plot() -> None:
     """Entry point of `scripts/plot.py`."""
     run_command("plot")

@@ -90,10 +90,11 @@ def frames(recording: Mapping[str, Any]) -> Iterator[np.ndarray]:
 
 
 def strip(pictures: List[np.ndarray]) -> np.ndarray:
-    """STRIP_PICTURES pictures from start to end, side by side, at half size."""
+    """At most STRIP_PICTURES pictures from start to end, side by side, at half size."""
+    count = min(STRIP_PICTURES, len(pictures))
     gap = np.full((HEIGHT // 2, 4, 3), 255, dtype=np.uint8)
     parts = []
-    for i in np.linspace(0, len(pictures) - 1, STRIP_PICTURES).round().astype(int):
+    for i in np.linspace(0, len(pictures) - 1, count).round().astype(int):
         parts += [pictures[i][::2, ::2], gap]
     return np.concatenate(parts[:-1], axis=1)
 

@@ -1,10 +1,11 @@
 """ShadowHandDoorOpenOutward and ShadowHandDoorOpenInward: two hands open a double door; see doors.py."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
 from harl_isaac.tasks.hands.doors import INWARD, OUTWARD, DoorCfg, DoorTask
+from harl_isaac.tasks.hands.hand import PhysicsCfg, pressed_physics
 
 
 @dataclass
@@ -29,6 +30,7 @@ class ShadowHandDoorOpenInwardCfg(DoorCfg):
     """The leaves open to the hands."""
 
     name: str = "ShadowHandDoorOpenInward"
+    physics: PhysicsCfg = field(default_factory=pressed_physics)
 
     def make(self, num_envs: int, device: torch.device, sim: str) -> "ShadowHandDoorOpenInward":
         """Build the task on the engine `sim`. Raises ValueError for impossible settings."""

@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from harl_isaac.tasks.hands.base import FreeHandsCfg
 from harl_isaac.tasks.hands.observation import point, pose, velocity
 from harl_isaac.tasks.hands.signals import Signals, Verdict
-from harl_isaac.tasks.hands.table import NARROW, TOP, TableTask
+from harl_isaac.tasks.hands.table import NARROW, TOP, TableTask, ThinObjectCfg
 
 if TYPE_CHECKING:
     from harl_isaac.tasks.hands.scene import SceneBuilder
@@ -29,7 +28,7 @@ PULLED = 1.5  # success: 0.3 m, 0.13 of them pulled
 
 
 @dataclass
-class ShadowHandPenCfg(FreeHandsCfg):
+class ShadowHandPenCfg(ThinObjectCfg):
     """A pen that lies between the hands."""
 
     name: str = "ShadowHandPen"

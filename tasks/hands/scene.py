@@ -28,6 +28,8 @@ SENSORS_PER_TIP = (
 NET_FORCE = 3  # contact sensor's reduction: the sum of all contacts
 MOST_CONTACTS = 200  # of two free hands and an object; 68 and 388 rows are the most that was seen
 MOST_ROWS = 512  # of constraints
+SKY = (0.95, 0.96, 0.97)
+HORIZON = (0.75, 0.78, 0.82)
 FORCE_TORQUE = 1 << int(mujoco.mjtConDataField.mjCONDATA_FORCE) | 1 << int(mujoco.mjtConDataField.mjCONDATA_TORQUE)
 
 
@@ -102,9 +104,18 @@ class SceneBuilder:
             self.add_point(f"{side} palm", self.hand.full_name(side, self.hand.palm), self.hand.palm_point)
 
     def add_camera(self, pos: Sequence[float], axes: Sequence[float]) -> None:
-        """Add a light, and a camera at `pos` [m] whose picture's axes (right, up) are `axes`, for rendering."""
+        """Add a light, a sky, and a camera at `pos` [m] whose picture's axes (right, up) are `axes`, for rendering."""
         self.spec.worldbody.add_light(pos=[0.6, -0.5, 1.8], dir=[-0.4, 0, -1], diffuse=[0.8, 0.8, 0.8])
         self.spec.worldbody.add_camera(name="side", pos=pos, xyaxes=axes)
+        self.spec.add_texture(
+            name="sky",
+            type=mujoco.mjtTexture.mjTEXTURE_SKYBOX,
+            builtin=mujoco.mjtBuiltin.mjBUILTIN_GRADIENT,
+            rgb1=SKY,
+            rgb2=HORIZON,
+            width=64,
+            height=64 * 6,  # the six sides of a cube
+        )
 
     def compile(self) -> "mujoco.MjModel":
         """The model of the finished scene; nothing can be added afterwards."""

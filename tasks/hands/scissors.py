@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from harl_isaac.tasks.hands.base import FreeHandsCfg
 from harl_isaac.tasks.hands.observation import point, pose, velocity
 from harl_isaac.tasks.hands.signals import Signals, Verdict
-from harl_isaac.tasks.hands.table import NARROW, TOP, TableTask
+from harl_isaac.tasks.hands.table import NARROW, TOP, TableTask, ThinObjectCfg
 
 if TYPE_CHECKING:
     from harl_isaac.tasks.hands.scene import SceneBuilder
@@ -30,7 +29,7 @@ OPEN = -0.3  # [rad] success
 
 
 @dataclass
-class ShadowHandScissorsCfg(FreeHandsCfg):
+class ShadowHandScissorsCfg(ThinObjectCfg):
     """Scissors that lie closed between the hands."""
 
     name: str = "ShadowHandScissors"

@@ -67,6 +67,9 @@ def _clean_geoms(spec: "mujoco.MjSpec", visual: bool) -> None:
     if not visual:
         for mesh in list(spec.meshes):
             spec.delete(mesh)
+    for texture in list(spec.textures):
+        if texture.type == mujoco.mjtTexture.mjTEXTURE_SKYBOX:  # green; the scene has its own
+            spec.delete(texture)
 
 
 def _drop_duplicate_pairs(spec: "mujoco.MjSpec") -> None:

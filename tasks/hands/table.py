@@ -1,5 +1,9 @@
 """Base of the tasks in which two hands that fly work on what lies on a table."""
 
+from dataclasses import dataclass, field
+
+from harl_isaac.tasks.hands.base import FreeHandsCfg
+from harl_isaac.tasks.hands.hand import PhysicsCfg, pressed_physics
 from harl_isaac.tasks.hands.layout import MOUNTS, free_base
 from harl_isaac.tasks.hands.observation import TailBlock
 from harl_isaac.tasks.hands.reaching import ReachTask
@@ -7,6 +11,13 @@ from harl_isaac.tasks.hands.reaching import ReachTask
 TOP = 0.6  # [m] height of the tables
 NARROW = (0.5, 1.0, TOP)  # [m] size of a table
 WIDE = (1.0, 1.0, TOP)
+
+
+@dataclass
+class ThinObjectCfg(FreeHandsCfg):
+    """Settings of tasks with an object so flat that hands press on the table."""
+
+    physics: PhysicsCfg = field(default_factory=pressed_physics)
 
 
 class TableTask(ReachTask):

@@ -11,6 +11,7 @@ from harl_isaac.registry import default_settings
 from harl_isaac.tasks import TASKS
 
 FIXED = ("ShadowHandOver",)
+PRESSED = ("ShadowHandDoorCloseInward", "ShadowHandDoorOpenInward", "ShadowHandPen", "ShadowHandScissors")
 FREE = sorted(name for name in TASKS if name.startswith("ShadowHand") and name not in FIXED)
 OVERSHOOT = 0.3  # [rad]
 SPEED = 200.0  # [rad/s]
@@ -50,9 +51,10 @@ def test_settings(name):
     env = make(name, 1)
     model = env.physics.model
     assert env.base is not None
-    assert (model.opt.timestep, env.physics.substeps) == (1.0 / 180.0, 3)
+    substeps = 4 if name in PRESSED else 3
+    assert (model.opt.timestep, env.physics.substeps) == (pytest.approx(1.0 / 60.0 / substeps), substeps)
     assert model.opt.jacobian == mujoco.mjtJacobian.mjJAC_DENSE and model.nv >= 60
-    firm = (pytest.approx([1.0 / 90.0, 1.0]), pytest.approx([0.99, 0.99, 0.001, 0.5, 2.0]))
+    firm = (pytest.approx([2.0 * model.opt.timestep, 1.0]), pytest.approx([0.99, 0.99, 0.001, 0.5, 2.0]))
     for side in ("right", "left"):
         for joint in env.hand.joints:
             each = model.joint(env.hand.full_name(side, joint)).id
