@@ -1,11 +1,10 @@
 """ShadowHandDoorCloseInward and ShadowHandDoorCloseOutward: two hands close a double door; see doors.py."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 
 from harl_isaac.tasks.hands.doors import INWARD, OUTWARD, DoorCfg, DoorTask
-from harl_isaac.tasks.hands.hand import PhysicsCfg, pressed_physics
 from harl_isaac.tasks.hands.layout import DOOR_OPEN, MOUNTS
 
 
@@ -14,7 +13,6 @@ class ShadowHandDoorCloseInwardCfg(DoorCfg):
     """The leaves stand open to the hands."""
 
     name: str = "ShadowHandDoorCloseInward"
-    physics: PhysicsCfg = field(default_factory=pressed_physics)
 
     def make(self, num_envs: int, device: torch.device, sim: str) -> "ShadowHandDoorCloseInward":
         """Build the task on the engine `sim`. Raises ValueError for impossible settings."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import torch
 
 from harl_isaac.tasks.hands.doors import INWARD, OUTWARD, DoorCfg, DoorTask
-from harl_isaac.tasks.hands.hand import PhysicsCfg, pressed_physics
+from harl_isaac.tasks.hands.hand import PhysicsCfg, free_physics
 
 
 @dataclass
@@ -13,6 +13,7 @@ class ShadowHandDoorOpenOutwardCfg(DoorCfg):
     """The leaves open away from the hands."""
 
     name: str = "ShadowHandDoorOpenOutward"
+    physics: PhysicsCfg = field(default_factory=free_physics)  # these leaves yield to the hands
 
     def make(self, num_envs: int, device: torch.device, sim: str) -> "ShadowHandDoorOpenOutward":
         """Build the task on the engine `sim`. Raises ValueError for impossible settings."""
@@ -30,7 +31,6 @@ class ShadowHandDoorOpenInwardCfg(DoorCfg):
     """The leaves open to the hands."""
 
     name: str = "ShadowHandDoorOpenInward"
-    physics: PhysicsCfg = field(default_factory=pressed_physics)
 
     def make(self, num_envs: int, device: torch.device, sim: str) -> "ShadowHandDoorOpenInward":
         """Build the task on the engine `sim`. Raises ValueError for impossible settings."""

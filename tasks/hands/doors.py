@@ -8,12 +8,13 @@ are within [0, 2 pi), as there. `original` is their formulas, not their engine, 
 are MuJoCo's, and over.py says what differs. All points are one substep old.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from harl_isaac.tasks.hands.base import FreeHandsCfg
+from harl_isaac.tasks.hands.hand import PhysicsCfg, pressed_physics
 from harl_isaac.tasks.hands.layout import DOOR, MOUNTS, free_base
 from harl_isaac.tasks.hands.observation import point
 from harl_isaac.tasks.hands.reaching import ReachTask, fixed_body
@@ -33,6 +34,7 @@ class DoorCfg(FreeHandsCfg):
     """Settings of every task with a door."""
 
     episode_length: int = 250  # [control steps of 1/60 s]
+    physics: PhysicsCfg = field(default_factory=pressed_physics)
 
 
 class DoorTask(ReachTask):

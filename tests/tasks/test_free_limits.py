@@ -11,7 +11,13 @@ from harl_isaac.registry import default_settings
 from harl_isaac.tasks import TASKS
 
 FIXED = ("ShadowHandOver",)
-PRESSED = ("ShadowHandDoorCloseInward", "ShadowHandDoorOpenInward", "ShadowHandPen", "ShadowHandScissors")
+PRESSED = (
+    "ShadowHandDoorCloseOutward",
+    "ShadowHandDoorCloseInward",
+    "ShadowHandDoorOpenInward",
+    "ShadowHandPen",
+    "ShadowHandScissors",
+)
 FREE = sorted(name for name in TASKS if name.startswith("ShadowHand") and name not in FIXED)
 OVERSHOOT = 0.3  # [rad]
 SPEED = 200.0  # [rad/s]
