@@ -14,7 +14,7 @@ import torch
 
 from harl_isaac.tasks.hands.observation import point, pose, velocity
 from harl_isaac.tasks.hands.signals import Signals, Verdict
-from harl_isaac.tasks.hands.table import NARROW, TOP, TableTask, ThinObjectCfg
+from harl_isaac.tasks.hands.table import NARROW, TOP, PressedHandsCfg, TableTask
 
 if TYPE_CHECKING:
     from harl_isaac.tasks.hands.scene import SceneBuilder
@@ -28,7 +28,7 @@ PULLED = 1.5  # success: 0.3 m, 0.13 of them pulled
 
 
 @dataclass
-class ShadowHandPenCfg(ThinObjectCfg):
+class ShadowHandPenCfg(PressedHandsCfg):
     """A pen that lies between the hands."""
 
     name: str = "ShadowHandPen"

@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from harl_isaac.tasks.hands.base import FreeHandsCfg
 from harl_isaac.tasks.hands.observation import point, pose, velocity
 from harl_isaac.tasks.hands.signals import Signals, Verdict
-from harl_isaac.tasks.hands.table import TOP, WIDE, TableTask, goal_place, padding
+from harl_isaac.tasks.hands.table import TOP, WIDE, PressedHandsCfg, TableTask, goal_place, padding
 
 if TYPE_CHECKING:
     from harl_isaac.tasks.hands.scene import SceneBuilder
@@ -29,7 +28,7 @@ THERE = 0.1  # [m] of a block from its goal, success
 
 
 @dataclass
-class ShadowHandPushBlockCfg(FreeHandsCfg):
+class ShadowHandPushBlockCfg(PressedHandsCfg):
     """A block under each hand's fingers."""
 
     name: str = "ShadowHandPushBlock"

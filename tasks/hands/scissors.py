@@ -15,7 +15,7 @@ import torch
 
 from harl_isaac.tasks.hands.observation import point, pose, velocity
 from harl_isaac.tasks.hands.signals import Signals, Verdict
-from harl_isaac.tasks.hands.table import NARROW, TOP, TableTask, ThinObjectCfg
+from harl_isaac.tasks.hands.table import NARROW, TOP, PressedHandsCfg, TableTask
 
 if TYPE_CHECKING:
     from harl_isaac.tasks.hands.scene import SceneBuilder
@@ -29,7 +29,7 @@ OPEN = -0.3  # [rad] success
 
 
 @dataclass
-class ShadowHandScissorsCfg(ThinObjectCfg):
+class ShadowHandScissorsCfg(PressedHandsCfg):
     """Scissors that lie closed between the hands."""
 
     name: str = "ShadowHandScissors"

@@ -14,8 +14,8 @@ WIDE = (1.0, 1.0, TOP)
 
 
 @dataclass
-class ThinObjectCfg(FreeHandsCfg):
-    """Settings of tasks with an object so flat that hands press on the table."""
+class PressedHandsCfg(FreeHandsCfg):
+    """Settings of tasks in which hands press on the table."""
 
     physics: PhysicsCfg = field(default_factory=pressed_physics)
 

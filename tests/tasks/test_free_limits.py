@@ -16,6 +16,7 @@ PRESSED = (
     "ShadowHandDoorCloseInward",
     "ShadowHandDoorOpenInward",
     "ShadowHandPen",
+    "ShadowHandPushBlock",
     "ShadowHandScissors",
 )
 FREE = sorted(name for name in TASKS if name.startswith("ShadowHand") and name not in FIXED)
