@@ -41,7 +41,8 @@ WARP = from_311("mujoco-warp>=4.0,<5")
 SMAX = from_311("jaxmarl>=0.2,<0.3")
 PETTINGZOO = from_311("mpe2>=1.1,<2")
 RL_GAMES = ["rl-games>=1.6.5,<1.7"]
-TEST = ["pytest>=7", "pytest-xdist>=3", "vermin>=1.6", *PLOT, *PETTINGZOO, *from_311(*RL_GAMES)]
+DOCS = from_311("sphinx>=8", "myst-parser>=4", "furo", "latex2mathml>=3.77")
+TEST = ["pytest>=7", "pytest-xdist>=3", "vermin>=1.6", *DOCS, *PLOT, *PETTINGZOO, *from_311(*RL_GAMES)]
 LINT = from_311("ruff>=0.17", "mypy>=2.4", "pre-commit>=4", "types-PyYAML")
 
 setup(
@@ -93,6 +94,7 @@ setup(
         "pettingzoo": PETTINGZOO,
         "rl-games": RL_GAMES,
         "smax": SMAX,
+        "docs": DOCS,
         "test": TEST,
         "lint": LINT,
         "all": WARP + TEST,
