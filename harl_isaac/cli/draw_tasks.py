@@ -11,6 +11,7 @@ import torch
 
 from harl_isaac.cli.arguments import read_arguments
 from harl_isaac.registry import default_settings
+from harl_isaac.rendering.film import Label
 from harl_isaac.rendering.mujoco_video import render, save_recording
 from harl_isaac.tasks import TASKS
 
@@ -46,8 +47,8 @@ def draw_start(env: VisibleTask, seed: int, out: Path) -> None:
     env.reset(seed)
     physics = env.physics
     parts = (physics.qpos, physics.mocap_pos, physics.mocap_quat)
-    qpos, mocap_pos, mocap_quat = (part[:1].cpu().numpy() for part in parts)
+    frame = [part[:1].cpu().numpy() for part in parts]
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "recording.npz"
-        save_recording(file, env.visual_model(), qpos, mocap_pos, mocap_quat, fps=1.0)
+        save_recording(file, env.visual_model(), frame, [Label(0, env.cfg.name)], fps=1.0)
         render(file, out)

@@ -18,7 +18,8 @@ from torch import Tensor
 
 from harl_isaac.cli.arguments import read_arguments
 from harl_isaac.networks.joint_policy import JointPolicy
-from harl_isaac.rendering.mujoco_video import render, save_recording, write
+from harl_isaac.rendering.film import Label, check_out, labels, needed, write
+from harl_isaac.rendering.mujoco_video import render, save_recording
 from harl_isaac.rendering.particle_frames import pictures
 from harl_isaac.training.checkpoint import run_folder
 from harl_isaac.training.evaluation import Player
@@ -53,6 +54,8 @@ def main() -> None:
     """Show the run named on the command line in the viewer, or write a video or a strip of pictures."""
     args = read_arguments(__doc__, DEFAULTS)
     has_screen = bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+    if args["out"] is not None:
+        check_out(Path(args["out"]))  # before anything is played
     num_envs = args["episodes"] * (CANDIDATES if args["pick"] == "success" else 1)
     env, actors, checkpoint = load_policy(args["run"], num_envs, "cpu", args["sim"], args["trust"])
     if not is_drawn(env) and not hasattr(env, "visual_model"):
@@ -109,17 +112,16 @@ def choose(recording: Recording, pick: str, episodes: int) -> np.ndarray:
 
 def write_video(env: VisibleEnv, actors: JointPolicy, args: Dict[str, Any], out: Path) -> None:
     """Play episodes and write the chosen ones, one after the other, to `out`."""
+    check_out(out)
     recording = record(env, actors, args["seed"])
     chosen = choose(recording, args["pick"], args["episodes"])
-    parts = [joined_episodes(part, recording.lengths, chosen) for part in recording.parts]
-    fps = args["speed"] / env.control_seconds
-    if is_drawn(env):
-        centers, colors, words = parts
-        write(pictures(centers, colors, words, env.shape_radii()), out, fps)
-    else:
-        write_rendered(env, parts, out, fps)
+    outcomes = ["success" if recording.success[episode] else "" for episode in chosen]
+    texts = labels(recording.lengths[chosen], env.control_seconds, outcomes)
+    shown = needed(texts, out)
+    parts = [joined_episodes(part, recording.lengths, chosen)[shown] for part in recording.parts]
+    write_parts(env, parts, [texts[index] for index in shown], out, args["speed"] / env.control_seconds)
     successes = f", {recording.success[chosen].sum()} of them with success" if "success" in env.spec.metrics else ""
-    print(f"{out}: {len(chosen)} episodes{successes}, {len(parts[0])} frames")
+    print(f"{out}: {len(chosen)} episodes{successes}, {len(shown)} pictures")
 
 
 def joined_episodes(part: np.ndarray, lengths: np.ndarray, chosen: np.ndarray) -> np.ndarray:
@@ -127,12 +129,15 @@ def joined_episodes(part: np.ndarray, lengths: np.ndarray, chosen: np.ndarray) -
     return np.concatenate([part[: lengths[e], e] for e in chosen])
 
 
-def write_rendered(env: VisibleEnv, parts: List[np.ndarray], out: Path, fps: float) -> None:
-    """Write frames of qpos, mocap_pos and mocap_quat with MuJoCo's renderer, in a process of its own."""
-    qpos, mocap_pos, mocap_quat = parts
+def write_parts(env: VisibleEnv, parts: List[np.ndarray], texts: Sequence[Label], out: Path, fps: float) -> None:
+    """Draw the shapes of snapshots, or render them with MuJoCo in a process of its own; see `snapshot`."""
+    if is_drawn(env):
+        centers, colors, words = parts
+        write(pictures(centers, colors, words, env.shape_radii()), texts, out, fps)
+        return
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "recording.npz"
-        save_recording(file, env.visual_model(), qpos, mocap_pos, mocap_quat, fps)
+        save_recording(file, env.visual_model(), parts, texts, fps)
         render(file, out)
 
 

@@ -1,4 +1,4 @@
-"""Rendering of recorded states by MuJoCo, as a video or a strip of pictures. Runs as a process of its own,
+"""Rendering of recorded states by MuJoCo. Runs as a process of its own,
 
     python -m harl_isaac.rendering.mujoco_video <recording.npz> <out.mp4 | out.png>
 
@@ -11,16 +11,17 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Iterable, Iterator, List, Mapping
+from typing import TYPE_CHECKING, Any, Iterator, Mapping, Sequence
 
 import numpy as np
+
+from harl_isaac.rendering.film import HEIGHT, WIDTH, Label, check_out, write
 
 if TYPE_CHECKING:
     import mujoco
 
-WIDTH = 640
-HEIGHT = 480
-STRIP_PICTURES = 6
+PACKAGE = Path(__file__).resolve().parents[2]  # the folder that holds this very harl_isaac
+STATES = ("qpos", "mocap_pos", "mocap_quat")
 BACKENDS = ("egl", "osmesa", "glfw")
 
 
@@ -29,14 +30,15 @@ def render(recording: Path, out: Path) -> None:
 
     Raises ValueError if none does.
     """
-    check_suffix(out)
+    check_out(out)
     preferred = os.environ.get("MUJOCO_GL")
-    # The module is run by its path: by its name another clone, which is installed here, could be found.
-    command = [sys.executable, str(Path(__file__).resolve()), str(recording), str(out)]
+    command = [sys.executable, "-m", __name__, str(recording), str(out)]
+    # This package comes first: another clone could be the one that is installed.
+    paths = os.pathsep.join([str(PACKAGE), *filter(None, [os.environ.get("PYTHONPATH")])])
     for backend in (preferred,) if preferred else BACKENDS:
         result = subprocess.run(
             command,
-            env={**os.environ, "MUJOCO_GL": backend},
+            env={**os.environ, "MUJOCO_GL": backend, "PYTHONPATH": paths},
             capture_output=True,
             text=True,
         )
@@ -49,23 +51,22 @@ def render(recording: Path, out: Path) -> None:
     )
 
 
-def check_suffix(out: Path) -> None:
-    """Raise ValueError for a file that is neither a video nor a picture."""
-    if out.suffix not in (".mp4", ".png"):
-        raise ValueError(f"out={out}: give a file that ends in .mp4 or .png")
-
-
 def save_recording(
-    path: Path, model: "mujoco.MjModel", qpos: np.ndarray, mocap_pos: np.ndarray, mocap_quat: np.ndarray, fps: float
+    path: Path, model: "mujoco.MjModel", states: Sequence[np.ndarray], texts: Sequence[Label], fps: float
 ) -> None:
-    """Write frames qpos [F, nq], mocap_pos [F, n, 3] and mocap_quat [F, n, 4] together with the compiled model."""
+    """Write frames of `states` (qpos [F, nq], mocap_pos [F, n, 3], mocap_quat [F, n, 4]) and the compiled model."""
     import mujoco
 
     with tempfile.TemporaryDirectory() as folder:
         binary = Path(folder) / "model.mjb"
         mujoco.mj_saveModel(model, str(binary), None)
         content = np.frombuffer(binary.read_bytes(), dtype=np.uint8)
-    np.savez_compressed(path, model=content, qpos=qpos, mocap_pos=mocap_pos, mocap_quat=mocap_quat, fps=fps)
+    arrays = dict(zip(STATES, states))
+    arrays["model"] = content
+    arrays["episodes"] = np.array([label.episode for label in texts])
+    arrays["texts"] = np.array([label.text for label in texts])
+    arrays["fps"] = np.array(fps)
+    np.savez_compressed(path, allow_pickle=False, **arrays)
 
 
 def frames(recording: Mapping[str, Any]) -> Iterator[np.ndarray]:
@@ -78,7 +79,7 @@ def frames(recording: Mapping[str, Any]) -> Iterator[np.ndarray]:
         model = mujoco.MjModel.from_binary_path(str(binary))
     data = mujoco.MjData(model)
     with mujoco.Renderer(model, HEIGHT, WIDTH) as renderer:
-        for qpos, pos, quat in zip(recording["qpos"], recording["mocap_pos"], recording["mocap_quat"]):
+        for qpos, pos, quat in zip(*(recording[name] for name in STATES)):
             data.qpos[:] = qpos
             data.mocap_pos[:] = pos
             data.mocap_quat[:] = quat
@@ -89,37 +90,11 @@ def frames(recording: Mapping[str, Any]) -> Iterator[np.ndarray]:
             yield renderer.render()
 
 
-def strip(pictures: List[np.ndarray]) -> np.ndarray:
-    """At most STRIP_PICTURES pictures from start to end, side by side, at half size."""
-    count = min(STRIP_PICTURES, len(pictures))
-    gap = np.full((HEIGHT // 2, 4, 3), 255, dtype=np.uint8)
-    parts = []
-    for i in np.linspace(0, len(pictures) - 1, count).round().astype(int):
-        parts += [pictures[i][::2, ::2], gap]
-    return np.concatenate(parts[:-1], axis=1)
-
-
-def write(pictures: Iterable[np.ndarray], out: Path, fps: float) -> None:
-    """Write pictures [HEIGHT, WIDTH, 3] as a video or, with .png, a strip. Raises ValueError for other files."""
-    check_suffix(out)
-    if out.suffix == ".png":
-        import imageio.v3
-
-        imageio.v3.imwrite(out, strip(list(pictures)))
-        return
-    import imageio_ffmpeg
-
-    writer = imageio_ffmpeg.write_frames(str(out), (WIDTH, HEIGHT), fps=fps, quality=6, ffmpeg_log_level="error")
-    writer.send(None)
-    for picture in pictures:
-        writer.send(np.ascontiguousarray(picture))
-    writer.close()
-
-
 def main() -> None:
     """Render the recording named on the command line."""
     recording = np.load(sys.argv[1])
-    write(frames(recording), Path(sys.argv[2]), float(recording["fps"]))
+    texts = [Label(int(episode), str(text)) for episode, text in zip(recording["episodes"], recording["texts"])]
+    write(frames(recording), texts, Path(sys.argv[2]), float(recording["fps"]))
 
 
 if __name__ == "__main__":

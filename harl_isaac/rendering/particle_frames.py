@@ -4,7 +4,7 @@ from typing import Iterator, Sequence
 
 import numpy as np
 
-from harl_isaac.rendering.mujoco_video import HEIGHT, WIDTH
+from harl_isaac.rendering.film import HEIGHT, WIDTH
 
 LEAST_EXTENT = 1.2  # [m] from the middle to the upper edge
 SQUARE = 14  # [pixels] side of a word's square
@@ -20,7 +20,7 @@ def pictures(
     centers [F, n, 2] and disc_radii [n] in meters; colors [F, n, 3] and words [F, speakers, words] within [0, 1].
 
     Later discs lie over earlier ones. All frames have the same scale, at which every disc is visible. Words are rows of
-    squares on the lower left, one row for each speaker, the darker the louder.
+    squares on the lower left, one row for each speaker, the darker the louder. The line on the lower right is 1 m long.
     """
     scale = HEIGHT / 2 / visible_extent(centers, disc_radii)  # [pixels/m]
     for frame_centers, frame_colors, frame_words in zip(centers, colors, words):
@@ -32,7 +32,18 @@ def pictures(
         for row, loudness in enumerate(frame_words):
             top = HEIGHT - (len(frame_words) - row) * SPACING
             paint_words(picture, top, loudness)
+        paint_scale(picture, scale)
         yield (picture * 255.0).round().astype(np.uint8)
+
+
+def paint_scale(picture: np.ndarray, scale: float) -> None:
+    """Paint a line on the lower right that is 1 m long at `scale` [pixels/m], with marks at its ends."""
+    right = WIDTH - SQUARE
+    left = right - round(scale)
+    line = HEIGHT - SQUARE
+    picture[line - 1 : line + 1, left:right] = INK
+    for mark in (left, right):
+        picture[line - SQUARE // 2 : line + SQUARE // 2, mark - 1 : mark + 1] = INK
 
 
 def visible_extent(centers: np.ndarray, disc_radii: Sequence[float]) -> float:

@@ -6,7 +6,8 @@ import torch
 from support.commands import TINY, run
 
 from harl_isaac.registry import import_object
-from harl_isaac.rendering.particle_frames import HEIGHT, LEAST_EXTENT, WIDTH, pictures
+from harl_isaac.rendering.film import HEIGHT, WIDTH
+from harl_isaac.rendering.particle_frames import LEAST_EXTENT, pictures
 from harl_isaac.tasks import TASKS
 
 imageio = pytest.importorskip("imageio.v3", reason="imageio is not installed")
@@ -32,13 +33,19 @@ def test_discs_are_drawn_where_they_are_and_later_ones_on_top():
     assert picture.shape == (HEIGHT, WIDTH, 3) and picture.dtype == np.uint8
     assert pixel(picture, 0.55, 0.4) == [0, 255, 0] and pixel(picture, 0.4, 0.4) == [255, 0, 0]
     assert pixel(picture, 0.5, 0.65) == pixel(picture, -0.5, -0.4) == [255, 255, 255]
-    area = (picture != 255).any(-1).sum() / (HEIGHT / 2 / LEAST_EXTENT) ** 2
+    area = (picture.max(-1) != picture.min(-1)).sum() / (HEIGHT / 2 / LEAST_EXTENT) ** 2  # of what has a color
     assert area == pytest.approx(np.pi * 0.2**2, rel=0.05)
 
 
 def test_far_discs_are_visible_as_well():
     picture = draw([(0.0, 0.0), (4.0, -2.0)], [RED, GREEN])
     assert pixel(picture, 4.0, -2.0, extent=4.1 * HEIGHT / WIDTH) == [0, 255, 0]
+
+
+def test_a_line_is_a_meter_long():
+    picture = draw([(0.0, 0.0)], [RED], disc_radii=[0.01])
+    row = picture[HEIGHT - 14, :, 0]
+    assert (row < 128).sum() == pytest.approx(HEIGHT / 2 / LEAST_EXTENT, abs=2)
 
 
 def test_words_are_darker_the_louder():
@@ -70,8 +77,8 @@ def test_playing_a_run_draws_it(tmp_path):
     for out, words in (("strip.png", []), ("two.mp4", ["episodes=2"])):
         result = run(f"run={folder}", "out=" + out, *words, cwd=tmp_path, script="scripts/play.py")
         assert result.returncode == 0 and (tmp_path / out).stat().st_size > 3000, result.stderr
-    assert "2 episodes, 0 of them with success, 50 frames" in result.stdout
+    assert "2 episodes, 0 of them with success, 50 pictures" in result.stdout
     strip = imageio.imread(tmp_path / "strip.png")
-    assert strip.shape == (HEIGHT // 2, 6 * (WIDTH // 2 + 4) - 4, 3)
+    assert strip.shape == (4 * (HEIGHT // 2 + 4) - 4, 6 * (WIDTH // 2 + 4) - 4, 3)  # a row for each episode
     result = run(f"run={folder}", "out=film.gif", cwd=tmp_path, script="scripts/play.py")
     assert result.returncode == 2 and "ends in .mp4 or .png" in result.stderr
