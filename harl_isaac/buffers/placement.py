@@ -1,10 +1,19 @@
 """Placement of the replay buffer: on the environments' device, or on the host."""
 
 import os
+from typing import Tuple
 
 import torch
 
 PLACEMENTS = ("auto", "device", "host")
+
+Shape = Tuple[int, int, torch.dtype]  # rows, width, dtype
+
+
+def bytes_of(shape: Shape) -> int:
+    """Memory of a tensor of this shape."""
+    rows, width, dtype = shape
+    return rows * width * torch.empty(0, dtype=dtype).element_size()
 
 
 def choose_placement(needed: int, transitions: int, device: torch.device, placement: str) -> torch.device:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from harl_isaac.acting import interact, pack_agents
 from harl_isaac.env import EnvSpec, MultiAgentEnv, Step, action_width, mask_width
+from harl_isaac.faults import Faults
 from harl_isaac.networks.actors import StackedActors
 from harl_isaac.networks.gru import SequenceStart
 
@@ -68,6 +69,7 @@ class Rollout:
         self.obs_sizes = spec.obs_sizes if actors is None else actors.spec.obs_sizes
         self.per_dimension = actors is not None and actors.per_dimension
         self.recurrent = actors is not None and actors.hidden_size > 0
+        self.faults = Faults(spec)  # numbers of environments that were not finite
         self._allocate(actors, with_next_obs)
 
     def _allocate(self, actors: Optional[StackedActors], with_next_obs: bool) -> None:
@@ -167,6 +169,8 @@ def collect(
     observer: Optional[Callable[[Step], None]] = None,
 ) -> Step:
     """Fill `rollout` from `step` on, with sampled actions; returns the last Step (see `acting.interact`)."""
+    if not rollout.spec.has_alive:
+        rollout.alive.fill_(1.0)  # also where rows of the last time were taken out, see quarantine.py
     hidden = rollout.hidden if rollout.recurrent else None
     layers = actors.fused_layers()
 
