@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harl_isaac.cli.arguments import read_arguments
+from harl_isaac.cli.arguments import check_amounts, read_arguments
 from harl_isaac.networks.joint_policy import JointPolicy
 from harl_isaac.rendering.mujoco_video import render, save_recording, write
 from harl_isaac.rendering.particle_frames import pictures
@@ -52,6 +52,7 @@ class Recording(NamedTuple):
 def main() -> None:
     """Show the run named on the command line in the viewer, or write a video or a strip of pictures."""
     args = read_arguments(__doc__, DEFAULTS)
+    check_amounts(args)
     has_screen = bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
     num_envs = args["episodes"] * (CANDIDATES if args["pick"] == "success" else 1)
     env, actors, checkpoint = load_policy(args["run"], num_envs, "cpu", args["sim"], args["trust"])
