@@ -28,11 +28,12 @@ FORBIDDEN = {"item", "cpu", "numpy", "nonzero", "tolist", "masked_select"}
 # Construction, and the CPU engine, whose own memory is numpy's and whose rows are chosen on the host.
 ALLOWED = {("mujoco_cpu.py", "numpy"), ("mujoco_warp.py", "numpy"), ("base.py", "cpu")}
 # A folder (or a module of the root) may import from those named after it, and from itself.
-CONTRACT = {"env", "settings", "runtime", "devices", "faults", "acting"}
+CONTRACT = {"env", "settings", "runtime", "devices", "faults", "memory", "acting"}
 LAYERS = {
     "env": set(),
     "runtime": set(),
     "devices": set(),
+    "memory": {"env"},
     "settings": {"env"},
     "faults": {"env"},
     "acting": {"env", "runtime", "faults"},
@@ -41,8 +42,8 @@ LAYERS = {
     "buffers": CONTRACT | {"networks"},
     "learning": CONTRACT | {"networks", "buffers"},
     "algos": CONTRACT | {"networks", "buffers", "learning", "rl_games"},
-    "sim": {"env", "runtime"},
-    "tasks": {"env", "settings", "sim"},
+    "sim": {"env", "runtime", "memory"},
+    "tasks": {"env", "settings", "memory", "sim"},
     "adapters": CONTRACT | {"tasks"},  # the partition of a hand among agents
     "cfg": set(),
     "registry": {"settings", "algos", "tasks"},

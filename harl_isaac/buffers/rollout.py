@@ -160,6 +160,16 @@ class Rollout:
             self.hidden.masked_fill_(step.done[:, None, None], 0.0)
 
 
+def rollout_bytes(spec: EnvSpec, length: int) -> int:
+    """Memory of a rollout, but for recurrent states, agents' ids and what single algorithms keep beside it."""
+    widths = [max(action_width(space) for space in spec.actions), max(spec.obs_sizes)]
+    numbers = spec.num_agents * (sum(widths) + 2) + 2 * spec.state_agents * spec.state_size + spec.reward_agents
+    flags = 2
+    if spec.has_action_mask:
+        flags += spec.num_agents * max(mask_width(space) for space in spec.actions)
+    return length * spec.num_envs * (4 * numbers + flags)
+
+
 @torch.no_grad()
 def collect(
     env: MultiAgentEnv,

@@ -10,6 +10,7 @@ from harl_isaac.config import RunCfg
 from harl_isaac.devices import check_engine_device, choose_device
 from harl_isaac.env import EnvironmentFault, MultiAgentEnv, SimulatorError, Step
 from harl_isaac.faults import check_begun
+from harl_isaac.memory import shortage_explained
 from harl_isaac.training import checkpoint
 from harl_isaac.training.control import StopSignal, Stopwatch
 from harl_isaac.training.episode_stats import EpisodeStats
@@ -28,6 +29,7 @@ from harl_isaac.training.report import (
 )
 from harl_isaac.training.trust import needs_trust
 
+LESS_MEMORY = "choose fewer environments (num_envs), shorter rollouts or smaller networks and batches (algo.*)"
 # Added to the run's seed: evaluation episodes are the same at every evaluation, and unlike those of training.
 EVAL_SEED = 1_000_003
 
@@ -43,8 +45,9 @@ class Trainer:
         check_engine_device(cfg.sim, device)
         torch.manual_seed(cfg.seed)
         self.cfg = cfg
-        self.env = cfg.task.make(cfg.num_envs, device, cfg.sim)
-        self.learner = cfg.algo.learner(self.env.spec, cfg.seed)
+        with shortage_explained(LESS_MEMORY):
+            self.env = cfg.task.make(cfg.num_envs, device, cfg.sim)
+            self.learner = cfg.algo.learner(self.env.spec, cfg.seed)
         self.eval_env: Optional[MultiAgentEnv] = None  # made for the first evaluation
         self.stats = EpisodeStats(self.env.spec)
         self.watch = Stopwatch(device)
@@ -76,7 +79,8 @@ class Trainer:
         if warmup and self.steps < cfg.total_steps:
             self.logger.say(warmup_text(warmup, cfg.total_steps - self.steps))
         try:
-            numbers = self._loop()
+            with shortage_explained(LESS_MEMORY):
+                numbers = self._loop()
             self.logger.say(self.summary(numbers))
         finally:  # a terminal gets its cursor back also after an error
             self.logger.close()

@@ -21,6 +21,9 @@ from harl_isaac.adapters.workers.messages import Job, Saved, restored_text
 from harl_isaac.adapters.workers.results import StepResults
 from harl_isaac.adapters.workers.shared_memory import Layout, SharedBuffers, shared_file
 from harl_isaac.env import Box, EnvSpec, SimulatorError, Step
+from harl_isaac.memory import check_fits
+
+GAME_BYTES = 4096  # of a game in Python, at the very least
 
 LOST_GAME = Saved(None, b"")
 
@@ -45,6 +48,7 @@ class WorkerEnv:
         on_crash: str = "stop",
         timeout: float = 0.0,
     ):
+        check_fits(f"num_envs={num_envs} games", GAME_BYTES * num_envs, torch.device("cpu"), "use fewer environments")
         self.restart = on_crash == "restart"
         self.timeout = timeout  # [s]
         self.failure: Optional[str] = None  # why no step is possible any more
