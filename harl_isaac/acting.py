@@ -1,6 +1,7 @@
 """Acting in an environment: the loop that collects experience, and actions in the environment's units."""
 
-from typing import Callable, Optional, Sequence, Tuple
+from functools import lru_cache
+from typing import Callable, Optional, Sequence, Tuple, Union
 
 import torch
 from torch import Tensor
@@ -60,8 +61,24 @@ def to_env(spec: EnvSpec, action: Tensor) -> Tuple[Tensor, ...]:
 
 def _scale_to_bounds(space: Box, action: Tensor) -> Tensor:
     """Map [-1, 1] to the bounds of the space."""
-    half = (space.high - space.low) / 2
-    middle = (space.high + space.low) / 2
-    if half == 1.0 and middle == 0.0:
+    half, middle = _scale(space, action.device)
+    if isinstance(half, float) and half == 1.0 and middle == 0.0:
         return action
     return action * half + middle
+
+
+@lru_cache(maxsize=None)
+def _scale(space: Box, device: torch.device) -> Tuple[Union[float, Tensor], Union[float, Tensor]]:
+    """Half the range and the middle of the bounds: numbers, or [size] where dimensions differ."""
+    if isinstance(space.low, tuple) or isinstance(space.high, tuple):
+        low, high = bounds(space, device)
+        return (high - low) / 2, (high + low) / 2
+    return (space.high - space.low) / 2, (space.high + space.low) / 2
+
+
+@lru_cache(maxsize=None)
+def bounds(space: Box, device: Optional[torch.device] = None) -> Tuple[Tensor, Tensor]:
+    """The lowest and the highest action of a Box, [size] each."""
+    ones = torch.ones(space.size, device=device)
+    low = torch.tensor(space.low, device=device) * ones
+    return low, torch.tensor(space.high, device=device) * ones

@@ -5,6 +5,7 @@ from typing import Any, Callable, List, Optional, Tuple
 import torch
 from torch import Tensor
 
+from harl_isaac.acting import bounds
 from harl_isaac.env import Box, EnvSpec, MultiAgentEnv, Space, Step, mask_width
 
 
@@ -85,7 +86,8 @@ def random_actions(spec: EnvSpec, step: Step, generator: torch.Generator) -> Tup
     for i, space in enumerate(spec.actions):
         if isinstance(space, Box):
             uniform = torch.rand((spec.num_envs, space.size), generator=generator)
-            action = space.low + (space.high - space.low) * uniform
+            low, high = bounds(space)
+            action = low + (high - low) * uniform
         else:
             mask = torch.ones(spec.num_envs, mask_width(space), dtype=torch.bool)
             if step.action_mask is not None:

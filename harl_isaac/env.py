@@ -9,11 +9,27 @@ Importing this costs nothing: worker processes of CPU simulators need the spaces
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Dict, Optional, Protocol, Sequence, Tuple, Union
+from typing import TYPE_CHECKING, Any, Dict, Optional, Protocol, Sequence, Tuple
+
+from harl_isaac.spaces import Box, Discrete, MultiDiscrete, Space, action_space, action_width, mask_width, obs_width
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
+
+__all__ = [
+    "Box",
+    "Discrete",
+    "EnvSpec",
+    "MissingSimulator",
+    "MultiAgentEnv",
+    "MultiDiscrete",
+    "SimulatorError",
+    "Space",
+    "Step",
+    "action_width",
+    "mask_width",
+]
 
 
 class MissingSimulator(ValueError):
@@ -29,48 +45,13 @@ class EnvironmentFault(SimulatorError):
 
 
 @dataclass(frozen=True)
-class Box:
-    """`size` real numbers within [low, high]; actions arrive as float32 [E, size] within the bounds."""
-
-    size: int
-    low: float = -1.0
-    high: float = 1.0
-
-
-@dataclass(frozen=True)
-class Discrete:
-    """One of `n` choices; actions arrive as int64 [E, 1]."""
-
-    n: int
-
-
-@dataclass(frozen=True)
-class MultiDiscrete:
-    """Several choices at once; actions arrive as int64 [E, len(nvec)]."""
-
-    nvec: Tuple[int, ...]
-
-
-Space = Union[Box, Discrete, MultiDiscrete]
-
-
-def action_width(space: Space) -> int:
-    """Numbers in one action: dimensions of a Box, 1 for Discrete, heads of a MultiDiscrete."""
-    if isinstance(space, Box):
-        return space.size
-    return len(space.nvec) if isinstance(space, MultiDiscrete) else 1
-
-
-def mask_width(space: Space) -> int:
-    """Width of an action mask: choices of Discrete, all heads' choices in a row for MultiDiscrete, 0 for Box."""
-    if isinstance(space, Box):
-        return 0
-    return sum(space.nvec) if isinstance(space, MultiDiscrete) else space.n
-
-
-@dataclass(frozen=True)
 class EnvSpec:
-    """Sizes that never change during a run."""
+    """Sizes that never change during a run.
+
+    Spaces may be given as gymnasium's: Box, Discrete and MultiDiscrete among `actions`, a flat Box among `obs_sizes`;
+    the spec holds what they are here. Raises ValueError for spaces that policies cannot have, and where agents,
+    observations and actions are not of one number.
+    """
 
     num_envs: int  # E
     agents: Tuple[str, ...]  # A names
@@ -85,6 +66,22 @@ class EnvSpec:
     has_action_mask: bool = False
     has_alive: bool = False
     exclusive: bool = False  # a process holds one such environment, for training and evaluation
+
+    def __post_init__(self) -> None:
+        agents = tuple(map(str, self.agents))
+        counts = (len(agents), len(self.obs_sizes), len(self.actions))
+        if len(set(counts)) > 1:
+            raise ValueError(
+                "the spec has {} agents, {} obs_sizes and {} actions; give one of each for an agent".format(*counts)
+            )
+        plain = {
+            "agents": agents,
+            "obs_sizes": tuple(map(obs_width, self.obs_sizes, agents)),
+            "actions": tuple(map(action_space, self.actions, agents)),
+            "metrics": tuple(self.metrics),
+        }
+        for name, value in plain.items():
+            object.__setattr__(self, name, value)  # the class is frozen
 
     @property
     def num_agents(self) -> int:

@@ -6,6 +6,7 @@ import torch
 from rl_games.common.gym_compat import gym
 from torch import Tensor
 
+from harl_isaac.acting import bounds
 from harl_isaac.env import Box, EnvSpec, MultiDiscrete, Space, action_width
 from harl_isaac.settings import INFINITY
 
@@ -98,7 +99,7 @@ class Rows:
     def actions(self, action: Tensor) -> Tuple[Tensor, ...]:
         """Actions of rows [rows, W], in the agents' own units, as the environment takes them: within their bounds."""
         return tuple(
-            part.clamp(space.low, space.high) if isinstance(space, Box) else part.long()
+            part.clamp(*bounds(space, part.device)) if isinstance(space, Box) else part.long()
             for space, part in zip(self.spec.actions, self.split_agents(action))
         )
 
@@ -116,8 +117,8 @@ class Rows:
     def _action_space(self) -> Any:
         if self.continuous:
             boxes = [space for space in self.spaces if isinstance(space, Box)]
-            low = torch.cat([torch.full((space.size,), space.low) for space in boxes])
-            high = torch.cat([torch.full((space.size,), space.high) for space in boxes])
+            low = torch.cat([bounds(space)[0] for space in boxes])
+            high = torch.cat([bounds(space)[1] for space in boxes])
             return gym.spaces.Box(low.numpy(), high.numpy())
         choices = [gym.spaces.Discrete(n) for n in self.heads]
         return gym.spaces.Tuple(choices) if len(choices) > 1 else choices[0]

@@ -9,7 +9,7 @@ from typing import Any, Dict, List, Optional, Protocol, Sequence, Tuple
 
 import numpy as np
 
-from harl_isaac.env import Space
+from harl_isaac.spaces import Space, action_space, obs_width
 
 LARGEST = float(np.finfo(np.float32).max)
 
@@ -20,7 +20,10 @@ class GameFault(Exception):
 
 @dataclass(frozen=True)
 class GameSpec:
-    """Sizes of one environment: the fields of `EnvSpec` without number of environments and device."""
+    """Sizes of one environment: the fields of `EnvSpec` without number of environments and device.
+
+    Spaces may be given as gymnasium's, as there.
+    """
 
     agents: Tuple[str, ...]  # A names
     obs_sizes: Tuple[int, ...]
@@ -32,6 +35,10 @@ class GameSpec:
     metrics: Tuple[str, ...] = ()
     has_action_mask: bool = False
     has_alive: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "obs_sizes", tuple(map(obs_width, self.obs_sizes, self.agents)))
+        object.__setattr__(self, "actions", tuple(map(action_space, self.actions, self.agents)))
 
 
 @dataclass
