@@ -116,3 +116,15 @@ def check_divides(cfg: Any, spec: EnvSpec, name: str, rows: int, what: str) -> N
             f"algo.{name}={count} does not divide the {what} of {rows} "
             f"(rollout_length {cfg.rollout_length} x num_envs {spec.num_envs})"
         )
+
+
+def check_frozen(cfg: Any, spec: EnvSpec) -> None:
+    """Raise ValueError where algo.frozen names no agent, leaves none to train, or agents share their network."""
+    unknown = [name for name in cfg.frozen if name not in spec.agents]
+    given = f"algo.frozen=[{','.join(cfg.frozen)}]"
+    if unknown:
+        raise ValueError(f"{given}: {', '.join(unknown)} is no agent; possible: {', '.join(spec.agents)}")
+    if cfg.frozen and getattr(cfg, "share_param", False):
+        raise ValueError(f"{given} with algo.share_param=true: agents that share a network learn together; give one")
+    if set(cfg.frozen) == set(spec.agents):
+        raise ValueError(f"{given} leaves no agent to train")

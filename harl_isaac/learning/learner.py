@@ -45,6 +45,11 @@ class Learner(ABC):
     def on_episodes_lost(self) -> None:
         """Forget the running episodes: new ones begin with the next `collect`."""
 
+    def init_policies(self, actors: Dict[str, Tensor]) -> None:
+        """Begin with the weights of other policies, a `state_dict` of equal sizes."""
+        policies: Any = self.actors  # a torch module
+        policies.load_state_dict(actors)
+
     @abstractmethod
     def state_dict(self) -> Dict[str, Any]:
         """Everything needed to continue exactly, without the replay."""
@@ -86,14 +91,15 @@ class GradientLearner(Learner):
         self.cfg = cfg
         self.actors = cfg.actors(spec)
         self.order = random.Random(seed)  # of the agents; on the host, so that drawing it reads no tensor
+        self.trained = [i for i, agent in enumerate(spec.agents) if agent not in getattr(cfg, "frozen", ())]
 
     @abstractmethod
     def all_optimizers(self) -> List[torch.optim.Optimizer]:
         """The optimizers whose learning rates decay."""
 
     def draw_agent_order(self) -> List[int]:
-        """The agents 0, 1, ... in the order of one update."""
-        agents = range(self.spec.num_agents)
+        """The agents 0, 1, ... that are trained, in the order of one update."""
+        agents = self.trained
         return list(agents) if self.cfg.fixed_order else self.order.sample(agents, len(agents))
 
     def decay_learning_rates(self, progress: float) -> None:

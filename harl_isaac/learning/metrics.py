@@ -17,10 +17,13 @@ def explained_variance(value: Tensor, target: Tensor) -> Tensor:
 
 
 def per_agent_metrics(by_agent: Dict[int, Dict[str, Tensor]], agents: Sequence[str]) -> Dict[str, Tensor]:
-    """Metrics agent/<name>/<metric> by the agents' names (never by their order), and their means actor/<metric>."""
-    names = by_agent[0].keys()
+    """Metrics agent/<name>/<metric> by the agents' names (never by their order), and their means actor/<metric>.
+
+    Agents that are not trained have none.
+    """
+    names = by_agent[min(by_agent)].keys()
     metrics = {"actor/" + name: torch.stack([by_agent[i][name] for i in by_agent]).mean() for name in names}
     for i, agent in enumerate(agents):
-        for name in names:
+        for name in names if i in by_agent else ():
             metrics[f"agent/{agent}/{name}"] = by_agent[i][name]
     return metrics

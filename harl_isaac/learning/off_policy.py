@@ -146,7 +146,9 @@ class OffPolicyLearner(GradientLearner):
         order = self.draw_agent_order()
         actions = self.replayed_actions(batch)
         if self.sequential:
-            for i in order[1:]:  # until their own step, the later agents are taken at their current actions
+            # until their own step, the later agents are taken at their current actions; frozen ones always
+            frozen = [i for i in range(self.spec.num_agents) if i not in self.trained]
+            for i in order[1:] + frozen:
                 actions[i] = self.action(i, batch)
         for i in order:
             metrics[i] = self.fit_actor(i, batch, actions)
@@ -186,6 +188,12 @@ class OffPolicyLearner(GradientLearner):
     def replayed_actions(self, batch: Batch) -> List[Tensor]:
         """All agents' encoded actions as they were taken, A x [B, F_i]."""
         return [head.encode(action) for head, action in zip(self.actors.heads, batch.action)]
+
+    def init_policies(self, actors: Dict[str, Tensor]) -> None:
+        """Begin with the weights of other policies, and their targets with them."""
+        super().init_policies(actors)
+        for target, network in self.targets:
+            target.load_state_dict(network.state_dict())
 
     def on_episodes_lost(self) -> None:
         """Truncate the running episodes in the replay."""

@@ -11,7 +11,7 @@ from harl_isaac.learning.estimates import check_batch, check_networks, policy_si
 from harl_isaac.learning.learner import AlgoCfg
 from harl_isaac.networks.mlp import ACTIVATIONS
 from harl_isaac.networks.off_policy_nets import FeedForward, NetworkFactory, OffPolicyActors
-from harl_isaac.settings import INFINITY, MOST_REPEATS, check_choices, check_hidden, check_limits, check_ranges
+from harl_isaac.settings import INFINITY, MOST_REPEATS, check_choices, check_frozen, check_hidden, check_limits, check_ranges
 
 
 @dataclass
@@ -38,6 +38,7 @@ class OffPolicyCfg(AlgoCfg):
     lr_decay: bool = False  # linear, to zero at total_steps
     max_grad_norm: float = 0.0  # 0: not clipped
     fixed_order: bool = False  # update agents in their given order instead of a random one
+    frozen: List[str] = field(default_factory=list)  # agents that act and are not trained, such as [left hand]
 
     @abstractmethod
     def heads(self, spec: EnvSpec) -> List[Any]:
@@ -55,6 +56,7 @@ class OffPolicyCfg(AlgoCfg):
         check_choices("algo", self, [("activation", ACTIVATIONS), ("replay_dtype", DTYPES)])
         check_choices("algo", self, [("replay_device", PLACEMENTS)])
         check_hidden(self)
+        check_frozen(self, spec)
         self.heads(spec)
         check_batch(spec, self.batch_size, self.n_step)
         actions = sum(action_width(space) for space in spec.actions)

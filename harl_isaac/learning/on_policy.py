@@ -31,6 +31,8 @@ class OnPolicyLearner(GradientLearner):
         self.critic = self.critics(spec, cfg)
         self.scheme: Scheme = sequential_update if self.sequential else simultaneous_update
         self.optimizers = cfg.optimizers(self.actors)
+        columns = [float(i in self.trained) for i in range(spec.num_agents)]
+        self.trained_columns = torch.tensor(columns, device=spec.device)  # [A] 1 of agents that are trained
         self.rollout = Rollout(spec, cfg.rollout_length, self.actors, cfg.chunk_length, self.critic.uses_observations)
         self.faults = self.rollout.faults
 
@@ -103,7 +105,10 @@ class OnPolicyLearner(GradientLearner):
 
     def _update_input_norms(self) -> None:
         """Let the running moments of inputs learn the rollout, which they did not change while it was used."""
-        self.actors.update_input_norm(self.rollout.obs, self.rollout.alive)
+        alive = self.rollout.alive
+        if len(self.trained) < self.spec.num_agents:  # a frozen policy keeps the moments of its inputs too
+            alive = alive * self.trained_columns
+        self.actors.update_input_norm(self.rollout.obs, alive)
         self.critic.update_input_norm(self.rollout)
 
     def _order_metrics(self, order: Sequence[int]) -> Dict[str, Tensor]:

@@ -15,6 +15,7 @@ from harl_isaac.settings import (
     INFINITY,
     MOST_REPEATS,
     check_choices,
+    check_frozen,
     check_hidden,
     check_limits,
     check_minibatches,
@@ -60,6 +61,7 @@ class OnPolicyCfg(AlgoCfg):
     value_coef: float = 1.0
     huber_delta: float = 10.0
     max_grad_norm: float = 10.0
+    frozen: List[str] = field(default_factory=list)  # agents that act and are not trained, such as [left hand]
 
     def check(self, spec: EnvSpec) -> None:
         """Raise ValueError, with both numbers, for settings that cannot run."""
@@ -78,6 +80,7 @@ class OnPolicyCfg(AlgoCfg):
         check_choices("algo", self, [("activation", ACTIVATIONS), ("input_norm", INPUT_NORMS)])
         check_choices("algo", self, [("action_aggregation", AGGREGATIONS)])
         check_hidden(self)
+        check_frozen(self, spec)
         self._check_memory(spec)
 
     def _check_memory(self, spec: EnvSpec) -> None:
