@@ -50,7 +50,9 @@ class RunCfg:
     device: str = "auto"  # auto, cpu, cuda, cuda:1
     sim: str = "auto"  # auto, mujoco, mujoco_warp
     resume: Optional[str] = None
+    init_from: Optional[str] = None  # run folder or checkpoint whose policies a new run begins with
     trust: bool = False  # a resumed run may run code of other packages that its folder names
+    modules: List[str] = field(default_factory=list)  # with tasks and algorithms of one's own: names, or files
     run_root: str = "runs"
     eval: EvalCfg = field(default_factory=EvalCfg)
     checkpoint: CheckpointCfg = field(default_factory=CheckpointCfg)
@@ -58,7 +60,10 @@ class RunCfg:
 
 
 # Settings that a resumed run may change: nothing that its past depends on.
-RESUMABLE = ("total_steps", "device", "resume", "trust", "run_root", "eval", "checkpoint", "log", "algo.replay_device")
+RESUMABLE = (
+    *("total_steps", "device", "resume", "init_from", "trust", "modules", "run_root"),
+    *("eval", "checkpoint", "log", "algo.replay_device"),
+)
 
 
 MINIMUMS = {

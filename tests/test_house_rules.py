@@ -28,16 +28,17 @@ FORBIDDEN = {"item", "cpu", "numpy", "nonzero", "tolist", "masked_select"}
 # Construction, and the CPU engine, whose own memory is numpy's and whose rows are chosen on the host.
 ALLOWED = {("mujoco_cpu.py", "numpy"), ("mujoco_warp.py", "numpy"), ("base.py", "cpu")}
 # A folder (or a module of the root) may import from those named after it, and from itself.
-CONTRACT = {"env", "settings", "runtime", "devices", "faults", "memory", "acting"}
+CONTRACT = {"spaces", "env", "settings", "runtime", "devices", "faults", "memory", "acting"}
 LAYERS = {
-    "env": set(),
+    "spaces": set(),
+    "env": {"spaces"},
     "runtime": set(),
     "devices": set(),
     "memory": {"env"},
     "settings": {"env"},
     "faults": {"env"},
     "acting": {"env", "runtime", "faults"},
-    "check_env": {"env"},
+    "check_env": {"env", "acting"},
     "networks": CONTRACT,
     "buffers": CONTRACT | {"networks"},
     "learning": CONTRACT | {"networks", "buffers"},
@@ -47,12 +48,15 @@ LAYERS = {
     "adapters": CONTRACT | {"tasks"},  # the partition of a hand among agents
     "cfg": set(),
     "registry": {"settings", "algos", "tasks"},
+    "plugins": {"settings", "registry", "learning", "algos", "tasks"},
     "config": {"settings", "registry", "learning", "algos", "tasks"},
     "rl_games": CONTRACT | {"networks", "learning", "registry", "config", "tasks"},
-    "training": CONTRACT | {"networks", "buffers", "learning", "algos", "tasks", "config", "registry"},
+    "training": CONTRACT | {"networks", "buffers", "learning", "algos", "tasks", "config", "registry", "plugins"},
     "rendering": set(),
     "theory": {"env", "settings", "tasks"},
-    "cli": CONTRACT | {"config", "registry", "algos", "tasks", "cfg", "networks", "training", "rendering", "theory"},
+    "cli": CONTRACT
+    | {"config", "registry", "plugins", "algos", "tasks", "cfg", "networks", "training", "rendering", "theory"},
+    "api": CONTRACT | {"config", "registry", "plugins", "learning", "tasks", "training", "cli"},
 }
 OLD_NAMES = """
     take_in by_name forget see Sight write_side_by_side arranged judge alike blank_obs behaviours Choices Greedy

@@ -2,13 +2,15 @@
 print return and success rate with 95 % intervals.
 
 Keys: run (a run folder, which means its best checkpoint, or a checkpoint file), episodes=320, num_envs=64, seed=0,
-device=auto, sim=auto, json (a file for the results), trust=false (true: the run may use code of other packages).
+device=auto, sim=auto, json (a file for the results), trust=false (true: the run may use code of other packages),
+modules=[...] (of one's own, with the run's task or algorithm: names or files).
 """
 
 import json
 from pathlib import Path
 
 from harl_isaac.cli.arguments import check_amounts, read_arguments
+from harl_isaac.cli.modules import load_modules
 from harl_isaac.training.evaluation import Evaluation, evaluate_policy
 from harl_isaac.training.load_policy import load_policy
 
@@ -21,6 +23,7 @@ DEFAULTS = {
     "sim": "auto",
     "json": None,
     "trust": False,
+    "modules": None,
 }
 
 
@@ -28,6 +31,7 @@ def main() -> None:
     """Evaluate the run named on the command line; print the intervals, and write them to `json` if given."""
     args = read_arguments(__doc__, DEFAULTS)
     check_amounts(args)
+    load_modules(args["modules"])
     num_envs = min(args["num_envs"], args["episodes"])
     env, actors, checkpoint = load_policy(args["run"], num_envs, args["device"], args["sim"], args["trust"])
     result = evaluate_policy(env, actors, args["episodes"], args["seed"])

@@ -24,6 +24,8 @@ KEYS = {
     "device": "auto, cpu, cuda, cuda:1, ...",
     "sim": "physics engine: auto, mujoco (CPU), mujoco_warp (GPU)",
     "resume": "run folder (or one of its checkpoints) to go on with",
+    "init_from": "run folder (or checkpoint) whose policies a new run begins with",
+    "modules": "of one's own, with tasks or algorithms: [my_tasks,./mine.py]",
     "run_root": "run folders are made in <run_root>/<task>/<algo>/",
     "eval.interval": "iterations between evaluations, 0: never",
     "eval.episodes": "full episodes of each evaluation",

@@ -1,4 +1,7 @@
-"""python scripts/list_tasks.py: every task with its agents, widths, actions and engines."""
+"""python scripts/list_tasks.py: every task with its agents, widths, actions and engines.
+
+Keys: modules=[...] (with tasks and algorithms of one's own: names or files).
+"""
 
 from typing import Dict, Iterable, Tuple
 
@@ -6,19 +9,30 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from harl_isaac.algos import ALGOS
+from harl_isaac.cli.arguments import read_arguments
+from harl_isaac.cli.modules import load_modules
 from harl_isaac.env import Box, Discrete, MultiAgentEnv, Space
+from harl_isaac.plugins import FAILURES, broken_plugins, describe
 from harl_isaac.registry import default_settings
 from harl_isaac.tasks import FAMILIES, TASKS
 
 
 def main() -> None:
     """Print a table of all tasks; below it, what to install for those that are not available here."""
+    load_modules(read_arguments(__doc__, {"modules": None})["modules"])
+    problems = broken_plugins()
     # A process can make at most one environment of these families: they are listed by name only.
     external = [name for name in sorted(TASKS) if name.partition("/")[0] in FAMILIES]
     table, missing = task_table(name for name in sorted(TASKS) if name not in external)
     Console(width=max(180, Console().width)).print(table)
     for reason in missing.values():
         print(reason)
+    for line in problems:
+        print(line)
+    added = [f"{name} ({path.split(':')[0]})" for name, path in ALGOS.items() if not path.startswith("harl_isaac.")]
+    if added:
+        print(f"algorithms from outside: {', '.join(added)}")
     guides = "docs/isaacgym.md, docs/isaaclab.md"
     print(f"with simulators of your own ({guides}): {', '.join(external)}, or any other of theirs")
 
@@ -32,9 +46,10 @@ def task_table(names: Iterable[str]) -> Tuple[Table, Dict[str, str]]:
     for name in names:
         try:
             env = default_settings(TASKS, name).make(1, torch.device("cpu"), "auto")
-        except (ImportError, ValueError) as error:
+        except FAILURES as error:
             table.add_row(name, "not available here")
-            missing.setdefault(name.split("/")[0], str(error))
+            known = isinstance(error, (ImportError, ValueError))
+            missing.setdefault(name.split("/")[0], str(error) if known else f"{name}: {describe(error)}")
             continue
         add_task(table, name, env)
         env.close()

@@ -3,7 +3,8 @@ video. Tasks without MuJoCo are drawn, if they say how.
 
 Keys: run (a run folder, which means its best checkpoint, or a checkpoint file), out (video.mp4, or strip.png for a row
 of pictures; default: the viewer, or <run>/play.mp4), episodes=4, speed=0.5 (of the video), pick=any (any, success: only
-episodes that succeed), seed=0, sim=mujoco, trust=false (true: the run may use code of other packages).
+episodes that succeed), seed=0, sim=mujoco, trust=false (true: the run may use code of other packages),
+modules=[...] (of one's own, with the run's task or algorithm: names or files).
 """
 
 import os
@@ -17,6 +18,7 @@ import torch
 from torch import Tensor
 
 from harl_isaac.cli.arguments import check_amounts, read_arguments
+from harl_isaac.cli.modules import load_modules
 from harl_isaac.networks.joint_policy import JointPolicy
 from harl_isaac.rendering.film import Label, check_out, labels, needed, write
 from harl_isaac.rendering.mujoco_video import render, save_recording
@@ -34,6 +36,7 @@ DEFAULTS = {
     "seed": 0,
     "sim": "mujoco",
     "trust": False,
+    "modules": None,
 }
 CANDIDATES = 16  # episodes played for each that is shown, with pick=success
 
@@ -54,6 +57,7 @@ def main() -> None:
     """Show the run named on the command line in the viewer, or write a video or a strip of pictures."""
     args = read_arguments(__doc__, DEFAULTS)
     check_amounts(args)
+    load_modules(args["modules"])
     has_screen = bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
     if args["out"] is not None:
         check_out(Path(args["out"]))  # before anything is played

@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from harl_isaac.algos import ALGOS
 from harl_isaac.cli.help import help_text
+from harl_isaac.cli.modules import check_plugins, with_loaded_modules
 from harl_isaac.cli.overrides import CONFIG, check_command_line, overrides_in, with_free_keys
 from harl_isaac.config import differences, register, to_run
 from harl_isaac.env import SimulatorError
@@ -29,7 +30,7 @@ from harl_isaac.training.trainer import Trainer
 from harl_isaac.training.trust import check_state_trusted, check_trusted
 
 USER_ERRORS = (ValueError, OSError, FloatingPointError)  # with a message meant for the user
-PATH_KEYS = ("resume", "run_root")
+PATH_KEYS = ("resume", "init_from", "run_root")
 PATHS: Dict[str, str] = {}  # of this command line, by key; they pass by hydra
 GIVEN: List[str] = []  # the words of this command line, without those of a resumed run
 
@@ -41,9 +42,12 @@ def main() -> None:
         GIVEN[:] = sys.argv[1:]
         words, paths = without_paths(GIVEN)
         PATHS.update(paths)
+        words = with_loaded_modules(words)
         words = with_free_keys(with_saved_overrides(words, paths.get("resume")))
         sys.argv[1:] = words
         register_external_tasks(requested_tasks(words))
+        for line in check_plugins(words):
+            print(f"harl-train: {line}", file=sys.stderr, flush=True)
         register()
         if "-h" in words or "--help" in words:
             print(help_text())
@@ -74,7 +78,7 @@ def train(cfg: DictConfig) -> None:
     for key, path in PATHS.items():
         cfg[key] = path.replace("${", "\\${")  # as it stands: no interpolation
     if cfg.resume:
-        resume(cfg, checkpoint.find(cfg.resume))
+        resume(cfg, checkpoint.find(cfg.resume), sys.argv[1:], GIVEN)
         return
     run = to_run(cfg)
     trainer = Trainer(run)
@@ -83,14 +87,17 @@ def train(cfg: DictConfig) -> None:
         trainer.train(folder)
 
 
-def resume(cfg: DictConfig, file: Path) -> None:
-    """Go on with the run that the checkpoint `file` is of. Raises ValueError."""
+def resume(cfg: DictConfig, file: Path, words: List[str], given: List[str]) -> Trainer:
+    """Go on with the run that the checkpoint `file` is of; returns its trainer. Raises ValueError.
+
+    `words` are all overrides, those of the run included, `given` the user's own.
+    """
     folder = checkpoint.run_folder(file)
-    cfg = without_later_settings(cfg, folder, sys.argv[1:])
+    cfg = without_later_settings(cfg, folder, words)
     run = to_run(cfg)
     with owned(folder):
         check_unchanged(cfg, folder)
-        check_trusted(run.task, folder, run.trust, GIVEN)
+        check_trusted(run.task, folder, run.trust, given)
         check_state_trusted(run.task, folder, run.trust)
         saved = checkpoint.load(file)
         checkpoint.check_run(saved, run.task.name, run.algo.name, file)
@@ -98,10 +105,11 @@ def resume(cfg: DictConfig, file: Path) -> None:
             checkpoint.check_finite_weights(saved["learner"]["actors"], file)
             trainer = Trainer(run, saved)
         trainer.train(folder)
+    return trainer
 
 
 def without_paths(words: List[str]) -> Tuple[List[str], Dict[str, str]]:
-    """The words without resume= and run_root=, and those paths, which hydra's grammar could not read.
+    """The words without resume=, init_from= and run_root=, and those paths, which hydra's grammar could not read.
 
     A path may be quoted as hydra wants it; in a sweep (-m) all words are left to hydra.
     """
@@ -138,7 +146,7 @@ def with_saved_overrides(words: List[str], run: Optional[str]) -> List[str]:
     if run is None:
         return words
     folder = checkpoint.run_folder(checkpoint.find(run))
-    saved_settings(folder)  # a damaged folder is named here
+    saved_settings(folder, trust="trust=true" in words)  # a damaged folder is named here
     given = {_key(word) for word in words if "=" in word}
     return [word for word in read_overrides(folder) if _key(word) not in given and _key(word) not in PATH_KEYS] + words
 

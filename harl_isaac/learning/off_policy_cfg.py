@@ -11,7 +11,15 @@ from harl_isaac.learning.estimates import check_batch, check_networks, policy_si
 from harl_isaac.learning.learner import AlgoCfg
 from harl_isaac.networks.mlp import ACTIVATIONS
 from harl_isaac.networks.off_policy_nets import FeedForward, NetworkFactory, OffPolicyActors
-from harl_isaac.settings import INFINITY, MOST_REPEATS, check_choices, check_frozen, check_hidden, check_limits, check_ranges
+from harl_isaac.settings import (
+    INFINITY,
+    MOST_REPEATS,
+    check_choices,
+    check_frozen,
+    check_hidden,
+    check_limits,
+    check_ranges,
+)
 
 
 @dataclass

@@ -20,14 +20,11 @@ def load_policy(
     `run` is a run folder (its best checkpoint, else its latest) or a checkpoint file; with `trust` its task may run
     code of other packages. Raises ValueError.
     """
-    if not run:
-        raise ValueError("give run=<run folder>, such as run=runs/ShadowHandOver/happo/20260101-120000-seed1")
     check_engine(sim)
-    best = Path(run) / checkpoint.FOLDER / "best.pt"
-    file = best if best.is_file() else checkpoint.find(run)
+    file = checkpoint.policy_file(run)
     saved = checkpoint.load(file)
     folder = checkpoint.run_folder(file)
-    task, algo = saved_settings(folder)
+    task, algo = saved_settings(folder, trust)
     check_trusted(task, folder, trust, [])
     checkpoint.check_run(saved, task.name, algo.name, file)
     env = task.make(num_envs, choose_device(device), sim)

@@ -17,22 +17,33 @@ from harl_isaac import __version__
 from harl_isaac.algos import ALGOS
 from harl_isaac.config import RunCfg
 from harl_isaac.learning.learner import AlgoCfg
+from harl_isaac.plugins import DISTRIBUTIONS, check_plugin
 from harl_isaac.registry import build_settings, register_external_tasks
 from harl_isaac.settings import TaskCfg
 from harl_isaac.tasks import TASKS
-from harl_isaac.training.trust import check_overrides
+from harl_isaac.training import checkpoint
+from harl_isaac.training.trust import check_overrides, open_modules
 
 PACKAGES = ("torch", "numpy", "mujoco", "mujoco-warp", "warp-lang", "gymnasium-robotics", "hydra-core")
 
 
-def new_run(cfg: DictConfig, run: RunCfg) -> Path:
-    """Make a run folder that holds the composed configuration, the overrides given, and all versions."""
+def new_run(cfg: DictConfig, run: RunCfg, words: Optional[List[str]] = None) -> Path:
+    """Make a run folder that holds the composed configuration, the overrides given, and all versions.
+
+    The overrides are `words`, or those that hydra was started with.
+    """
     name = f"{time.strftime('%Y%m%d-%H%M%S')}-seed{run.seed}"
     folder = _make_folder(Path(run.run_root) / run.task.name / run.algo.name, name)
     (folder / "config.yaml").write_text(OmegaConf.to_yaml(cfg, resolve=True), encoding="utf-8")
-    overrides = [word for word in HydraConfig.get().overrides.task if not word.startswith("trust=")]
+    given = HydraConfig.get().overrides.task if words is None else words
+    overrides = [word for word in given if not word.startswith("trust=")]
     (folder / "overrides.yaml").write_text(yaml.safe_dump(overrides), encoding="utf-8")
-    (folder / "versions.json").write_text(json.dumps(versions(), indent=2) + "\n")
+    record = versions()
+    keys = (f"task {run.task.name}", f"algo {run.algo.name}")
+    plugins = {key: DISTRIBUTIONS[key] for key in keys if key in DISTRIBUTIONS}
+    if plugins:
+        record["plugins"] = plugins
+    (folder / "versions.json").write_text(json.dumps(record, indent=2) + "\n")
     return folder
 
 
@@ -59,6 +70,14 @@ def versions() -> Dict[str, Any]:
     return {"python": sys.version.split()[0], "platform": platform.platform(), "packages": packages}
 
 
+def plugin_package(folder: Path, key: str) -> str:
+    """The package whose plug-in the run's task or algorithm ("task Reach") is, as the folder says; '' for none."""
+    try:
+        return str(json.loads((folder / "versions.json").read_text())["plugins"][key])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
 def read_overrides(folder: Path) -> List[str]:
     """The overrides that the run was started with. Raises ValueError where the file is missing or damaged."""
     file = folder / "overrides.yaml"
@@ -79,23 +98,48 @@ def saved_config(folder: Path) -> Dict[str, Any]:
     return config
 
 
-def saved_settings(folder: Path) -> Tuple[TaskCfg, AlgoCfg]:
-    """Settings of the run's task and algorithm. Raises ValueError where the configuration is damaged or unknown."""
+def saved_settings(folder: Path, trust: bool = False) -> Tuple[TaskCfg, AlgoCfg]:
+    """Settings of the run's task and algorithm; with `trust`, modules that it names are imported for them.
+
+    Raises ValueError where the configuration is damaged or unknown.
+    """
     config = saved_config(folder)
     register_external_tasks([config["task"]["name"]])
-    task = _settings(folder, "task", TASKS, config["task"])
-    return task, _settings(folder, "algo", ALGOS, config["algo"])
+    open_modules(config, folder, trust)
+    file = folder / "config.yaml"
+    task = _settings(file, "task", TASKS, config["task"])
+    return task, _settings(file, "algo", ALGOS, config["algo"])
 
 
-def _settings(folder: Path, group: str, registry: Dict[str, str], values: Dict[str, Any]) -> Any:
+def saved_algo(saved: Dict[str, Any], file: Path, trust: bool = False) -> AlgoCfg:
+    """Settings of a checkpoint's algorithm, from the checkpoint or else from its run folder; the task is not touched.
+
+    Raises ValueError where they are damaged or unknown.
+    """
+    settings = saved.get("settings")
+    source = file
+    if settings is None:  # of a version that kept them in the folder alone
+        settings = saved_config(checkpoint.run_folder(file))
+        source = checkpoint.run_folder(file) / "config.yaml"
+    if not isinstance(settings, dict) or not isinstance(settings.get("algo"), dict) or "name" not in settings["algo"]:
+        raise ValueError(f"checkpoint {file} has damaged settings: no algo.name")
+    open_modules({"algo": settings["algo"], "modules": settings.get("modules")}, source.parent, trust)
+    return _settings(source, "algo", ALGOS, settings["algo"])
+
+
+def _settings(source: Path, group: str, registry: Dict[str, str], values: Dict[str, Any]) -> Any:
+    """Settings of a group from the values in the file `source`."""
     name = values["name"]
+    check_plugin(group, name)
     if name not in registry:
-        raise ValueError(f"{folder / 'config.yaml'} has {group} {name!r}, which is unknown to this version")
+        package = plugin_package(checkpoint.run_folder(source), f"{group} {name}")
+        where = f"here: install {package}" if package else "to this version"
+        raise ValueError(f"{source} has {group} {name!r}, which is unknown {where}")
     try:
         return build_settings(registry, values)
     except (OmegaConfBaseException, TypeError) as error:
         reason = str(error).split("\n")[0]
-        raise ValueError(f"{folder / 'config.yaml'} is damaged: {group}: {reason}") from None
+        raise ValueError(f"{source} is damaged: {group}: {reason}") from None
 
 
 def _read(path: Path) -> Any:

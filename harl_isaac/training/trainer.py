@@ -1,6 +1,7 @@
 """The training loop: collect, update, log, evaluate, save."""
 
 import math
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Dict, Optional
 
@@ -27,7 +28,9 @@ from harl_isaac.training.report import (
     start_text,
     warmup_text,
 )
+from harl_isaac.training.saved_spec import spec_state
 from harl_isaac.training.trust import needs_trust
+from harl_isaac.training.warm_start import start_from
 
 LESS_MEMORY = "choose fewer environments (num_envs), shorter rollouts or smaller networks and batches (algo.*)"
 # Added to the run's seed: evaluation episodes are the same at every evaluation, and unlike those of training.
@@ -51,14 +54,18 @@ class Trainer:
         self.eval_env: Optional[MultiAgentEnv] = None  # made for the first evaluation
         self.stats = EpisodeStats(self.env.spec)
         self.watch = Stopwatch(device)
+        self.numbers: Dict[str, float] = {}  # of the last iteration
         self.iteration = 0
         self.steps = 0  # environment steps, of all environments together
         self.best = -math.inf  # return of the best evaluation
+        self.begun = ""  # a line that says what the policies begin with
         try:
             self.step = self.env.reset(cfg.seed)  # the latest: the agents act on it next
             check_begun(self.env.spec, self.step)
             if saved is not None:
                 self.load_state_dict(saved)
+            elif cfg.init_from:
+                self.begun = start_from(cfg.init_from, self.learner, cfg.algo)
         except EnvironmentFault as fault:
             outcome = "there is no checkpoint yet" if saved is None else "the checkpoint is as it was"
             raise EnvironmentFault(fault_text(cfg, fault, "at a reset", outcome)) from None
@@ -72,6 +79,8 @@ class Trainer:
         self.folder = folder
         self.logger = Logger(folder, cfg.log.console, cfg.log.interval, cfg.total_steps, self.iteration, self.steps)
         self.logger.say(start_text(cfg, self.env.spec, folder))
+        if self.begun:
+            self.logger.say(self.begun)
         replay = self.learner.replay
         if replay is not None and isinstance(cfg.algo, ReplaySettings):
             self.logger.say(replay_text(cfg.algo, replay.bytes, replay.device != self.env.spec.device))
@@ -81,6 +90,7 @@ class Trainer:
         try:
             with shortage_explained(LESS_MEMORY):
                 numbers = self._loop()
+            self.numbers = numbers
             self.logger.say(self.summary(numbers))
         finally:  # a terminal gets its cursor back also after an error
             self.logger.close()
@@ -152,9 +162,7 @@ class Trainer:
 
     def summary(self, numbers: Dict[str, float]) -> str:
         """The last lines of a run."""
-        return end_text(
-            numbers, self.iteration, self.steps, self.cfg.total_steps, self.folder, needs_trust(self.cfg.task)
-        )
+        return end_text(numbers, self.iteration, self.steps, self.cfg.total_steps, self.folder, needs_trust(self.cfg))
 
     def save(self, name: str) -> None:
         """Write the checkpoint `name`.pt of the run folder."""
@@ -167,6 +175,8 @@ class Trainer:
             "task": self.cfg.task.name,
             "algo": self.cfg.algo.name,
             "sizes": checkpoint.sizes(self.env.spec),
+            "spec": spec_state(self.env.spec),
+            "settings": {"algo": asdict(self.cfg.algo), "task": asdict(self.cfg.task), "modules": self.cfg.modules},
             "learner": self.learner.state_dict(),
             "replay": self._replay_state() if whole else None,
             "env": self.env.state_dict(),
@@ -206,7 +216,7 @@ class Trainer:
         except Exception as error:  # whatever it raises: it is broken
             return f"it could not begin anew ({error}), so nothing was saved; {checkpoint_text(self.folder)}"
         self.save("latest")
-        return f"saved, with new episodes; {resume_text(self.folder, needs_trust(self.cfg.task))}"
+        return f"saved, with new episodes; {resume_text(self.folder, needs_trust(self.cfg))}"
 
     def _begin_episodes(self, step: Step) -> None:
         """Go on with the new episodes that `step` begins; the running ones are lost. Raises EnvironmentFault."""

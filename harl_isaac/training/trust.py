@@ -2,15 +2,17 @@
 
 A run folder or a checkpoint may come from a stranger. Its files are read as data: checkpoints with weights_only, YAML
 with the safe loader, overrides as plain key=value words of known keys. Settings that name code of other packages are
-followed only with trust=true, or where the command line names the same code again.
+followed only with trust=true, or where the command line names the same code again. Plug-ins that are installed run as
+every installed package does.
 """
 
 import re
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, List
+from typing import Any, Dict, List
 
 from harl_isaac.config import RunCfg
+from harl_isaac.plugins import GROUPS, load_entry_points, load_module
 from harl_isaac.settings import TaskCfg
 
 KEYS = frozenset(field.name for field in fields(RunCfg)) | {"experiment"}
@@ -54,9 +56,30 @@ def check_state_trusted(task: TaskCfg, folder: Path, trust: bool) -> None:
         )
 
 
-def needs_trust(task: TaskCfg) -> bool:
-    """Whether a run of this task is resumed with trust=true."""
-    return bool(task.foreign_code() or task.pickled_state())
+def open_modules(config: Dict[str, Any], folder: Path, trust: bool) -> None:
+    """Load the modules of one's own that a run's settings name, unless what they bring is there already.
+
+    It is where the command line named them. Raises ValueError where they are to be loaded without consent.
+    """
+    load_entry_points()
+    modules = config.get("modules") or []
+    if not isinstance(modules, list) or not all(isinstance(where, str) for where in modules):
+        raise ValueError(f"{folder / 'config.yaml'} is damaged: modules: {_shortened(modules)} is no list of names")
+    known = all(config[group]["name"] in GROUPS[group].registry for group in GROUPS if group in config)
+    if not modules or known:
+        return
+    if not trust:
+        named = f"modules=[{','.join(modules)}]"
+        raise ValueError(
+            f"{folder} runs code of your own or others: {named}; if you trust it, add trust=true or {named}"
+        )
+    for where in modules:
+        load_module(where)
+
+
+def needs_trust(run: RunCfg) -> bool:
+    """Whether a run is resumed with trust=true."""
+    return bool(run.modules or run.task.foreign_code() or run.task.pickled_state())
 
 
 def _shortened(value: Any) -> str:
