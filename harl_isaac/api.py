@@ -88,7 +88,7 @@ def _resumed(run: str, given: List[str]) -> TrainedRun:
     file = checkpoint.find(run)
     words = command.with_saved_overrides(given, run)
     cfg = _composed(words)
-    cfg.resume = _plain(run)
+    cfg["resume"] = _plain(run)
     trainer = command.resume(cfg, file, words, given)
     return TrainedRun(checkpoint.run_folder(file), trainer.best, trainer.steps, trainer.numbers)
 
