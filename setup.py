@@ -45,6 +45,17 @@ DOCS = from_311("sphinx>=8", "myst-parser>=4", "furo", "latex2mathml>=3.77")
 TEST = ["pytest>=7", "pytest-xdist>=3", "vermin>=1.6", *DOCS, *PLOT, *PETTINGZOO, *from_311(*RL_GAMES)]
 LINT = from_311("ruff>=0.17", "mypy>=2.4", "pre-commit>=4", "types-PyYAML")
 
+# harl-<name> -> function of harl_isaac/cli/entry.py
+COMMANDS = {
+    "train": "train",
+    "evaluate": "evaluate",
+    "play": "play",
+    "list": "list_tasks",
+    "plot": "plot",
+    "table": "table",
+    "theory": "theory",
+}
+
 setup(
     name="harl-isaac",
     version=version(),
@@ -99,5 +110,5 @@ setup(
         "lint": LINT,
         "all": WARP + TEST,
     },
-    entry_points={"console_scripts": ["harl-train = harl_isaac.cli.entry:train"]},
+    entry_points={"console_scripts": [f"harl-{name} = harl_isaac.cli.entry:{run}" for name, run in COMMANDS.items()]},
 )

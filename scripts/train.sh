@@ -4,4 +4,4 @@ set -euo pipefail
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 source "$here/environment.sh"
 if has_nvidia_gpu; then prepare warp; else prepare ""; fi
-exec "$VENV_PYTHON" "$here/../train.py" "$@"
+HARL_SCRIPTS="$(dirname "${BASH_SOURCE[0]}")" exec "$VENV_PYTHON" "$here/../train.py" "$@"

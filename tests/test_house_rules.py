@@ -34,6 +34,7 @@ LAYERS = {
     "env": {"spaces"},
     "runtime": set(),
     "devices": set(),
+    "hints": set(),
     "memory": {"env"},
     "settings": {"env"},
     "faults": {"env"},

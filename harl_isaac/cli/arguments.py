@@ -3,17 +3,18 @@
 import sys
 from typing import Any, Dict, Optional
 
+from harl_isaac.cli.commands import HELP, LAST, newest_run
 from harl_isaac.settings import MOST_REPEATS, check_seed
 
 
 def read_arguments(usage: str, defaults: Dict[str, Any], first: Optional[str] = None) -> Dict[str, Any]:
     """Read key=value words from the command line over `defaults`, whose types they take.
 
-    A first word without "=" is the value of the key `first`. --help prints `usage` and exits. Raises ValueError for an
-    unknown key or a value of another type.
+    A first word without "=" is the value of the key `first`; `run=last` is the newest run folder below run_root.
+    --help prints `usage` and exits. Raises ValueError for an unknown key or a value of another type.
     """
     words = sys.argv[1:]
-    if "-h" in words or "--help" in words:
+    if HELP & set(words):
         print(usage.strip())
         sys.exit(0)
     if first is not None and words and "=" not in words[0]:
@@ -25,6 +26,8 @@ def read_arguments(usage: str, defaults: Dict[str, Any], first: Optional[str] = 
             possible = ", ".join(f"{name}=..." for name in defaults)
             raise ValueError(f"{word} is unknown; possible: {possible}")
         values[key] = _converted(key, text, defaults[key])
+    if values.get("run") == LAST:
+        values["run"] = str(newest_run(values.get("run_root") or "runs"))
     return values
 
 

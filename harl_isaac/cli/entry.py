@@ -1,4 +1,7 @@
-"""Entry points of the commands. They run before torch is imported: Isaac Gym refuses to be imported after it."""
+"""Entry points of the commands. They run before torch is imported: Isaac Gym refuses to be imported after it.
+
+Exit codes: 0 finished, 1 a simulator crashed, 2 a mistake that one line explains, 130 interrupted.
+"""
 
 import sys
 from contextlib import suppress
@@ -6,67 +9,89 @@ from importlib import import_module
 from pathlib import Path
 from typing import Callable, List
 
-from harl_isaac.env import SimulatorError
+from harl_isaac import __version__
+from harl_isaac.cli.commands import COMMANDS, HELP, missing_extra, usage
 
 BEFORE_TORCH = {"isaacgym": "isaacgym"}  # family of tasks -> module to import before torch
 
 
 def train() -> None:
     """Entry point of `harl-train` and `python train.py`."""
-    import_first(sys.argv[1:])
-    from harl_isaac.cli.train import main
-
-    main()
+    run("train")
 
 
 def evaluate() -> None:
-    """Entry point of `scripts/evaluate.py`."""
-    run_command("evaluate")
+    """Entry point of `harl-evaluate` and `scripts/evaluate.py`."""
+    run("evaluate")
 
 
 def play() -> None:
-    """Entry point of `scripts/play.py`."""
-    run_command("play")
+    """Entry point of `harl-play` and `scripts/play.py`."""
+    run("play")
 
 
 def list_tasks() -> None:
-    """Entry point of `scripts/list_tasks.py`."""
-    run_command("list_tasks")
+    """Entry point of `harl-list` and `scripts/list_tasks.py`."""
+    run("list")
 
 
 def draw_tasks() -> None:
     """Entry point of `scripts/draw_tasks.py`."""
-    run_command("draw_tasks")
+    run("draw")
 
 
 def plot() -> None:
-    """Entry point of `scripts/plot.py`."""
-    run_command("plot")
+    """Entry point of `harl-plot` and `scripts/plot.py`."""
+    run("plot")
 
 
 def table() -> None:
-    """Entry point of `scripts/table.py`."""
-    run_command("table")
+    """Entry point of `harl-table` and `scripts/table.py`."""
+    run("table")
 
 
 def theory() -> None:
-    """Entry point of `scripts/theory.py`."""
-    run_command("theory")
+    """Entry point of `harl-theory` and `scripts/theory.py`."""
+    run("theory")
 
 
-def run_command(name: str) -> None:
-    """Run `main` of harl_isaac/cli/<name>.py as `run_script` does."""
-    import_first(sys.argv[1:])
-    run_script(import_module("harl_isaac.cli." + name).main)
+def run(name: str) -> None:
+    """Run a command of COMMANDS as `run_script` does; --help and --version are answered without importing it."""
+    words = sys.argv[1:]
+    if "--version" in words:
+        print(f"harl_isaac {__version__}")
+        return
+    if HELP & set(words):
+        print(usage(name))
+        return
+    import_first(words)
+    run_script(import_module("harl_isaac.cli." + COMMANDS[name].module).main)
 
 
 def run_script(main: Callable[[], None]) -> None:
     """Run `main`; errors are printed on stderr. Exit code 2 for user errors (one line), 1 for a simulator's crash."""
+    program = Path(sys.argv[0]).name
     try:
         main()
-    except (ValueError, OSError, SimulatorError) as error:
-        print(f"{Path(sys.argv[0]).name}: {error}", file=sys.stderr)
-        sys.exit(1 if isinstance(error, SimulatorError) else 2)
+    except ModuleNotFoundError as error:
+        advice = missing_extra(error.name)
+        if not advice:
+            raise
+        fail(f"{program}: {advice}", 2)
+    except Exception as error:
+        from harl_isaac.env import SimulatorError  # torch is imported by now
+
+        if not isinstance(error, (ValueError, OSError, SimulatorError)):
+            raise
+        fail(f"{program}: {error}", 1 if isinstance(error, SimulatorError) else 2)
+    except KeyboardInterrupt:
+        fail(f"{program}: interrupted", 130)
+
+
+def fail(line: str, code: int) -> None:
+    """End the process with a line on stderr and an exit code."""
+    print(line, file=sys.stderr)
+    sys.exit(code)
 
 
 def import_first(words: List[str]) -> None:

@@ -1,7 +1,8 @@
-"""python scripts/evaluate.py run=<run folder> episodes=320: play full episodes with a run's deterministic policy and
-print return and success rate with 95 % intervals.
+"""harl-evaluate <run folder> episodes=320: play full episodes with a run's deterministic policy and print return and
+success rate with 95 % intervals.
 
-Keys: run (a run folder, which means its best checkpoint, or a checkpoint file), episodes=320, num_envs=64, seed=0,
+Keys: run (the first word: a run folder, which means its best checkpoint, a checkpoint file, or `last`, the newest run
+below run_root=runs), episodes=320, num_envs=64, seed=0,
 device=auto, sim=auto, json (a file for the results), trust=false (true: the run may use code of other packages),
 modules=[...] (of one's own, with the run's task or algorithm: names or files).
 """
@@ -16,6 +17,7 @@ from harl_isaac.training.load_policy import load_policy
 
 DEFAULTS = {
     "run": None,
+    "run_root": "runs",
     "episodes": 320,
     "num_envs": 64,
     "seed": 0,
@@ -29,7 +31,7 @@ DEFAULTS = {
 
 def main() -> None:
     """Evaluate the run named on the command line; print the intervals, and write them to `json` if given."""
-    args = read_arguments(__doc__, DEFAULTS)
+    args = read_arguments(__doc__, DEFAULTS, first="run")
     check_amounts(args)
     load_modules(args["modules"])
     num_envs = min(args["num_envs"], args["episodes"])

@@ -1,4 +1,4 @@
-"""Text of `python train.py --help`.
+"""Text of `harl-train --help`.
 
 Hydra's own help copies the configuration once for every folder of experiments, which takes 20 seconds.
 """
@@ -6,58 +6,49 @@ Hydra's own help copies the configuration once for every folder of experiments, 
 import textwrap
 from typing import Dict, List
 
-from hydra import compose, initialize_config_module
-from omegaconf import OmegaConf
-
-from harl_isaac.cli.overrides import CONFIG, group_names
+from harl_isaac.cli.groups import group_names
 
 USAGE = """Train heterogeneous agents. Values are given as key=value, several at once with -m (-m seed=1,2,3).
 
-  python train.py task=ShadowHandOver algo=happo num_envs=256
-  python train.py resume=runs/ShadowHandOver/happo/20260101-120000-seed1
-  python train.py task=ShadowHandOver --cfg job        (show the whole configuration, train nothing)"""
+  harl-train task=ShadowHandOver algo=happo num_envs=256
+  harl-train resume=runs/ShadowHandOver/happo/20260101-120000-seed1
+  harl-train task=ShadowHandOver --cfg job             (show the whole configuration, train nothing)"""
 GROUPS = {"algo": "Algorithms", "task": "Tasks", "experiment": "Experiments: settings that belong together"}
+# key=default -> meaning; the defaults are those of task=ShadowHandOver algo=happo.
 KEYS = {
-    "num_envs": "environments in parallel",
-    "total_steps": "environment steps in all",
-    "seed": "",
-    "device": "auto, cpu, cuda, cuda:1, ...",
-    "sim": "physics engine: auto, mujoco (CPU), mujoco_warp (GPU)",
-    "resume": "run folder (or one of its checkpoints) to go on with",
-    "init_from": "run folder (or checkpoint) whose policies a new run begins with",
-    "modules": "of one's own, with tasks or algorithms: [my_tasks,./mine.py]",
-    "run_root": "run folders are made in <run_root>/<task>/<algo>/",
-    "eval.interval": "iterations between evaluations, 0: never",
-    "eval.episodes": "full episodes of each evaluation",
-    "checkpoint.interval": "iterations between writing latest.pt",
-    "checkpoint.keep_every": "iterations between checkpoints that are kept, 0: none",
-    "log.console": "auto (table on a terminal, lines elsewhere), lines, none",
-    "log.interval": "iterations between lines",
-    "algo.lr": "and the algorithm's other settings: --cfg job",
-    "task.object": "and the task's other settings: --cfg job",
+    "num_envs=256": "environments in parallel",
+    "total_steps=50000000": "environment steps in all",
+    "seed=1": "",
+    "device=auto": "auto, cpu, cuda, cuda:1, ...",
+    "sim=auto": "physics engine: auto, mujoco (CPU), mujoco_warp (GPU)",
+    "run_root=runs": "run folders are made in <run_root>/<task>/<algo>/",
+    "run_name=null": "name of the new run folder; null: time and seed",
+    "resume=null": "run folder or checkpoint to go on with; last: the newest; auto: that of run_name, if there",
+    "init_from=null": "run folder (or checkpoint) whose policies a new run begins with",
+    "modules=[]": "of one's own, with tasks or algorithms: [my_tasks,./mine.py]",
+    "eval.interval=20": "iterations between evaluations, 0: never",
+    "eval.episodes=64": "full episodes of each evaluation",
+    "checkpoint.interval=10": "iterations between writing latest.pt",
+    "checkpoint.keep_every=0": "iterations between checkpoints that are kept, 0: none",
+    "log.console=auto": "auto (table on a terminal, lines elsewhere), lines, none",
+    "log.interval=1": "iterations between lines",
+    "algo.lr=0.0003": "and the algorithm's other settings: --cfg job",
+    "task.object=egg": "and the task's other settings: --cfg job",
 }
+EXIT_CODES = """Exit codes: 0 finished, 75 stopped by a signal and resumable, 2 a mistake that one line explains (or
+points of a sweep that failed), 1 a simulator crashed, 130 interrupted twice."""
 
 
 def help_text() -> str:
-    """Usage, all names of the groups, and the common keys with their defaults for HAPPO on ShadowHandOver."""
+    """Usage, all names of the groups, common keys with their defaults, exit codes; imports nothing heavy."""
     parts = [USAGE]
     for group, title in GROUPS.items():
         names = "\n".join(by_folder(group_names(group)))
         parts.append(f"{title} ({group}=...)\n{names}")
-    parts.append("\n".join(["Keys and defaults (task=ShadowHandOver algo=happo)", *_keys_with_defaults()]))
+    keys = [f"  {word:<26} {meaning}".rstrip() for word, meaning in KEYS.items()]
+    parts.append("\n".join(["Keys and defaults (task=ShadowHandOver algo=happo)", *keys]))
+    parts.append(EXIT_CODES)
     return "\n\n".join(parts)
-
-
-def _keys_with_defaults() -> List[str]:
-    """One line for each of KEYS: key=default and its meaning."""
-    with initialize_config_module(CONFIG, version_base="1.3"):
-        cfg = compose("config", ["task=ShadowHandOver", "algo=happo"])
-    lines = []
-    for key, meaning in KEYS.items():
-        value = OmegaConf.select(cfg, key)
-        word = f"{key}={'null' if value is None else value}"
-        lines.append(f"  {word:<26} {meaning}".rstrip())
-    return lines
 
 
 def by_folder(names: List[str]) -> List[str]:

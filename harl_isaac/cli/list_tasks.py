@@ -1,4 +1,4 @@
-"""python scripts/list_tasks.py: every task with its agents, widths, actions and engines.
+"""harl-list: every task with its agents, widths, actions and engines.
 
 Keys: modules=[...] (with tasks and algorithms of one's own: names or files).
 """

@@ -4,8 +4,7 @@ import difflib
 import re
 from collections import Counter
 from os.path import commonprefix
-from pathlib import Path
-from typing import Dict, List
+from typing import List
 
 from hydra import compose, initialize_config_module
 from hydra.core.global_hydra import GlobalHydra
@@ -15,10 +14,8 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from harl_isaac import cfg
-from harl_isaac.algos import ALGOS
+from harl_isaac.cli.groups import group_names
 from harl_isaac.config import to_run
-from harl_isaac.tasks import TASKS
 
 CONFIG = "harl_isaac.cfg"
 FREE = (
@@ -135,15 +132,6 @@ def first_step_away(name: str, near: str) -> str:
     parts = name.split("/")
     common = len(commonprefix([parts, near.split("/")]))
     return "/".join(parts[: common + 1])
-
-
-def group_names(group: str) -> List[str]:
-    """Sorted names of a configuration group: task, algo or experiment."""
-    if group == "experiment":
-        folder = Path(cfg.__file__).parent / "experiment"
-        return sorted(str(path.relative_to(folder).with_suffix("")) for path in folder.rglob("*.yaml"))
-    registries: Dict[str, Dict[str, str]] = {"task": TASKS, "algo": ALGOS}
-    return sorted(registries.get(group, {}))
 
 
 def known_keys(words: List[str], given: str) -> List[str]:

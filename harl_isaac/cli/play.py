@@ -1,7 +1,8 @@
-"""python scripts/play.py run=<run folder>: show a trained policy, in MuJoCo's viewer where there is a screen, else as a
-video. Tasks without MuJoCo are drawn, if they say how.
+"""harl-play <run folder>: show a trained policy, in MuJoCo's viewer where there is a screen, else as a video. Tasks
+without MuJoCo are drawn, if they say how.
 
-Keys: run (a run folder, which means its best checkpoint, or a checkpoint file), out (video.mp4, or strip.png for a row
+Keys: run (the first word: a run folder, which means its best checkpoint, a checkpoint file, or `last`, the newest run
+below run_root=runs), out (video.mp4, or strip.png for a row
 of pictures; default: the viewer, or <run>/play.mp4), episodes=4, speed=0.5 (of the video), pick=any (any, success: only
 episodes that succeed), seed=0, sim=mujoco, trust=false (true: the run may use code of other packages),
 modules=[...] (of one's own, with the run's task or algorithm: names or files).
@@ -29,6 +30,7 @@ from harl_isaac.training.load_policy import load_policy
 
 DEFAULTS = {
     "run": None,
+    "run_root": "runs",
     "out": None,
     "episodes": 4,
     "speed": 0.5,
@@ -55,7 +57,7 @@ class Recording(NamedTuple):
 
 def main() -> None:
     """Show the run named on the command line in the viewer, or write a video or a strip of pictures."""
-    args = read_arguments(__doc__, DEFAULTS)
+    args = read_arguments(__doc__, DEFAULTS, first="run")
     check_amounts(args)
     load_modules(args["modules"])
     has_screen = bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))

@@ -1,4 +1,4 @@
-"""python scripts/plot.py runs=<run folder>[,<run folder>...] out=curve.png: learning curves from the runs' own
+"""harl-plot runs=<run folder>[,<run folder>...] out=curve.png: learning curves from the runs' own
 metrics.csv.
 
 Keys: runs, out=curve.png, x=steps (steps, minutes or both), smooth=20 (iterations averaged), labels (one for each run,

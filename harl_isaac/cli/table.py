@@ -1,4 +1,4 @@
-"""python scripts/table.py runs=<run folder>[,<run folder>...] at=1,2,5: what runs had reached at these million steps,
+"""harl-table runs=<run folder>[,<run folder>...] at=1,2,5: what runs had reached at these million steps,
 as a table in Markdown: means over the episodes, with the exploring policy, that ended in the `window` steps before.
 
 Keys: runs, labels (one for each run, separated by commas; default: the folders' names), at=1 (million steps, separated

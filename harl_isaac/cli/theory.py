@@ -1,4 +1,4 @@
-"""python scripts/theory.py out=figure1.png: why agents update one after the other and with policies of their own.
+"""harl-theory out=figure1.png: why agents update one after the other and with policies of their own.
 
 Prints Examples 1 and 2 and what Theorem 7 promises in random games (Zhong et al., 2024), all exact, and draws Figure 1.
 Keys: out=figure1.png, rate=3.0 (learning rate of Figure 1), games=200, iterations=5, seed=0.

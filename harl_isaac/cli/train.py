@@ -6,16 +6,18 @@
 import os
 import sys
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Tuple, cast
+from typing import Any, Dict, List, NoReturn, Optional, Tuple, cast
 
 # Threads that spin while they wait take a core from the physics' threads; must be set before torch starts any.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 from hydra import main as hydra_main
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from harl_isaac.algos import ALGOS
-from harl_isaac.cli.help import help_text
+from harl_isaac.cli.commands import LAST, newest_run
 from harl_isaac.cli.modules import check_plugins, with_loaded_modules
 from harl_isaac.cli.overrides import CONFIG, check_command_line, overrides_in, with_free_keys
 from harl_isaac.config import differences, register, to_run
@@ -25,14 +27,21 @@ from harl_isaac.runtime import keep_freed_memory
 from harl_isaac.tasks import TASKS
 from harl_isaac.training import checkpoint
 from harl_isaac.training.ownership import owned
-from harl_isaac.training.run_folder import new_run, read_overrides, saved_config, saved_settings
+from harl_isaac.training.run_folder import named_folder, new_run, read_overrides, saved_config, saved_settings
 from harl_isaac.training.trainer import Trainer
 from harl_isaac.training.trust import check_state_trusted, check_trusted
 
 USER_ERRORS = (ValueError, OSError, FloatingPointError)  # with a message meant for the user
 PATH_KEYS = ("resume", "init_from", "run_root")
+AUTO = "auto"  # resume: the run of run_name if it has a checkpoint, else a new one
+STOPPED = 75  # exit code of a run that a signal stopped: EX_TEMPFAIL of sysexits.h, "try again"
+FAILED: List[str] = []  # points of a multirun in this process
 PATHS: Dict[str, str] = {}  # of this command line, by key; they pass by hydra
 GIVEN: List[str] = []  # the words of this command line, without those of a resumed run
+
+
+class PointFailed(Exception):
+    """A point of a multirun failed; what is wrong has been printed."""
 
 
 def main() -> None:
@@ -41,6 +50,8 @@ def main() -> None:
     try:
         GIVEN[:] = sys.argv[1:]
         words, paths = without_paths(GIVEN)
+        if paths.get("resume") == LAST:
+            paths["resume"] = str(newest_run(paths.get("run_root", "runs")))
         PATHS.update(paths)
         words = with_loaded_modules(words)
         words = with_free_keys(with_saved_overrides(words, paths.get("resume")))
@@ -49,42 +60,73 @@ def main() -> None:
         for line in check_plugins(words):
             print(f"harl-train: {line}", file=sys.stderr, flush=True)
         register()
-        if "-h" in words or "--help" in words:
-            print(help_text())
-            return
         check_command_line(overrides_in(words), several="-m" in words or "--multirun" in words)
     except USER_ERRORS as error:
         fail(error)
+    several = "-m" in words or "--multirun" in words
+    if several:
+        os.environ["HYDRA_FULL_ERROR"] = "1"  # errors of points come here, instead of hydra's traceback
     try:
         hydra_main(version_base="1.3", config_path="pkg://" + CONFIG, config_name="config")(job)()
     except KeyboardInterrupt:
         fail(KeyboardInterrupt("interrupted; go on from its checkpoint, if any, with resume=<run folder>"), 130)
+    except PointFailed:
+        fail(ValueError(f"{len(FAILED)} points of the sweep failed: {'; '.join(FAILED)}"))
 
 
-def job(cfg: DictConfig) -> None:
-    """Train, and print errors; hydra calls it once, or once for each point of a multirun."""
+def job(cfg: DictConfig) -> float:
+    """Train and return the run's score; hydra calls it once, or once for each point of a multirun.
+
+    Errors are printed. Those of a point let the others run; a signal stops them all.
+    """
     try:
-        train(cfg)
+        return train(cfg)
     except USER_ERRORS as error:
         if os.environ.get("HARL_FULL_ERROR"):
             raise
-        fail(error)
+        return failed(error)
     except SimulatorError as error:  # its message is long: the simulator's own traceback
-        fail(error, 1)
+        return failed(error, 1)
 
 
-def train(cfg: DictConfig) -> None:
-    """Train a new run, or resume one."""
+def failed(error: Exception, code: int = 2) -> float:
+    """End a single run; of a multirun, the point. Raises PointFailed or exits."""
+    if HydraConfig.get().mode != RunMode.MULTIRUN:
+        fail(error, code)
+    point = " ".join(HydraConfig.get().overrides.task)
+    print(f"harl-train: {point}: {error}", file=sys.stderr, flush=True)
+    FAILED.append(point)
+    raise PointFailed(str(error)) from None
+
+
+def train(cfg: DictConfig) -> float:
+    """Train a new run, or resume one; returns its score. Exits with STOPPED after a signal."""
     for key, path in PATHS.items():
         cfg[key] = path.replace("${", "\\${")  # as it stands: no interpolation
-    if cfg.resume:
-        resume(cfg, checkpoint.find(cfg.resume), sys.argv[1:], GIVEN)
-        return
+    file = to_resume(cfg)
+    trainer = resume(cfg, file, sys.argv[1:], GIVEN) if file else begin(cfg)
+    if trainer.stopped:
+        sys.exit(STOPPED)
+    return trainer.score()
+
+
+def to_resume(cfg: DictConfig) -> Optional[Path]:
+    """The checkpoint to go on from, None for a new run. Raises ValueError."""
+    if cfg.resume != AUTO:
+        return checkpoint.find(cfg.resume) if cfg.resume else None
+    latest = named_folder(to_run(cfg)) / checkpoint.FOLDER / "latest.pt"
+    cfg.resume = str(latest.parent.parent) if latest.is_file() else None
+    return latest if latest.is_file() else None
+
+
+def begin(cfg: DictConfig) -> Trainer:
+    """Train a new run; returns its trainer. Raises ValueError."""
     run = to_run(cfg)
     trainer = Trainer(run)
     folder = new_run(cfg, run)
     with owned(folder):
         trainer.train(folder)
+    return trainer
 
 
 def resume(cfg: DictConfig, file: Path, words: List[str], given: List[str]) -> Trainer:
@@ -119,7 +161,7 @@ def without_paths(words: List[str]) -> Tuple[List[str], Dict[str, str]]:
     paths = {}
     for word in words:
         key, equals, value = word.partition("=")
-        if equals and key in PATH_KEYS and value not in ("", "null"):
+        if equals and key in PATH_KEYS and value not in ("", "null", AUTO):
             paths[key] = _unquoted(value)
         else:
             rest.append(word)
@@ -185,7 +227,7 @@ def check_unchanged(cfg: DictConfig, folder: Path) -> None:
         raise ValueError(f"cannot resume {folder} with other settings ({listed}); start a new run instead")
 
 
-def fail(error: BaseException, code: int = 2) -> None:
+def fail(error: BaseException, code: int = 2) -> NoReturn:
     """Print the error as one line on stderr, then exit."""
     print(f"harl-train: {error}", file=sys.stderr, flush=True)
     sys.exit(code)

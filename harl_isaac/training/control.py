@@ -7,6 +7,9 @@ from typing import Any, Dict, Tuple
 
 import torch
 
+# Ctrl-C, a scheduler's end, and the warning before it (Slurm's --signal=USR1@60), which Windows does not have.
+SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)]
+
 Instant = Any  # a float [s], or a torch.cuda.Event on a CUDA device
 
 
@@ -46,14 +49,14 @@ class Stopwatch:
 
 
 class StopSignal:
-    """Turns the first Ctrl-C or SIGTERM into a request to stop after this iteration; the second Ctrl-C interrupts."""
+    """Turns the first of SIGNALS into a request to stop after this iteration; a second Ctrl-C interrupts."""
 
     def __init__(self) -> None:
         self.requested = False
         self._handlers: Dict[int, Any] = {}  # signal number -> the handler before
 
     def __enter__(self) -> "StopSignal":
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in SIGNALS:
             with suppress(ValueError):  # not the main thread: the program around this one handles signals
                 self._handlers[number] = signal.signal(number, self._request)
         return self

@@ -7,6 +7,7 @@ from typing import Dict, Optional, Protocol, runtime_checkable
 
 from harl_isaac.config import RunCfg
 from harl_isaac.env import EnvironmentFault, EnvSpec
+from harl_isaac.hints import invocation
 from harl_isaac.training.checkpoint import FOLDER
 from harl_isaac.training.logger import line
 
@@ -62,7 +63,7 @@ def end_text(
 
 def resume_text(folder: Path, trust: bool = False) -> str:
     """The command that goes on with a run; `trust`: it needs trust=true."""
-    return f"go on with: python train.py {shlex.quote(f'resume={folder}')}{' trust=true' * trust}"
+    return f"go on with: {invocation('train')} {shlex.quote(f'resume={folder}')}{' trust=true' * trust}"
 
 
 def check_finite(numbers: Dict[str, float], iteration: int, folder: Optional[Path] = None) -> None:

@@ -32,8 +32,16 @@ def new_run(cfg: DictConfig, run: RunCfg, words: Optional[List[str]] = None) -> 
 
     The overrides are `words`, or those that hydra was started with.
     """
-    name = f"{time.strftime('%Y%m%d-%H%M%S')}-seed{run.seed}"
-    folder = _make_folder(Path(run.run_root) / run.task.name / run.algo.name, name)
+    base = Path(run.run_root) / run.task.name / run.algo.name
+    if run.run_name is None:
+        folder = _make_folder(base, f"{time.strftime('%Y%m%d-%H%M%S')}-seed{run.seed}")
+    else:
+        folder = named_folder(run)
+        if (folder / checkpoint.FOLDER / "latest.pt").is_file():
+            raise ValueError(f"{folder} is there already: go on with resume=auto, or choose another run_name")
+        if folder.exists():  # it ended before its first checkpoint
+            folder.rename(_make_folder(base, f"{run.run_name}-unfinished"))
+        folder.mkdir(parents=True)
     (folder / "config.yaml").write_text(OmegaConf.to_yaml(cfg, resolve=True), encoding="utf-8")
     given = HydraConfig.get().overrides.task if words is None else words
     overrides = [word for word in given if not word.startswith("trust=")]
@@ -45,6 +53,16 @@ def new_run(cfg: DictConfig, run: RunCfg, words: Optional[List[str]] = None) -> 
         record["plugins"] = plugins
     (folder / "versions.json").write_text(json.dumps(record, indent=2) + "\n")
     return folder
+
+
+def named_folder(run: RunCfg) -> Path:
+    """The folder that `run_name` stands for. Raises ValueError without a name, or for one that is a path."""
+    name = run.run_name
+    if not name:
+        raise ValueError("resume=auto needs a name for the run, such as run_name=first; the same command then goes on")
+    if name in (".", "..") or Path(name).name != name:
+        raise ValueError(f"run_name={name} must be a name without folders; run_root=... says where it lies")
+    return Path(run.run_root) / run.task.name / run.algo.name / name
 
 
 def _make_folder(base: Path, name: str) -> Path:

@@ -96,6 +96,16 @@ class Trainer:
             self.logger.close()
         return numbers
 
+    @property
+    def stopped(self) -> bool:
+        """Whether there are steps left, as after a signal."""
+        return self.steps < self.cfg.total_steps
+
+    def score(self) -> float:
+        """Return of the best evaluation, or of the last iteration's episodes where none was made."""
+        best = self.best if self.best > -math.inf else self.numbers.get("episode/return", math.nan)
+        return float(best)
+
     def _loop(self) -> Dict[str, float]:
         cfg = self.cfg
         numbers: Dict[str, float] = {}

@@ -19,6 +19,7 @@ from harl_isaac.adapters.workers.env import WorkerEnv
 from harl_isaac.adapters.workers.game import GameView
 from harl_isaac.check_env import _copy as tensors
 from harl_isaac.check_env import check_env, random_actions
+from harl_isaac.cli.train import STOPPED
 from harl_isaac.env import MissingSimulator, SimulatorError
 from harl_isaac.training import checkpoint
 from harl_isaac.training.trainer import Trainer
@@ -501,7 +502,7 @@ def test_nobody_outlives_a_training_process(number, tmp_path):
     finally:
         process.kill()
         process.wait()
-    assert process.returncode == {"SIGKILL": -9, "a crash": 1}.get(number, 0), output
+    assert process.returncode == {"SIGKILL": -9, "a crash": 1}.get(number, STOPPED), output
     if number in ("SIGTERM", "SIGINT"):
         assert "stopped after" in output and not re.search("Traceback|KeyboardInterrupt", output)
     if number != "SIGKILL":

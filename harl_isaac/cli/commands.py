@@ -1,0 +1,89 @@
+"""The commands: what they are called, what they do, which module of this folder does it. Imports nothing heavy."""
+
+import ast
+import sys
+from pathlib import Path
+from typing import Dict, List, NamedTuple, Optional
+
+FOLDER = Path(__file__).resolve().parent
+HELP = {"-h", "--help"}
+LAST = "last"  # in place of a run folder: the newest
+
+
+class Command(NamedTuple):
+    """One of the commands, `harl-<name>` or `python -m harl_isaac <name>`."""
+
+    module: str
+    summary: str
+
+
+COMMANDS: Dict[str, Command] = {
+    "train": Command("train", "train new policies, or resume a run"),
+    "evaluate": Command("evaluate", "play whole episodes: return and success with intervals"),
+    "play": Command("play", "show a policy in a viewer, a video or a row of pictures"),
+    "list": Command("list_tasks", "every task with its agents, widths and engines"),
+    "plot": Command("plot", "learning curves of runs"),
+    "table": Command("table", "what runs had reached at given steps"),
+    "theory": Command("theory", "the paper's examples and Theorem 7, exactly"),
+    "draw": Command("draw_tasks", "pictures of the tasks' starts"),
+}
+# Module that may be missing -> the extra that brings it.
+EXTRAS = {
+    "matplotlib": "plot",
+    "rl_games": "rl-games",
+    "mpe2": "pettingzoo",
+    "pettingzoo": "pettingzoo",
+    "jaxmarl": "smax",
+    "warp": "warp",
+    "mujoco_warp": "warp",
+}
+
+
+def usage(name: str) -> str:
+    """How a command is used, read from its module's file without importing it."""
+    if name == "train":
+        from harl_isaac.cli.help import help_text
+
+        return help_text()
+    source = (FOLDER / f"{COMMANDS[name].module}.py").read_text(encoding="utf-8")
+    return (ast.get_docstring(ast.parse(source)) or "").strip()
+
+
+def overview() -> str:
+    """All commands, one a line."""
+    lines = ["Usage: python -m harl_isaac <command> ... (harl-<command> is the same; --help tells more)", ""]
+    return "\n".join(lines + [f"  {name:<10} {command.summary}" for name, command in COMMANDS.items()])
+
+
+def newest_run(run_root: str) -> Path:
+    """The run folder below `run_root` whose checkpoint is the newest. Raises ValueError if there is none."""
+    found = list(Path(run_root).glob("**/checkpoints/latest.pt"))
+    if not found:
+        raise ValueError(f"{LAST}: no run with a checkpoint below {run_root}; give a run folder, or run_root=<folder>")
+    return max(found, key=lambda file: file.stat().st_mtime).parent.parent
+
+
+def missing_extra(module: Optional[str]) -> Optional[str]:
+    """A line about a module that an extra of this package brings; None for other modules."""
+    top = (module or "").split(".")[0]
+    if top not in EXTRAS:
+        return None
+    return f"needs {top}, which is not installed: pip install 'harl-isaac[{EXTRAS[top]}]'"
+
+
+def main(words: Optional[List[str]] = None) -> None:
+    """Run the command that the first word names. Exit code 2, in one line, for a word that is none."""
+    from harl_isaac.cli import entry
+
+    words = sys.argv[1:] if words is None else words
+    if words[:1] == ["--version"]:
+        print(f"harl_isaac {entry.__version__}")
+        return
+    if not words or words[0] in HELP:
+        print(overview())
+        return
+    name, *rest = words
+    if name not in COMMANDS:
+        entry.fail(f"harl_isaac: {name} is no command; possible: {', '.join(COMMANDS)}", 2)
+    sys.argv[1:] = rest
+    entry.run(name)
