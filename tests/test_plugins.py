@@ -127,7 +127,8 @@ def test_a_file_is_named_and_its_run_needs_consent(tmp_path):
     assert "pwned" in os.listdir(tmp_path)
 
 
-def test_all_ways_to_name_a_module(site, tmp_path, registries, monkeypatch):
+def test_all_ways_to_name_a_module(site, registries, monkeypatch):
+    shutil.rmtree(site / "harl_tandem-1.0.dist-info")
     monkeypatch.syspath_prepend(str(site))
     monkeypatch.chdir(site / "harl_tandem")
     words = with_loaded_modules(["task=./task.py:TandemCfg,MatrixGame", "modules=[harl_tandem.algo]", "seed=1"])
