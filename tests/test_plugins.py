@@ -132,7 +132,7 @@ def test_all_ways_to_name_a_module(site, registries, monkeypatch):
     monkeypatch.syspath_prepend(str(site))
     monkeypatch.chdir(site / "harl_tandem")
     words = with_loaded_modules(["task=./task.py:TandemCfg,MatrixGame", "modules=[harl_tandem.algo]", "seed=1"])
-    assert words == ["task=Tandem,MatrixGame", "seed=1", f"modules=['harl_tandem.algo','{site}/harl_tandem/task.py']"]
+    assert words == ["task=Tandem,MatrixGame", "seed=1", f"modules=['{site}/harl_tandem/task.py','harl_tandem.algo']"]
     assert default_settings(TASKS, "Tandem").target == 0.5
     assert default_settings(ALGOS, "Leash").leash == 0.1
     assert module_list("[a, './b c.py']") == ["a", "./b c.py"] and module_list("null") == []
