@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from harl_isaac.cli import train as command
-from harl_isaac.cli.modules import check_plugins, modules_word, with_loaded_modules
+from harl_isaac.cli.modules import check_plugins, modules_word, quoted, with_loaded_modules
 from harl_isaac.cli.overrides import CONFIG, check_command_line, explain, with_free_keys
 from harl_isaac.config import register, to_run
 from harl_isaac.devices import choose_device
@@ -235,6 +235,4 @@ def _literal(value: Any) -> str:
         return "[" + ",".join(map(_literal, value)) + "]"
     if isinstance(value, (int, float)):
         return repr(value)
-    text = str(value)
-    quoted = text.replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{quoted}'"
+    return quoted(str(value))

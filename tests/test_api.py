@@ -100,7 +100,7 @@ def test_recurrent_states_are_kept_and_reset(settings, tmp_path):
     trainer.folder = tmp_path
     trainer.save("latest")
     policy = harl_isaac.load_policy(tmp_path / "checkpoints" / "latest.pt")
-    obs = [np.ones((2, size)) for size in policy.spec.obs_sizes]
+    obs = [np.random.default_rng(0).normal(size=(2, size)) for size in policy.spec.obs_sizes]
     policy.act(obs)
     first = policy.hidden.clone()
     policy.act(obs)
@@ -160,7 +160,19 @@ def test_mistakes_are_one_line():
 def test_values_are_written_as_hydra_reads_them():
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
-    values = [None, True, 3, 1e-5, -2.5, "it's a \\ path, with = and #", [1, 2.0], ["right hand", "b"], {"N": 3}, []]
+    values = [
+        None,
+        True,
+        3,
+        1e-5,
+        -2.5,
+        "it's a \\ path, with = and #",
+        "\\'end\\",
+        [1, 2.0],
+        ["right hand", "b"],
+        {"N": 3},
+        [],
+    ]
     for value in values:
         parsed = OverridesParser.create().parse_override(setting_word("key", value)).value()
         assert parsed == value, (parsed, value)

@@ -127,11 +127,12 @@ def test_a_file_is_named_and_its_run_needs_consent(tmp_path):
     assert "pwned" in os.listdir(tmp_path)
 
 
-def test_all_ways_to_name_a_module(site, tmp_path, registries, monkeypatch):
+def test_all_ways_to_name_a_module(site, registries, monkeypatch):
+    shutil.rmtree(site / "harl_tandem-1.0.dist-info")
     monkeypatch.syspath_prepend(str(site))
     monkeypatch.chdir(site / "harl_tandem")
     words = with_loaded_modules(["task=./task.py:TandemCfg,MatrixGame", "modules=[harl_tandem.algo]", "seed=1"])
-    assert words == ["task=Tandem,MatrixGame", "seed=1", f"modules=['harl_tandem.algo','{site}/harl_tandem/task.py']"]
+    assert words == ["task=Tandem,MatrixGame", "seed=1", f"modules=['{site}/harl_tandem/task.py','harl_tandem.algo']"]
     assert default_settings(TASKS, "Tandem").target == 0.5
     assert default_settings(ALGOS, "Leash").leash == 0.1
     assert module_list("[a, './b c.py']") == ["a", "./b c.py"] and module_list("null") == []

@@ -1,5 +1,6 @@
 """Tasks and algorithms of one's own on a command line: modules=[...], task=module:Class, task=./file.py:Class."""
 
+import re
 from typing import List, Optional, Tuple
 
 from harl_isaac.plugins import (
@@ -64,8 +65,13 @@ def module_list(text: str) -> List[str]:
 def modules_word(modules: List[str]) -> str:
     """Return modules=[...] as hydra reads it and a run folder keeps it: files with their absolute paths."""
     places = list(dict.fromkeys(map(canonical, modules)))
-    quoted = [place.replace("\\", "\\\\").replace("'", "\\'").replace("${", "\\${") for place in places]
-    return "modules=[" + ",".join(f"'{place}'" for place in quoted) + "]"
+    return "modules=[" + ",".join(quoted(place.replace("${", "\\${")) for place in places) + "]"
+
+
+def quoted(text: str) -> str:
+    """A string as hydra's grammar reads it: in quotes, with backslashes before a quote (and the last ones) doubled."""
+    escaped = re.sub(r"(\\*)('|$)", lambda found: 2 * found[1] + ("\\'" if found[2] else ""), text)
+    return f"'{escaped}'"
 
 
 def _named(group: str, choice: str, modules: List[str]) -> str:

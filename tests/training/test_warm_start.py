@@ -39,9 +39,10 @@ def test_a_run_begins_with_the_policies_of_another(algo, settings, tmp_path):
     for target, network in getattr(trainer.learner, "targets", []):
         assert all(torch.equal(one, other) for one, other in zip(target.parameters(), network.parameters()))
     trainer.iterate()
-    resumed = Trainer(settings("SumGame", f"algo={algo}", "num_envs=10"), checkpoint.load(saved(trainer, tmp_path)))
-    resumed.iterate()
+    state = checkpoint.load(saved(trainer, tmp_path))
     trainer.iterate()
+    resumed = Trainer(settings("SumGame", f"algo={algo}", "num_envs=10"), state)
+    resumed.iterate()
     one = flat(trainer.learner.state_dict())
     other = flat(resumed.learner.state_dict())
     assert one.keys() == other.keys() and all(same(one[name], other[name]) for name in one)
