@@ -120,11 +120,9 @@ def check_keys(cfg: DictConfig, settings: Any, prefix: str = "") -> None:
 def check_names(run: RunCfg) -> None:
     """Raise ValueError where task.name or algo.name was set by hand: the run would be recorded as another."""
     for group, registry, settings in (("task", TASKS, run.task), ("algo", ALGOS, run.algo)):
-        path = registry.get(settings.name)
-        if path is not None and type(settings) is not type(default_settings(registry, settings.name)):
-            path = None
-        if path is None:
-            raise ValueError(f"{group}.name={settings.name} is not what was chosen; choose by {group}=<name>")
+        name = settings.name
+        if name not in registry or type(settings) is not type(default_settings(registry, name)):
+            raise ValueError(f"{group}.name={name} is not what was chosen; choose by {group}=<name>")
 
 
 def differences(old: Dict[str, Any], new: Dict[str, Any], prefix: str = "") -> List[str]:
