@@ -4,7 +4,7 @@ import os
 import zipfile
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, Callable, Dict, Iterable, Iterator, NoReturn, Tuple
+from typing import IO, Any, Callable, Dict, Iterator, NoReturn
 
 import torch
 from torch import Tensor
@@ -15,8 +15,6 @@ FORMAT = 3
 FOLDER = "checkpoints"
 # Keys of a learner's state in format 2 -> in format 3
 RENAMED_IN_3 = {"optimisers": "optimizers", "optimiser": "optimizer", "followers": "targets"}
-
-KINDS: Tuple[Any, ...] = (Tensor, dict, (list, tuple), bool, int, (int, float))  # that may stand for one another
 
 
 def save(path: Path, state: Dict[str, Any]) -> None:
@@ -140,31 +138,6 @@ def check_run(state: Dict[str, Any], task: str, algo: str, file: Path) -> None:
         found = state.get(key, name)
         if found != name:
             raise ValueError(f"checkpoint {file} is of {key}={found}, the run folder's settings have {key}={name}")
-
-
-def check_alike(saved: Any, new: Any, place: str = "") -> None:
-    """Raise TypeError where a saved state differs from that of a new run in kind, or in a tensor's shape.
-
-    What either of them lacks is left to those who read it. Random states, bytes, know their sizes themselves.
-    """
-    if new is None:
-        return
-    kind = next((kind for kind in KINDS if isinstance(new, kind)), type(new))
-    if not isinstance(saved, kind):
-        raise TypeError(f"{place} is of {type(saved).__name__}, expected {type(new).__name__}")
-    if isinstance(new, Tensor) and new.dtype != torch.uint8 and saved.shape != new.shape:
-        raise TypeError(f"{place} has shape {list(saved.shape)}, expected {list(new.shape)}")
-    for name, value in _children(new):
-        present = name in saved if isinstance(new, dict) else name < len(saved)
-        if present:
-            check_alike(saved[name], value, f"{place}.{name}" if place else str(name))
-
-
-def _children(state: Any) -> Iterable[Tuple[Any, Any]]:
-    """Names and values within a dict or a list."""
-    if isinstance(state, dict):
-        return state.items()
-    return enumerate(state) if isinstance(state, (list, tuple)) else ()
 
 
 @contextmanager

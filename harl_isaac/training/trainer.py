@@ -128,21 +128,14 @@ class Trainer:
 
     def state_dict(self, whole: bool = True) -> Dict[str, Any]:
         """The training state; `load_state_dict` continues exactly from it if it is whole, with its replay."""
+        step = self.step
         return {
             "task": self.cfg.task.name,
             "algo": self.cfg.algo.name,
             "sizes": checkpoint.sizes(self.env.spec),
+            "learner": self.learner.state_dict(),
             "replay": self._replay_state() if whole else None,
             "env": self.env.state_dict(),
-            "random": checkpoint.random_state(self.env.spec.device),
-            **self._own_state(),
-        }
-
-    def _own_state(self) -> Dict[str, Any]:
-        """The part of the state that has the same shape from the start to the end of a run."""
-        step = self.step
-        return {
-            "learner": self.learner.state_dict(),
             "step": {
                 "obs": list(step.obs),
                 "state": step.state,
@@ -150,13 +143,13 @@ class Trainer:
                 "action_mask": None if step.action_mask is None else list(step.action_mask),
             },
             "stats": self.stats.state_dict(),
+            "random": checkpoint.random_state(self.env.spec.device),
             "counters": {"iteration": self.iteration, "steps": self.steps, "best": self.best},
         }
 
     def load_state_dict(self, state: Dict[str, Any]) -> None:
         """Continue from a `state_dict`. Raises ValueError if it is of another environment."""
         checkpoint.check_sizes(state["sizes"], self.env.spec)
-        checkpoint.check_alike(state, self._own_state())
         self.learner.load_state_dict(state["learner"])
         if self.learner.replay is not None and state.get("replay") is not None:
             self.learner.replay.load_state_dict(state["replay"])

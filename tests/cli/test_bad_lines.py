@@ -1,18 +1,13 @@
 """Command lines and folders of a kind that once passed, or ended in a traceback: one line each."""
 
-import shutil
-
 import pytest
-import torch
-from support.commands import ROOT
 
 from harl_isaac.cli.entry import named_task
 from harl_isaac.cli.overrides import check_command_line
 from harl_isaac.config import differences
-from harl_isaac.training import checkpoint, curves, run_folder
+from harl_isaac.training import curves, run_folder
 
 TINY = ["task=SumGame", "algo=happo", "device=cpu"]
-OLD_RUN = ROOT / "tests" / "support" / "old_runs" / "SumGame_hatd3"
 LINES = {
     "+foo=1": "key foo is unknown; possible: task, algo",
     "++foo.bar=1": "key foo is unknown",
@@ -64,33 +59,3 @@ def test_damaged_records_are_one_line(content, message, tmp_path):
     (tmp_path / "metrics.csv").write_bytes(content)
     with pytest.raises(ValueError, match=message):
         curves.load(tmp_path)
-
-
-STATES = {
-    "steps of a word": (lambda state: state["counters"].update(steps="x"), "counters.steps is of str, expected int"),
-    "an observation of a word": (lambda state: state["step"]["obs"].__setitem__(0, "x"), "step.obs.0 is of str"),
-    "an observation of another shape": (
-        lambda state: state["step"]["obs"].__setitem__(0, torch.zeros(1, 1)),
-        r"step.obs.0 has shape \[1, 1\]",
-    ),
-    "no dictionary": (lambda state: state.update(stats=[]), "stats is of list, expected dict"),
-}
-
-
-@pytest.mark.parametrize("kind", list(STATES))
-def test_a_state_unlike_that_of_a_run_is_one_line(kind, settings, tmp_path):
-    from harl_isaac.training.trainer import Trainer
-
-    shutil.copytree(OLD_RUN, tmp_path / "run")
-    file = tmp_path / "run" / "checkpoints" / "latest.pt"
-    state = checkpoint.load(file)
-    task, algo = run_folder.saved_settings(tmp_path / "run")
-    cfg = settings("SumGame", "algo=hatd3")
-    cfg.task = task
-    cfg.algo = algo
-    cfg.num_envs = state["sizes"]["num_envs"]
-    Trainer(cfg, state)
-    change, message = STATES[kind]
-    change(state)
-    with pytest.raises(ValueError, match=message), checkpoint.damage_named(file):
-        Trainer(cfg, state)
