@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from harl_isaac.env import Box, EnvSpec, MultiAgentEnv, Step, action_width
+from harl_isaac.faults import StepShapes
 from harl_isaac.runtime import one_thread
 
 FEW_ROWS = 256  # environments x agents up to which acting is left to one thread of the CPU
@@ -29,13 +30,15 @@ def interact(
     """Step the environment `length` times from `step` on; returns the last Step.
 
     `act(t, step)` chooses padded actions [E, A, W]; `store(t, action, next_step)` keeps what they led to; `observer` is
-    shown every new Step (the episode statistics).
+    shown every new Step (the episode statistics). Raises EnvironmentFault for a Step of other shapes than the spec's.
     """
     spec = env.spec
+    check = StepShapes(spec)
     with one_thread(spec.device, spec.num_envs * spec.num_agents <= FEW_ROWS):
         for t in range(length):
             action = act(t, step)
             step = env.step(to_env(spec, action))
+            check(step)
             store(t, action, step)
             if observer is not None:
                 observer(step)

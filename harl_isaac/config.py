@@ -1,5 +1,6 @@
 """A run's settings, their registration with hydra, and the checks that need several of them."""
 
+import math
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, Dict, List, Optional, cast
 
@@ -9,7 +10,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from harl_isaac.algos import ALGOS
 from harl_isaac.learning.learner import AlgoCfg
 from harl_isaac.registry import default_settings
-from harl_isaac.settings import TaskCfg
+from harl_isaac.settings import MOST_REPEATS, TaskCfg, check_engine, check_seed
 from harl_isaac.tasks import TASKS
 
 
@@ -69,6 +70,8 @@ MINIMUMS = {
     "checkpoint.keep_every": 0,
     "log.interval": 1,
 }
+MAXIMUMS = {"eval.episodes": MOST_REPEATS}
+LARGEST_INTEGER = 2**63 - 1  # that tensors, records and libraries hold
 CONSOLES = ("auto", "lines", "none")
 
 
@@ -94,15 +97,41 @@ def _register_group(group: str, registry: Dict[str, str]) -> None:
 def to_run(cfg: DictConfig) -> RunCfg:
     """The dataclasses of a composed configuration, checked. Raises ValueError."""
     run = cast(RunCfg, OmegaConf.to_object(cfg))
+    check_numbers(run)
     for name, minimum in MINIMUMS.items():
         value = OmegaConf.select(cfg, name)
         if value < minimum:
             raise ValueError(f"{name}={value} must be at least {minimum}")
+    for name, maximum in MAXIMUMS.items():
+        value = OmegaConf.select(cfg, name)
+        if value > maximum:
+            raise ValueError(f"{name}={value} must be at most {maximum}")
+    check_seed(run.seed)
+    check_engine(run.sim)
     if run.log.console not in CONSOLES:
         raise ValueError(f"log.console={run.log.console}; possible: {', '.join(CONSOLES)}")
     check_keys(cfg, run)
     check_names(run)
     return run
+
+
+def check_numbers(settings: Any, prefix: str = "") -> None:
+    """Raise ValueError, with the key, for nan, for integers of more than 64 bits, and for an infinite task.
+
+    What a setting of an algorithm may be beside that, it checks itself; keys of a simulator's own are not looked at.
+    """
+    for each in fields(settings):
+        key = prefix + each.name
+        value = getattr(settings, each.name)
+        if is_dataclass(value):
+            check_numbers(value, key + ".")
+            continue
+        for number in value if isinstance(value, (list, tuple)) else [value]:
+            infinite = isinstance(number, float) and math.isinf(number) and key.startswith("task.")
+            if infinite or (isinstance(number, float) and math.isnan(number)):
+                raise ValueError(f"{key}={value} must be a finite number")
+            if isinstance(number, int) and abs(number) > LARGEST_INTEGER:
+                raise ValueError(f"{key}={value} is larger than {LARGEST_INTEGER}")
 
 
 def check_keys(cfg: DictConfig, settings: Any, prefix: str = "") -> None:

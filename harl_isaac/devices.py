@@ -12,7 +12,9 @@ def choose_device(name: str) -> torch.device:
     except RuntimeError:
         raise ValueError(f"device={name} is not a device; possible: auto, cpu, cuda, cuda:1, ...") from None
     if device.type == "cpu":
-        return device
+        if device.index:
+            raise ValueError(f"device={name}: there is one cpu; use device=cpu")
+        return torch.device("cpu")
     if device.type != "cuda":
         raise ValueError(f"device={name} is not supported; possible: auto, cpu, cuda, cuda:1, ...")
     index = device.index or 0

@@ -24,6 +24,10 @@ class SimulatorError(RuntimeError):
     """A simulator died or raised in the middle of a run; the message holds its own account."""
 
 
+class EnvironmentFault(SimulatorError):
+    """An environment handed over what its spec excludes; the message says what, what was expected, and found."""
+
+
 @dataclass(frozen=True)
 class Box:
     """`size` real numbers within [low, high]; actions arrive as float32 [E, size] within the bounds."""

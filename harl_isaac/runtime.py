@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Iterator
 
 import torch
+from torch import Tensor
 
 # Parameters of mallopt, from glibc's malloc.h
 M_TRIM_THRESHOLD = -1
@@ -39,3 +40,8 @@ def one_thread(device: torch.device, small: bool = True) -> Iterator[None]:
     finally:
         if torch.get_num_threads() != threads:
             torch.set_num_threads(threads)
+
+
+def any_without_sync(mask: Tensor) -> bool:
+    """Whether a mask holds anywhere. True where an answer would wait for a device: that costs work only."""
+    return mask.device.type != "cpu" or bool(mask.numpy().any())

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     import torch
 
 INFINITY = float("inf")
+LARGEST = 1e12  # of settings without an upper bound: their squares are still numbers in float32
+MOST_REPEATS = 1_000_000  # of what an iteration does over and over: epochs, updates
+MOST_AGENTS = 1000  # that a task makes: as many networks are updated one after the other
+ENGINES = ("auto", "mujoco", "mujoco_warp")  # possible values of `sim`
 
 
 @dataclass
@@ -52,17 +56,44 @@ def check_choices(group: str, cfg: Any, choices: Iterable[Tuple[str, Iterable[st
             raise ValueError(f"{group}.{name}={value}; possible: {', '.join(possible)}")
 
 
-def check_ranges(cfg: Any, ranges: Iterable[Tuple[str, float, float]]) -> None:
-    """Raise ValueError where a setting (name, lowest, highest) of the algorithm lies outside."""
+def check_ranges(cfg: Any, ranges: Iterable[Tuple[str, float, float]], group: str = "algo") -> None:
+    """Raise ValueError where a setting (name, lowest, highest) lies outside, or is no number.
+
+    INFINITY stands for any number up to LARGEST, -INFINITY for any down to -LARGEST.
+    """
     for name, low, high in ranges:
         value = getattr(cfg, name)
-        if not low <= value <= high:
-            bounds = f"at least {low:g}" if high == INFINITY else f"within {low:g} and {high:g}"
-            raise ValueError(f"algo.{name}={value:g} must be {bounds}")
+        if not max(low, -LARGEST) <= value <= min(high, LARGEST):
+            bounds = f"a number of at least {max(low, -LARGEST):g}"
+            if high < INFINITY:
+                bounds = f"within {low:g} and {high:g}"
+            elif value > LARGEST:
+                bounds += f", at most {LARGEST:g}"
+            raise ValueError(f"{group}.{name}={value:g} must be {bounds}")
+
+
+def check_limits(cfg: Any, names: Iterable[str]) -> None:
+    """Raise ValueError where one of these settings, which may be inf for no limit, is negative or no number."""
+    for name in names:
+        value = getattr(cfg, name)
+        if not value >= 0.0:
+            raise ValueError(f"algo.{name}={value:g} must be at least 0; inf: no limit")
+
+
+def check_engine(sim: str) -> None:
+    """Raise ValueError for a physics engine that does not exist; tasks without physics have no use for one."""
+    if sim not in ENGINES:
+        raise ValueError(f"sim={sim} is unknown; possible: {', '.join(ENGINES)}")
+
+
+def check_seed(seed: int) -> None:
+    """Raise ValueError for a seed that the generators do not take, or one to which no other can be added."""
+    if not -(2**62) <= seed <= 2**62:
+        raise ValueError(f"seed={seed} must lie within -2^62 and 2^62")
 
 
 def check_hidden(cfg: Any) -> None:
-    """Raise ValueError for networks without a hidden layer."""
+    """Raise ValueError for networks without a hidden layer. (Too large ones: learning/estimates.py.)"""
     if not cfg.hidden or min(cfg.hidden) < 1:
         raise ValueError(f"algo.hidden={cfg.hidden}: give at least one layer of at least one unit, such as [256,256]")
 

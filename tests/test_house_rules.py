@@ -23,25 +23,27 @@ TESTS = [path for path in sorted((ROOT / "tests").rglob("*.py")) if not set(FORE
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 # Folders and files whose code runs between actions and metrics.
 HOT = {"algos", "learning", "networks", "buffers", "sim", "hands", "games", "mamujoco", "particles"}
-HOT |= {"acting.py", "episode_stats.py"}
+HOT |= {"acting.py", "faults.py", "episode_stats.py"}
 FORBIDDEN = {"item", "cpu", "numpy", "nonzero", "tolist", "masked_select"}
 # Construction, and the CPU engine, whose own memory is numpy's and whose rows are chosen on the host.
 ALLOWED = {("mujoco_cpu.py", "numpy"), ("mujoco_warp.py", "numpy"), ("base.py", "cpu")}
 # A folder (or a module of the root) may import from those named after it, and from itself.
-CONTRACT = {"env", "settings", "runtime", "devices", "acting"}
+CONTRACT = {"env", "settings", "runtime", "devices", "faults", "memory", "acting"}
 LAYERS = {
     "env": set(),
     "runtime": set(),
     "devices": set(),
+    "memory": {"env"},
     "settings": {"env"},
-    "acting": {"env", "runtime"},
+    "faults": {"env"},
+    "acting": {"env", "runtime", "faults"},
     "check_env": {"env"},
     "networks": CONTRACT,
     "buffers": CONTRACT | {"networks"},
     "learning": CONTRACT | {"networks", "buffers"},
     "algos": CONTRACT | {"networks", "buffers", "learning", "rl_games"},
-    "sim": {"env", "runtime"},
-    "tasks": {"env", "settings", "sim"},
+    "sim": {"env", "runtime", "memory"},
+    "tasks": {"env", "settings", "memory", "sim"},
     "adapters": CONTRACT | {"tasks"},  # the partition of a hand among agents
     "cfg": set(),
     "registry": {"settings", "algos", "tasks"},

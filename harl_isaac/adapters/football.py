@@ -12,7 +12,7 @@ from typing import Any, Dict, List, Tuple
 
 import numpy as np
 
-from harl_isaac.adapters.workers.game import GameSpec, GameView, Outcome
+from harl_isaac.adapters.workers.game import GameSpec, GameView, Outcome, fill
 from harl_isaac.adapters.workers.settings import SimulatorCfg
 from harl_isaac.env import Discrete, MissingSimulator
 from harl_isaac.settings import check_choices
@@ -120,9 +120,9 @@ class FootballGame:
     def look(self, view: GameView) -> None:
         """Write the current observations and state."""
         obs = self._convert(self._env.observation(), True)
-        for own, row in zip(view.obs, obs):
-            own[:] = row
-        view.state[0] = joint_state(obs)
+        for agent, own, row in zip(self.spec.agents, view.obs, obs):
+            fill(own, row, f"agent {agent}: observation")
+        fill(view.state[0], joint_state(obs), "state")
 
     def save(self) -> bytes:
         """Return the seed, the engine's state and the checkpoints reached."""

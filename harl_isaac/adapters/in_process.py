@@ -27,6 +27,11 @@ def claim_process(name: str) -> None:
     _running.append(name)
 
 
+def run_seed() -> int:
+    """The seed of the run [0, 2^31), as the trainer has given it to torch before it builds an environment."""
+    return torch.initial_seed() % 2**31
+
+
 @contextmanager
 def cwd_and_argv(folder: Optional[Path], words: Sequence[str]) -> Iterator[None]:
     """Set the working folder (None: unchanged) and argv after the program's name; both are restored on exit."""

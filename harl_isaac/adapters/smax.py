@@ -12,8 +12,10 @@ import torch
 from torch import Tensor
 
 from harl_isaac.env import Discrete, EnvSpec, MissingSimulator, Step
+from harl_isaac.memory import check_envs_fit
 from harl_isaac.settings import TaskCfg, check_choices
 
+HALF = 2**31  # of JAX's 32-bit integers, to which larger seeds are wrapped
 ATTACK_MODES = ("closest", "random")
 
 
@@ -64,6 +66,7 @@ class Smax:
             attack_mode=cfg.attack_mode,
         )
         self.spec = battle_spec(battle, cfg.max_steps, num_envs, device)
+        check_envs_fit(self.spec)
         rules = Rules(jax, battle, self.spec.num_agents)
         self._begin = jax.jit(jax.vmap(rules.begin))
         self._advance = jax.jit(jax.vmap(rules.advance))
@@ -74,7 +77,7 @@ class Smax:
     def reset(self, seed: Optional[int] = None) -> Step:
         """Begin new battles in all environments."""
         if seed is not None:
-            self._keys = self._seed_keys(self._jax.device_put(seed, self._device))
+            self._keys = self._seed_keys(self._jax.device_put((seed + HALF) % (2 * HALF) - HALF, self._device))
         self._keys, self._state, first = self._begin(self._keys)
         view = BattleView(*map(torch.from_dlpack, first))
         nothing = torch.zeros(self.spec.num_envs, dtype=torch.bool, device=self.spec.device)

@@ -14,6 +14,7 @@ from harl_isaac.learning.learner import Metrics
 from harl_isaac.learning.off_policy import OffPolicyLearner
 from harl_isaac.learning.off_policy_cfg import OffPolicyCfg
 from harl_isaac.networks.heads import DeterministicHead
+from harl_isaac.settings import INFINITY, check_ranges
 
 
 @dataclass
@@ -22,6 +23,11 @@ class HaddpgCfg(OffPolicyCfg):
 
     name: str = "haddpg"
     expl_noise: float = 0.1  # deviation of the noise on actions while collecting, in half-ranges
+
+    def check(self, spec: EnvSpec) -> None:
+        """Raise ValueError, with both numbers, for settings that cannot run."""
+        super().check(spec)
+        check_ranges(self, [("expl_noise", 0, INFINITY)])
 
     def heads(self, spec: EnvSpec) -> List[DeterministicHead]:
         """Each agent's policy head. Raises ValueError for agents whose actions are choices."""

@@ -8,7 +8,7 @@ from torch import Tensor
 from harl_isaac.algos.haddpg import Haddpg, HaddpgCfg
 from harl_isaac.buffers.replay import Batch
 from harl_isaac.env import EnvSpec
-from harl_isaac.settings import INFINITY, check_ranges
+from harl_isaac.settings import INFINITY, check_limits, check_ranges
 
 
 @dataclass
@@ -23,7 +23,8 @@ class Hatd3Cfg(HaddpgCfg):
     def check(self, spec: EnvSpec) -> None:
         """Raise ValueError, with both numbers, for settings that cannot run."""
         super().check(spec)
-        check_ranges(self, [("policy_noise", 0, INFINITY), ("noise_clip", 0, INFINITY)])
+        check_ranges(self, [("policy_noise", 0, INFINITY)])
+        check_limits(self, ["noise_clip"])
 
     def learner(self, spec: EnvSpec, seed: int) -> "Hatd3":
         """A new learner. Raises ValueError for settings that cannot run."""

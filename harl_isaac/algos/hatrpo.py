@@ -22,7 +22,7 @@ from harl_isaac.learning.natural_gradient import (
 from harl_isaac.learning.on_policy import OnPolicyLearner
 from harl_isaac.learning.on_policy_cfg import OnPolicyCfg
 from harl_isaac.networks.actors import Actor
-from harl_isaac.settings import INFINITY, check_ranges
+from harl_isaac.settings import INFINITY, MOST_REPEATS, check_ranges
 
 
 @dataclass
@@ -41,7 +41,7 @@ class HatrpoCfg(OnPolicyCfg):
         """Raise ValueError, with both numbers, for settings that cannot run."""
         super().check(spec)
         check_ranges(self, [(name, 0, INFINITY) for name in ("kl_threshold", "damping")])
-        check_ranges(self, [(name, 1, INFINITY) for name in ("line_search_steps", "cg_iterations")])
+        check_ranges(self, [(name, 1, MOST_REPEATS) for name in ("line_search_steps", "cg_iterations")])
         check_ranges(self, [(name, 0, 1) for name in ("backtrack_coeff", "accept_ratio")])
 
     def learner(self, spec: EnvSpec, seed: int) -> "Hatrpo":

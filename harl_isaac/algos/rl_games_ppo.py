@@ -9,14 +9,24 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, List
 
 from harl_isaac.env import EnvSpec
+from harl_isaac.learning.estimates import check_networks, check_rollout, policy_sizes
 from harl_isaac.learning.learner import AlgoCfg
 from harl_isaac.networks.mlp import ACTIVATIONS
-from harl_isaac.settings import INFINITY, check_choices, check_divides, check_hidden, check_ranges
+from harl_isaac.settings import (
+    INFINITY,
+    MOST_REPEATS,
+    check_choices,
+    check_divides,
+    check_hidden,
+    check_limits,
+    check_ranges,
+)
 
 if TYPE_CHECKING:
     from harl_isaac.rl_games.learner import RlGamesLearner
     from harl_isaac.rl_games.policy import RlGamesPolicy
 
+POLICIES = ("joint", "shared")
 SCHEDULES = ("adaptive", "linear", "constant")
 
 
@@ -57,17 +67,24 @@ class RlGamesPpoCfg(AlgoCfg):
                 ("rollout_length", 1, INFINITY),
                 ("lr", 0, INFINITY),
                 ("kl_threshold", 0, INFINITY),
-                ("epochs", 1, INFINITY),
+                ("epochs", 1, MOST_REPEATS),
                 ("minibatches", 1, INFINITY),
                 ("gamma", 0, 1),
                 ("gae_lambda", 0, 1),
                 ("clip", 0, INFINITY),
-                ("max_grad_norm", 0, INFINITY),
+                ("entropy_coef", 0, INFINITY),
+                ("value_coef", 0, INFINITY),
+                ("bounds_coef", 0, INFINITY),
+                ("reward_scale", -INFINITY, INFINITY),
             ),
         )
-        check_choices("algo", self, (("activation", ACTIVATIONS), ("lr_schedule", SCHEDULES)))
+        check_limits(self, ["max_grad_norm"])
+        check_choices("algo", self, (("activation", ACTIVATIONS), ("lr_schedule", SCHEDULES), ("policy", POLICIES)))
         check_hidden(self)
-        check_divides(self, spec, "minibatches", self.rollout_length * spec.num_envs, "batch")
+        rows = self.rollout_length * spec.num_envs
+        check_divides(self, spec, "minibatches", rows, "batch")
+        check_rollout(spec, self.rollout_length)
+        check_networks(spec, self, policy_sizes(spec)[:1], rows)
         if self.policy == "shared" and self.central_value and spec.reward_agents > 1:
             raise ValueError(
                 "algo.policy=shared with algo.central_value=true: rl_games fits the central value to the first "

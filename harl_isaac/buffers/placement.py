@@ -1,10 +1,20 @@
 """Placement of the replay buffer: on the environments' device, or on the host."""
 
-import os
+from typing import Tuple
 
 import torch
 
+from harl_isaac.memory import free_bytes
+
 PLACEMENTS = ("auto", "device", "host")
+
+Shape = Tuple[int, int, torch.dtype]  # rows, width, dtype
+
+
+def bytes_of(shape: Shape) -> int:
+    """Memory of a tensor of this shape."""
+    rows, width, dtype = shape
+    return rows * width * torch.empty(0, dtype=dtype).element_size()
 
 
 def choose_placement(needed: int, transitions: int, device: torch.device, placement: str) -> torch.device:
@@ -29,14 +39,3 @@ def check_fits(needed: int, transitions: int, device: torch.device) -> None:
             f"a replay of {transitions} transitions needs {needed / 2**30:.2f} GiB and {device} has {free / 2**30:.2f} "
             f"GiB free; algo.buffer_size={fitting} would fit (algo.replay_dtype=float16 halves what is seen)"
         )
-
-
-def free_bytes(device: torch.device) -> int:
-    """Memory that a device still has for new tensors; of a GPU's a tenth is left to everything else."""
-    if device.type == "cuda":
-        return int(0.9 * torch.cuda.mem_get_info(device)[0])
-    try:
-        with open("/proc/meminfo") as file:
-            return next(1024 * int(line.split()[1]) for line in file if line.startswith("MemAvailable"))
-    except (OSError, StopIteration):  # not Linux
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

@@ -7,14 +7,15 @@ of memory.
 """
 
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional
 
 import torch
 from torch import Tensor
 
 from harl_isaac.acting import interact
-from harl_isaac.buffers.placement import choose_placement
+from harl_isaac.buffers.placement import Shape, bytes_of, choose_placement
 from harl_isaac.env import EnvSpec, MultiAgentEnv, Step, action_width, mask_width
+from harl_isaac.faults import Faults
 
 # Outcomes of a step; that of a truncated one is the number of the truncation, from 1 on.
 GOES_ON = 0
@@ -31,8 +32,6 @@ SAVED_FIELDS = {
     "alive": "alive",
 }
 SAVED_SUCCESSORS = ("seen", "mask", "alive")
-
-Shape = Tuple[int, int, torch.dtype]  # rows, width, dtype
 
 
 @dataclass
@@ -78,6 +77,8 @@ class Replay:
         self.count = torch.zeros((), dtype=torch.long, device=self.device)  # truncations so far
         self.cursor = 0  # the row of the newest observations
         self.filled = 0  # steps stored
+        self.written = 0  # steps since this replay was made
+        self.faults = Faults(spec, self.observations.dtype)  # numbers of environments that were not finite
 
     def _allocate(self, dtype: torch.dtype, placement: str) -> None:
         spec = self.spec
@@ -142,6 +143,7 @@ class Replay:
         self.count += truncated.sum()
         self.cursor = (self.cursor + 1) % self.rows
         self.filled = min(self.filled + 1, self.capacity)
+        self.written += 1
         self.write_observation(step)
 
     def truncate_episodes(self) -> None:
@@ -153,6 +155,10 @@ class Replay:
         self._store_successors(running, number, self._by_env("alive")[:, before], self._at_cursor("observations"))
         latest.copy_(torch.where(running, number.to(latest.dtype), latest))
         self.count += running.sum()
+
+    def end_rows(self, places: Tensor, ended: Tensor) -> None:
+        """Mark transitions at the rows `places` [T, E], where `ended` [T, E] holds, as terminated."""
+        self.outcome[places, 0] = self.outcome[places, 0].masked_fill(ended, TERMINATED)
 
     def sample(self, size: int, n_step: int, gamma: float) -> Batch:
         """Draw `size` transitions of up to `n_step` steps, uniformly and with replacement."""
@@ -174,7 +180,7 @@ class Replay:
         last_outcome = outcome.gather(1, length - 1)
         last = steps.gather(1, length - 1)
         following = begin + (last + 1 - begin) % self.rows
-        successor = torch.where(last_outcome > 0, self._successor_row(last_outcome.long()), following)[:, 0]
+        successor = torch.where(last_outcome > 0, self.successor_row(last_outcome.long()), following)[:, 0]
         discount = torch.pow(gamma, length.to(transitions.dtype)) * (last_outcome != TERMINATED)
         valid = (last_outcome <= 0) | (self.count - last_outcome < self.successor_capacity)
         action = transitions[:, 0, : self.joint_width]
@@ -239,11 +245,11 @@ class Replay:
         Who is alive there is not known: those who `acted` before are taken to be.
         """
         unused = torch.full_like(number, self.ring + self.successor_capacity)
-        rows = torch.where(truncated, self._successor_row(number), unused)
+        rows = torch.where(truncated, self.successor_row(number), unused)
         self.observations[rows] = successor.to(self.device, self.observations.dtype)
         self.alive[rows] = acted
 
-    def _successor_row(self, number: Tensor) -> Tensor:
+    def successor_row(self, number: Tensor) -> Tensor:
         """The row of the successor of the truncation with this number."""
         return self.ring + number % self.successor_capacity
 
@@ -264,12 +270,6 @@ class Replay:
             return [None] * self.spec.num_agents
         masks = self._to_env_device(self.mask.index_select(0, rows))
         return [mask if size else None for mask, size in zip(masks.split(self.choices, 1), self.choices)]
-
-
-def bytes_of(shape: Shape) -> int:
-    """Memory of a tensor of this shape."""
-    rows, width, dtype = shape
-    return rows * width * torch.empty(0, dtype=dtype).element_size()
 
 
 @torch.no_grad()

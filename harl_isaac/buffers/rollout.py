@@ -8,6 +8,7 @@ from torch import Tensor
 
 from harl_isaac.acting import interact, pack_agents
 from harl_isaac.env import EnvSpec, MultiAgentEnv, Step, action_width, mask_width
+from harl_isaac.faults import Faults
 from harl_isaac.networks.actors import StackedActors
 from harl_isaac.networks.gru import SequenceStart
 
@@ -68,6 +69,7 @@ class Rollout:
         self.obs_sizes = spec.obs_sizes if actors is None else actors.spec.obs_sizes
         self.per_dimension = actors is not None and actors.per_dimension
         self.recurrent = actors is not None and actors.hidden_size > 0
+        self.faults = Faults(spec)  # numbers of environments that were not finite
         self._allocate(actors, with_next_obs)
 
     def _allocate(self, actors: Optional[StackedActors], with_next_obs: bool) -> None:
@@ -158,6 +160,16 @@ class Rollout:
             self.hidden.masked_fill_(step.done[:, None, None], 0.0)
 
 
+def rollout_bytes(spec: EnvSpec, length: int) -> int:
+    """Memory of a rollout, but for recurrent states, agents' ids and what single algorithms keep beside it."""
+    widths = [max(action_width(space) for space in spec.actions), max(spec.obs_sizes)]
+    numbers = spec.num_agents * (sum(widths) + 2) + 2 * spec.state_agents * spec.state_size + spec.reward_agents
+    flags = 2
+    if spec.has_action_mask:
+        flags += spec.num_agents * max(mask_width(space) for space in spec.actions)
+    return length * spec.num_envs * (4 * numbers + flags)
+
+
 @torch.no_grad()
 def collect(
     env: MultiAgentEnv,
@@ -167,6 +179,8 @@ def collect(
     observer: Optional[Callable[[Step], None]] = None,
 ) -> Step:
     """Fill `rollout` from `step` on, with sampled actions; returns the last Step (see `acting.interact`)."""
+    if not rollout.spec.has_alive:
+        rollout.alive.fill_(1.0)  # also where rows of the last time were taken out, see quarantine.py
     hidden = rollout.hidden if rollout.recurrent else None
     layers = actors.fused_layers()
 

@@ -3,6 +3,8 @@
 import sys
 from typing import Any, Dict, Optional
 
+from harl_isaac.settings import MOST_REPEATS, check_seed
+
 
 def read_arguments(usage: str, defaults: Dict[str, Any], first: Optional[str] = None) -> Dict[str, Any]:
     """Read key=value words from the command line over `defaults`, whose types they take.
@@ -24,6 +26,14 @@ def read_arguments(usage: str, defaults: Dict[str, Any], first: Optional[str] = 
             raise ValueError(f"{word} is unknown; possible: {possible}")
         values[key] = _converted(key, text, defaults[key])
     return values
+
+
+def check_amounts(args: Dict[str, Any]) -> None:
+    """Raise ValueError for amounts and seeds among the arguments with which nothing can be played."""
+    for name in ("episodes", "num_envs"):
+        if not 1 <= args.get(name, 1) <= MOST_REPEATS:
+            raise ValueError(f"{name}={args[name]} must be within 1 and {MOST_REPEATS}")
+    check_seed(args["seed"])
 
 
 def _converted(key: str, text: str, default: Any) -> Any:

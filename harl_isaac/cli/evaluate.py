@@ -8,7 +8,7 @@ device=auto, sim=auto, json (a file for the results), trust=false (true: the run
 import json
 from pathlib import Path
 
-from harl_isaac.cli.arguments import read_arguments
+from harl_isaac.cli.arguments import check_amounts, read_arguments
 from harl_isaac.training.evaluation import Evaluation, evaluate_policy
 from harl_isaac.training.load_policy import load_policy
 
@@ -27,6 +27,7 @@ DEFAULTS = {
 def main() -> None:
     """Evaluate the run named on the command line; print the intervals, and write them to `json` if given."""
     args = read_arguments(__doc__, DEFAULTS)
+    check_amounts(args)
     num_envs = min(args["num_envs"], args["episodes"])
     env, actors, checkpoint = load_policy(args["run"], num_envs, args["device"], args["sim"], args["trust"])
     result = evaluate_policy(env, actors, args["episodes"], args["seed"])

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harl_isaac.cli.arguments import read_arguments
+from harl_isaac.cli.arguments import check_amounts, read_arguments
 from harl_isaac.networks.joint_policy import JointPolicy
 from harl_isaac.rendering.film import Label, check_out, labels, needed, write
 from harl_isaac.rendering.mujoco_video import render, save_recording
@@ -53,6 +53,7 @@ class Recording(NamedTuple):
 def main() -> None:
     """Show the run named on the command line in the viewer, or write a video or a strip of pictures."""
     args = read_arguments(__doc__, DEFAULTS)
+    check_amounts(args)
     has_screen = bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
     if args["out"] is not None:
         check_out(Path(args["out"]))  # before anything is played

@@ -54,7 +54,7 @@ def main() -> None:
     try:
         hydra_main(version_base="1.3", config_path="pkg://" + CONFIG, config_name="config")(job)()
     except KeyboardInterrupt:
-        fail(KeyboardInterrupt("interrupted; the last checkpoint is whole: go on with resume=<run folder>"), 130)
+        fail(KeyboardInterrupt("interrupted; go on from its checkpoint, if any, with resume=<run folder>"), 130)
 
 
 def job(cfg: DictConfig) -> None:

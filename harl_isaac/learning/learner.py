@@ -10,6 +10,7 @@ from torch import Tensor
 
 from harl_isaac.buffers.replay import Replay
 from harl_isaac.env import EnvSpec, MultiAgentEnv, Step
+from harl_isaac.faults import Faults
 from harl_isaac.networks.joint_policy import JointPolicy
 
 Observer = Callable[[Step], None]  # is shown every new Step: the episode statistics
@@ -22,6 +23,7 @@ class Learner(ABC):
     spec: EnvSpec
     actors: JointPolicy
     replay: Optional[Replay] = None  # of an off-policy algorithm
+    faults: Optional[Faults] = None  # of the environment in what was collected, where the learner's storage notes them
 
     @abstractmethod
     def collect(self, env: MultiAgentEnv, step: Step, observer: Optional[Observer] = None) -> Tuple[Step, int]:

@@ -8,6 +8,7 @@ from typing import Any, Callable, ContextManager, Dict, List, Optional, Tuple
 import torch
 from torch import Tensor, nn
 
+from harl_isaac.buffers.quarantine import quarantine_replay
 from harl_isaac.buffers.replay import Batch, Replay, explore
 from harl_isaac.buffers.rollout import RowIndex
 from harl_isaac.env import EnvSpec, MultiAgentEnv, Step
@@ -44,6 +45,7 @@ class OffPolicyLearner(GradientLearner):
         self.optimizers = [adam(actor.parameters(), cfg.lr, ADAM_EPS) for actor in self.actors.agents]
         self.critic_optimizer = adam(self.critic.parameters(), cfg.critic_lr, ADAM_EPS)
         self.replay: Replay = Replay(spec, cfg.buffer_size, cfg.replay_dtype, cfg.replay_device)
+        self.faults = self.replay.faults
         self.packer = ObservationPacker(spec, self.actors)
         self.count = 0  # updates so far
         self.warming_up = False  # whether the iteration only fills the replay, without an update
@@ -74,7 +76,8 @@ class OffPolicyLearner(GradientLearner):
         """Store an iteration's steps. Those of the warmup are iterations too, which `update` passes over.
 
         Returns the last Step and the number of steps that each environment took. Actions are random in the warmup; a
-        replay that was not saved is filled anew by the policies.
+        replay that was not saved is filled anew by the policies. Transitions that an environment spoils with numbers
+        that are not finite count for nothing; `faults` notes them.
         """
         layers = self.actors.fused_layers()
         missing = self._missing_steps()
@@ -88,7 +91,11 @@ class OffPolicyLearner(GradientLearner):
             return self.actors.random(self.packer(step)[1])
 
         at_first = missing > 0 and self.count == 0
-        return explore(env, at_random if at_first else by_policy, self.replay, step, length, observer), length
+        before = self.replay.written
+        try:
+            return explore(env, at_random if at_first else by_policy, self.replay, step, length, observer), length
+        finally:  # also what was stored before a simulator failed
+            quarantine_replay(self.replay, self.replay.written - before)
 
     def update(self, progress: float) -> Metrics:
         """One iteration's updates: a critic step each, and every `policy_delay` of them the actors and targets.

@@ -6,11 +6,12 @@ from typing import Any, List
 
 from harl_isaac.buffers.placement import PLACEMENTS
 from harl_isaac.buffers.replay import DTYPES
-from harl_isaac.env import EnvSpec
+from harl_isaac.env import EnvSpec, action_width
+from harl_isaac.learning.estimates import check_batch, check_networks, policy_sizes
 from harl_isaac.learning.learner import AlgoCfg
 from harl_isaac.networks.mlp import ACTIVATIONS
 from harl_isaac.networks.off_policy_nets import FeedForward, NetworkFactory, OffPolicyActors
-from harl_isaac.settings import INFINITY, check_choices, check_hidden, check_ranges
+from harl_isaac.settings import INFINITY, MOST_REPEATS, check_choices, check_hidden, check_limits, check_ranges
 
 
 @dataclass
@@ -44,25 +45,39 @@ class OffPolicyCfg(AlgoCfg):
 
     def check(self, spec: EnvSpec) -> None:
         """Raise ValueError, with both numbers, for settings that cannot run."""
-        at_least_one = ("batch_size", "n_step", "train_interval", "policy_delay")
-        check_ranges(self, [("warmup_steps", 1, self.buffer_size)])
+        at_least_one = ("buffer_size", "warmup_steps", "batch_size", "n_step", "policy_delay")
         check_ranges(self, [(name, 1, INFINITY) for name in at_least_one])
+        check_ranges(self, [("train_interval", 1, MOST_REPEATS)])
         check_ranges(self, [(name, 0, 1) for name in ("gamma", "polyak")])
-        check_ranges(self, [(name, 0, INFINITY) for name in ("lr", "critic_lr", "max_grad_norm")])
+        check_ranges(self, [(name, 0, INFINITY) for name in ("lr", "critic_lr", "update_per_train")])
+        check_limits(self, ["max_grad_norm"])
+        self._check_amounts()
+        check_choices("algo", self, [("activation", ACTIVATIONS), ("replay_dtype", DTYPES)])
+        check_choices("algo", self, [("replay_device", PLACEMENTS)])
+        check_hidden(self)
+        self.heads(spec)
+        check_batch(spec, self.batch_size, self.n_step)
+        actions = sum(action_width(space) for space in spec.actions)
+        critic = (spec.state_agents * spec.state_size + actions, spec.reward_agents)
+        check_networks(spec, self, [*policy_sizes(spec), critic], self.batch_size)
+
+    def _check_amounts(self) -> None:
+        """Raise ValueError for numbers of steps and updates that do not go together."""
+        if self.warmup_steps > self.buffer_size:
+            raise ValueError(
+                f"algo.warmup_steps={self.warmup_steps} is more than algo.buffer_size={self.buffer_size} holds"
+            )
         if self.batch_size > self.warmup_steps:
             raise ValueError(
                 f"algo.batch_size={self.batch_size} is larger than the algo.warmup_steps={self.warmup_steps} "
                 "that it is first drawn from"
             )
-        if self.updates < 1:
+        if not 1 <= self.updates <= MOST_REPEATS:
+            bound = "less than one update" if self.updates < 1 else f"more than {MOST_REPEATS} updates"
             raise ValueError(
                 f"algo.update_per_train={self.update_per_train:g} of algo.train_interval={self.train_interval} "
-                "is less than one update an iteration"
+                f"is {bound} an iteration"
             )
-        check_choices("algo", self, [("activation", ACTIVATIONS), ("replay_dtype", DTYPES)])
-        check_choices("algo", self, [("replay_device", PLACEMENTS)])
-        check_hidden(self)
-        self.heads(spec)
 
     @property
     def updates(self) -> int:

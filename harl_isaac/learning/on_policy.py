@@ -6,6 +6,7 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple, Type, Union
 import torch
 from torch import Tensor
 
+from harl_isaac.buffers.quarantine import quarantine_rollout
 from harl_isaac.buffers.rollout import AgentBatch, Rollout, collect
 from harl_isaac.env import EnvSpec, MultiAgentEnv, Step
 from harl_isaac.learning.gae import gae
@@ -31,14 +32,20 @@ class OnPolicyLearner(GradientLearner):
         self.scheme: Scheme = sequential_update if self.sequential else simultaneous_update
         self.optimizers = cfg.optimizers(self.actors)
         self.rollout = Rollout(spec, cfg.rollout_length, self.actors, cfg.chunk_length, self.critic.uses_observations)
+        self.faults = self.rollout.faults
 
     @abstractmethod
     def update_agent(self, i: int, batch: AgentBatch, advantage: Tensor) -> Metrics:
         """Improve agent i's policy on its batch; `advantage` [B] is its normalized advantage times the factor."""
 
     def collect(self, env: MultiAgentEnv, step: Step, observer: Optional[Observer] = None) -> Tuple[Step, int]:
-        """Fill the rollout; returns the last Step and the number of steps that each environment took."""
-        return collect(env, self.actors, self.rollout, step, observer), self.rollout.length
+        """Fill the rollout; returns the last Step and the number of steps that each environment took.
+
+        Rows that an environment spoils with numbers that are not finite count for nothing; `faults` notes them.
+        """
+        last = collect(env, self.actors, self.rollout, step, observer)
+        quarantine_rollout(self.rollout, last)
+        return last, self.rollout.length
 
     def update(self, progress: float) -> Metrics:
         """One iteration's update from the rollout: values, advantages, the agents in random order, the critic last.

@@ -6,13 +6,23 @@ from typing import List
 import torch
 
 from harl_isaac.env import EnvSpec
+from harl_isaac.learning.estimates import check_networks, check_rollout, policy_sizes
 from harl_isaac.learning.learner import AlgoCfg
 from harl_isaac.learning.optimizers import adam
 from harl_isaac.networks.actors import StackedActors
 from harl_isaac.networks.mlp import ACTIVATIONS
-from harl_isaac.settings import INFINITY, check_choices, check_hidden, check_minibatches, check_ranges
+from harl_isaac.settings import (
+    INFINITY,
+    MOST_REPEATS,
+    check_choices,
+    check_hidden,
+    check_limits,
+    check_minibatches,
+    check_ranges,
+)
 
 AGGREGATIONS = ("prod", "mean")
+TINY = 1e-30  # of adam_eps: Adam divides by it where a gradient is zero
 INPUT_NORMS = ("layer", "running")
 
 
@@ -53,11 +63,13 @@ class OnPolicyCfg(AlgoCfg):
 
     def check(self, spec: EnvSpec) -> None:
         """Raise ValueError, with both numbers, for settings that cannot run."""
-        at_least_one = ("rollout_length", "critic_epochs", "chunk_length")
-        check_ranges(self, [(name, 1, INFINITY) for name in at_least_one])
+        check_ranges(self, [(name, 1, INFINITY) for name in ("rollout_length", "chunk_length")])
+        check_ranges(self, [("critic_epochs", 1, MOST_REPEATS)])
         check_ranges(self, [(name, 0, 1) for name in ("gamma", "gae_lambda")])
-        check_ranges(self, [(name, 0, INFINITY) for name in ("critic_lr", "clip", "huber_delta", "max_grad_norm")])
-        check_ranges(self, [("max_std", 1e-6, INFINITY)])
+        not_negative = ("critic_lr", "clip", "huber_delta", "value_coef", "head_gain")
+        check_ranges(self, [(name, 0, INFINITY) for name in not_negative])
+        check_ranges(self, [("max_std", 1e-6, INFINITY), ("adam_eps", TINY, INFINITY)])
+        check_limits(self, ["max_grad_norm"])
         if self.recurrent and self.rollout_length % self.chunk_length:
             raise ValueError(
                 f"algo.chunk_length={self.chunk_length} does not divide algo.rollout_length={self.rollout_length}"
@@ -66,6 +78,13 @@ class OnPolicyCfg(AlgoCfg):
         check_choices("algo", self, [("activation", ACTIVATIONS), ("input_norm", INPUT_NORMS)])
         check_choices("algo", self, [("action_aggregation", AGGREGATIONS)])
         check_hidden(self)
+        self._check_memory(spec)
+
+    def _check_memory(self, spec: EnvSpec) -> None:
+        check_rollout(spec, self.rollout_length)
+        policies = policy_sizes(spec)[: 1 if self.share_param else None]
+        networks = [*policies, (spec.state_size, 1)]
+        check_networks(spec, self, networks, self.rollout_length * spec.num_envs, self.recurrent)
 
     def actors(self, spec: EnvSpec) -> StackedActors:
         """New policies for environments of this spec."""
@@ -99,7 +118,7 @@ class FirstOrderCfg(OnPolicyCfg):
     def check(self, spec: EnvSpec) -> None:
         """Raise ValueError, with both numbers, for settings that cannot run."""
         super().check(spec)
-        check_ranges(self, [("lr", 0, INFINITY), ("epochs", 1, INFINITY)])
+        check_ranges(self, [("lr", 0, INFINITY), ("epochs", 1, MOST_REPEATS), ("entropy_coef", 0, INFINITY)])
         check_minibatches(self, spec, "minibatches")
 
     def optimizers(self, actors: StackedActors) -> List[torch.optim.Optimizer]:

@@ -7,12 +7,14 @@ algo=rl_games_ppo uses the same class.
 from functools import partial
 from typing import Any, Callable, Dict, Optional, Tuple
 
+import torch
 from rl_games.common import env_configurations, vecenv
 from rl_games.common.ivecenv import IVecEnv
 from torch import Tensor
 
 from harl_isaac.devices import choose_device
 from harl_isaac.env import MultiAgentEnv, Step
+from harl_isaac.faults import FiniteWatch, StepShapes
 from harl_isaac.registry import build_settings
 from harl_isaac.rl_games.rows import Rows
 from harl_isaac.tasks import TASKS
@@ -35,6 +37,8 @@ class TaskEnv(IVecEnv):
 
     def __init__(self, rows: Rows, env: Optional[MultiAgentEnv] = None, seed: Optional[int] = None):
         self.rows = rows
+        self.check_shapes = StepShapes(rows.spec)
+        self.watch = FiniteWatch(rows.spec)  # read in each step, as rl_games reads other numbers
         if env is not None:
             self.env = env
         self.start_seed = seed
@@ -58,9 +62,13 @@ class TaskEnv(IVecEnv):
     def step(self, actions: Tensor) -> Tuple[Dict[str, Tensor], Tensor, Tensor, Dict[str, Any]]:
         """Advance by one step with the rows' actions [rows, W].
 
-        Returns observations (see `observe`), reward [rows], done [rows] uint8, infos.
+        Returns observations (see `observe`), reward [rows], done [rows] uint8, infos. Raises EnvironmentFault.
         """
         step = self.env.step(self.rows.actions(actions))
+        self.check_shapes(step)
+        if bool(torch.isfinite(actions).all()):  # else the policy is at fault, and the losses will say so
+            self.watch(step)
+            self.watch.check()
         self.current = step
         if self.observer is not None:
             self.observer(step)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Sequence, Tuple, Type
 import torch
 
 from harl_isaac.env import MissingSimulator
+from harl_isaac.memory import check_fits
 from harl_isaac.sim.physics import Physics
 
 if TYPE_CHECKING:  # a type checker holds both engines to the protocol here
@@ -19,6 +20,7 @@ if TYPE_CHECKING:  # a type checker holds both engines to the protocol here
 
 ENGINES = {"mujoco": "harl_isaac.sim.mujoco_cpu:MujocoPhysics", "mujoco_warp": "harl_isaac.sim.mujoco_warp:WarpPhysics"}
 PACKAGES = {"mujoco": ("mujoco",), "mujoco_warp": ("mujoco", "mujoco_warp", "warp")}  # modules that an engine imports
+STATE_BYTES = {"mujoco": 12, "mujoco_warp": 4}  # of each number of the state: MuJoCo's own, and the tensor
 PIP_NAMES = {"mujoco": "mujoco", "mujoco_warp": "mujoco-warp", "warp": "warp-lang"}  # module -> package to install
 
 
@@ -60,7 +62,18 @@ def make_physics(
     """`num_envs` copies of a compiled model on the engine `sim` (auto, mujoco, mujoco_warp).
 
     `fields` names the values of MuJoCo's data that `Physics.derived` holds; float64 is for comparisons and for mujoco
-    only. Raises ValueError for an engine, a field or a precision that is not possible.
+    only. Raises ValueError for an engine, a field or a precision that is not possible, and for more environments than
+    there is memory for.
     """
-    module, name = ENGINES[choose_engine(sim, device)].split(":")
+    engine = choose_engine(sim, device)
+    needed = STATE_BYTES[engine] * state_numbers(model) * num_envs
+    host = torch.device("cpu") if engine == "mujoco" else device
+    check_fits(f"num_envs={num_envs} on {engine}", needed, host, "use fewer environments")
+    module, name = ENGINES[engine].split(":")
     return getattr(import_module(module), name)(model, num_envs, substeps, device, fields, dtype)
+
+
+def state_numbers(model: "mujoco.MjModel") -> int:
+    """Numbers of an environment that every engine keeps: state, controls, forces on bodies, sensors."""
+    state = model.nq + 2 * model.nv + model.nu + 7 * model.nmocap
+    return int(state + 6 * model.nbody + model.nsensordata)

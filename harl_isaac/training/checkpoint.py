@@ -9,7 +9,7 @@ from typing import IO, Any, Callable, Dict, Iterator, NoReturn
 import torch
 from torch import Tensor
 
-from harl_isaac.env import EnvSpec
+from harl_isaac.env import EnvSpec, SimulatorError
 
 FORMAT = 3
 FOLDER = "checkpoints"
@@ -145,6 +145,8 @@ def damage_named(file: Path) -> Iterator[None]:
     """Turn errors of loading a state into ValueError with the file: keys that are missing, other networks' shapes."""
     try:
         yield
+    except SimulatorError:  # which the file is not to blame for
+        raise
     except (KeyError, RuntimeError, TypeError, AttributeError, IndexError) as error:
         reason = _first_line(error) if isinstance(error, RuntimeError) else f"{type(error).__name__}: {error}"
         raise ValueError(

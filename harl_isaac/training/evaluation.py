@@ -9,6 +9,7 @@ from torch import Tensor
 
 from harl_isaac.acting import FEW_ROWS, to_env
 from harl_isaac.env import EnvSpec, MultiAgentEnv, SimulatorError, Step
+from harl_isaac.faults import FiniteWatch, StepShapes
 from harl_isaac.networks.joint_policy import JointPolicy, ObservationPacker
 from harl_isaac.runtime import one_thread
 
@@ -63,10 +64,13 @@ def evaluate_policy(env: MultiAgentEnv, actors: JointPolicy, episodes: int, seed
     """Play the same number of episodes, at least `episodes` in all, to their end in every environment.
 
     Every environment counts its first episodes only, so short ones are not counted more often than long ones. Raises
-    SimulatorError where episodes last longer than the environment says.
+    SimulatorError where episodes last longer than the environment says, EnvironmentFault where its Steps are not those
+    of its spec.
     """
     spec = env.spec
     each = -(-episodes // spec.num_envs)
+    check = StepShapes(spec)
+    watch = FiniteWatch(spec)
     step = env.reset(seed)
     player = Player(spec, actors)
     record = torch.zeros((each + 1, spec.num_envs, 2 + len(spec.metrics)), device=spec.device)  # last row: surplus
@@ -75,6 +79,8 @@ def evaluate_policy(env: MultiAgentEnv, actors: JointPolicy, episodes: int, seed
     with one_thread(spec.device, spec.num_envs * spec.num_agents <= FEW_ROWS):
         for t in range(each * spec.max_episode_steps):
             step = env.step(player.act(step))
+            check(step)
+            watch(step)
             running += torch.stack((step.reward.mean(1), torch.ones_like(running[:, 0])), 1)
             values = torch.cat((running, *[step.metrics[name][:, None] for name in spec.metrics]), 1)
             row = torch.where(step.done, episode.clamp(max=each), torch.full_like(episode, each))
@@ -83,6 +89,7 @@ def evaluate_policy(env: MultiAgentEnv, actors: JointPolicy, episodes: int, seed
             episode += step.done
             if t % CHECK_EVERY == CHECK_EVERY - 1 and bool((episode >= each).all()):
                 break
+    watch.check()
     if bool((episode < each).any()):
         raise SimulatorError(
             f"an episode lasted longer than the environment's max_episode_steps={spec.max_episode_steps}"

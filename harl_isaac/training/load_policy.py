@@ -6,6 +6,7 @@ from typing import Any, Tuple
 from harl_isaac.devices import choose_device
 from harl_isaac.env import MultiAgentEnv
 from harl_isaac.networks.joint_policy import JointPolicy
+from harl_isaac.settings import check_engine
 from harl_isaac.training import checkpoint
 from harl_isaac.training.run_folder import saved_settings
 from harl_isaac.training.trust import check_trusted
@@ -21,6 +22,7 @@ def load_policy(
     """
     if not run:
         raise ValueError("give run=<run folder>, such as run=runs/ShadowHandOver/happo/20260101-120000-seed1")
+    check_engine(sim)
     best = Path(run) / checkpoint.FOLDER / "best.pt"
     file = best if best.is_file() else checkpoint.find(run)
     saved = checkpoint.load(file)

@@ -3,10 +3,10 @@
 import math
 import shlex
 from pathlib import Path
-from typing import Dict, Protocol, runtime_checkable
+from typing import Dict, Optional, Protocol, runtime_checkable
 
 from harl_isaac.config import RunCfg
-from harl_isaac.env import EnvSpec
+from harl_isaac.env import EnvironmentFault, EnvSpec
 from harl_isaac.training.checkpoint import FOLDER
 from harl_isaac.training.logger import line
 
@@ -56,15 +56,36 @@ def end_text(
         lines.append("last iteration: " + line(numbers))
     lines.append(f"checkpoint: {folder / FOLDER / 'latest.pt'}")
     if steps < total:
-        lines.append(f"go on with: python train.py {shlex.quote(f'resume={folder}')}{' trust=true' * trust}")
+        lines.append(resume_text(folder, trust))
     return "\n".join(lines)
 
 
-def check_finite(numbers: Dict[str, float], iteration: int) -> None:
+def resume_text(folder: Path, trust: bool = False) -> str:
+    """The command that goes on with a run; `trust`: it needs trust=true."""
+    return f"go on with: python train.py {shlex.quote(f'resume={folder}')}{' trust=true' * trust}"
+
+
+def check_finite(numbers: Dict[str, float], iteration: int, folder: Optional[Path] = None) -> None:
     """Raise FloatingPointError that names the first metric of an actor or critic which is not finite."""
     for name, value in numbers.items():
         if name.startswith(("actor/", "critic/")) and not math.isfinite(value):
             raise FloatingPointError(
-                f"{name} is not finite at iteration {iteration}; the last checkpoint is from before: "
-                "resume from it with a new run and a lower learning rate"
+                f"{name} is not finite at iteration {iteration}, though all that the environment returned was: start a "
+                f"new run with a lower learning rate or a smaller max_grad_norm ({checkpoint_text(folder)})"
             )
+
+
+def checkpoint_text(folder: Optional[Path]) -> str:
+    """The checkpoint that a failed run has left, if any."""
+    latest = None if folder is None else folder / FOLDER / "latest.pt"
+    if latest is None or not latest.is_file():
+        return "there is no checkpoint yet"
+    return f"the last checkpoint, {latest}, is from before"
+
+
+def fault_text(cfg: RunCfg, fault: EnvironmentFault, when: str, outcome: str) -> str:
+    """An environment's fault, for its author; `outcome`: what is left of the run."""
+    return (
+        f"task={cfg.task.name} (seed={cfg.seed}) broke its contract {when}: {fault}. This was kept out of what is "
+        f"learned from; harl_isaac.check_env tests an environment; {outcome}"
+    )

@@ -8,15 +8,28 @@ import torch
 
 from harl_isaac.config import RunCfg
 from harl_isaac.devices import check_engine_device, choose_device
-from harl_isaac.env import MultiAgentEnv, SimulatorError, Step
+from harl_isaac.env import EnvironmentFault, MultiAgentEnv, SimulatorError, Step
+from harl_isaac.faults import check_begun
+from harl_isaac.memory import shortage_explained
 from harl_isaac.training import checkpoint
 from harl_isaac.training.control import StopSignal, Stopwatch
 from harl_isaac.training.episode_stats import EpisodeStats
 from harl_isaac.training.evaluation import evaluate_policy
 from harl_isaac.training.logger import Logger, read
-from harl_isaac.training.report import ReplaySettings, check_finite, end_text, replay_text, start_text, warmup_text
+from harl_isaac.training.report import (
+    ReplaySettings,
+    check_finite,
+    checkpoint_text,
+    end_text,
+    fault_text,
+    replay_text,
+    resume_text,
+    start_text,
+    warmup_text,
+)
 from harl_isaac.training.trust import needs_trust
 
+LESS_MEMORY = "choose fewer environments (num_envs), shorter rollouts or smaller networks and batches (algo.*)"
 # Added to the run's seed: evaluation episodes are the same at every evaluation, and unlike those of training.
 EVAL_SEED = 1_000_003
 
@@ -32,17 +45,23 @@ class Trainer:
         check_engine_device(cfg.sim, device)
         torch.manual_seed(cfg.seed)
         self.cfg = cfg
-        self.env = cfg.task.make(cfg.num_envs, device, cfg.sim)
-        self.learner = cfg.algo.learner(self.env.spec, cfg.seed)
+        with shortage_explained(LESS_MEMORY):
+            self.env = cfg.task.make(cfg.num_envs, device, cfg.sim)
+            self.learner = cfg.algo.learner(self.env.spec, cfg.seed)
         self.eval_env: Optional[MultiAgentEnv] = None  # made for the first evaluation
         self.stats = EpisodeStats(self.env.spec)
         self.watch = Stopwatch(device)
         self.iteration = 0
         self.steps = 0  # environment steps, of all environments together
         self.best = -math.inf  # return of the best evaluation
-        self.step = self.env.reset(cfg.seed)  # the latest: the agents act on it next
-        if saved is not None:
-            self.load_state_dict(saved)
+        try:
+            self.step = self.env.reset(cfg.seed)  # the latest: the agents act on it next
+            check_begun(self.env.spec, self.step)
+            if saved is not None:
+                self.load_state_dict(saved)
+        except EnvironmentFault as fault:
+            outcome = "there is no checkpoint yet" if saved is None else "the checkpoint is as it was"
+            raise EnvironmentFault(fault_text(cfg, fault, "at a reset", outcome)) from None
 
     def train(self, folder: Path) -> Dict[str, float]:
         """Train until total_steps, or until a signal asks to stop; a checkpoint is there at the end either way.
@@ -60,7 +79,8 @@ class Trainer:
         if warmup and self.steps < cfg.total_steps:
             self.logger.say(warmup_text(warmup, cfg.total_steps - self.steps))
         try:
-            numbers = self._loop()
+            with shortage_explained(LESS_MEMORY):
+                numbers = self._loop()
             self.logger.say(self.summary(numbers))
         finally:  # a terminal gets its cursor back also after an error
             self.logger.close()
@@ -76,6 +96,9 @@ class Trainer:
                     self.logger.iteration(self.iteration, self.steps, numbers)
                     if _due(self.iteration, cfg.eval.interval):
                         self.evaluate()
+                except EnvironmentFault as fault:
+                    when = f"after {self.steps} steps"
+                    raise EnvironmentFault(fault_text(cfg, fault, when, self._rescue())) from None
                 except SimulatorError:
                     self.save("latest")  # as after the last whole iteration
                     raise
@@ -95,10 +118,16 @@ class Trainer:
         batch = length * self.env.spec.num_envs
         self.iteration += 1
         self.steps += batch
-        numbers = read({"steps": self.steps, **self.stats.drain(), **metrics})
+        faults = self.learner.faults
+        found = {} if faults is None else {"faults": faults.any()}
+        numbers = read({"steps": self.steps, **self.stats.drain(), **metrics, **found})
         seconds, collecting = self.watch.stop()
         numbers.update({"time/steps_per_second": batch / seconds, "time/collect_steps_per_second": batch / collecting})
-        check_finite(numbers, self.iteration)
+        if faults is not None and numbers.pop("faults"):
+            text = faults.describe()
+            faults.clear()
+            raise EnvironmentFault(text)
+        check_finite(numbers, self.iteration, getattr(self, "folder", None))
         return numbers
 
     def evaluate(self) -> None:
@@ -108,7 +137,12 @@ class Trainer:
             count = min(cfg.eval.episodes, cfg.num_envs)
             exclusive = self.env.spec.exclusive  # the process can hold no second environment
             self.eval_env = self.env if exclusive else cfg.task.make(count, self.env.spec.device, cfg.sim)
-        means = evaluate_policy(self.eval_env, self.learner.actors, cfg.eval.episodes, cfg.seed + EVAL_SEED).means()
+        seed = cfg.seed + EVAL_SEED
+        try:
+            means = evaluate_policy(self.eval_env, self.learner.actors, cfg.eval.episodes, seed).means()
+        except EnvironmentFault as fault:
+            text = fault_text(cfg, fault, f"in an evaluation of seed {seed}", "training is saved")
+            raise SimulatorError(text) from None
         if self.eval_env is self.env:
             self._begin_episodes(self.env.reset(cfg.seed + self.iteration))
         self.logger.evaluation(self.iteration, self.steps, means)
@@ -164,8 +198,19 @@ class Trainer:
         self.best = state["counters"]["best"]
         checkpoint.restore_random_state(state["random"], self.env.spec.device)
 
+    def _rescue(self) -> str:
+        """Save the run, with new episodes in place of a faulty environment's; returns what there is to go on from."""
+        try:
+            self._begin_episodes(self.env.reset(self.cfg.seed + self.iteration))
+            self.stats.drain()  # what was counted since the last metrics
+        except Exception as error:  # whatever it raises: it is broken
+            return f"it could not begin anew ({error}), so nothing was saved; {checkpoint_text(self.folder)}"
+        self.save("latest")
+        return f"saved, with new episodes; {resume_text(self.folder, needs_trust(self.cfg.task))}"
+
     def _begin_episodes(self, step: Step) -> None:
-        """Go on with the new episodes that `step` begins; the running ones are lost."""
+        """Go on with the new episodes that `step` begins; the running ones are lost. Raises EnvironmentFault."""
+        check_begun(self.env.spec, step)
         self.step = step
         self.stats.reset_episodes()
         self.learner.on_episodes_lost()

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from harl_isaac.env import EnvSpec, Step
+from harl_isaac.memory import check_envs_fit
 
 
 class TensorGame:
@@ -17,6 +18,7 @@ class TensorGame:
     stochastic = True  # the game draws random numbers, so that a checkpoint holds the generator's state
 
     def __init__(self, spec: EnvSpec):
+        check_envs_fit(spec)
         self.spec = spec
         self.random = torch.Generator(device=spec.device)
         self.count = torch.zeros(spec.num_envs, dtype=torch.long, device=spec.device)  # [E] steps in this episode

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from harl_isaac.env import Discrete, EnvSpec, Step
-from harl_isaac.settings import TaskCfg
+from harl_isaac.settings import MOST_AGENTS, TaskCfg
 from harl_isaac.tasks.games.base import TensorGame
 
 
@@ -25,9 +25,10 @@ class OppositesGameCfg(TaskCfg):
 
     def make(self, num_envs: int, device: torch.device, sim: str) -> "OppositesGame":
         """Build the game; `sim` has no effect. Raises ValueError for an odd number of players."""
-        if self.players < 2 or self.players % 2:
+        if self.players % 2 or not 2 <= self.players <= MOST_AGENTS:
             raise ValueError(
-                f"task.players={self.players}: two halves play against each other, give an even number from 2 on"
+                f"task.players={self.players}: two halves play against each other, give an even number from 2 to "
+                f"{MOST_AGENTS}"
             )
         return OppositesGame(self, num_envs, device)
 

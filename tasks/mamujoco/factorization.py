@@ -7,6 +7,7 @@ import re
 from typing import Dict, FrozenSet, List, Sequence, Tuple
 
 Group = Tuple[str, ...]
+MOST_SEGMENTS = 100  # more take MuJoCo minutes to compile
 
 
 def agents_joints(agents: str, joints: Sequence[str], named: Dict[str, str]) -> List[Group]:
@@ -49,15 +50,15 @@ def segments(agents: str, joints_each: int) -> int:
             f"agents={agents}: give NxM (N agents with M segments each), or all {joints_each} joints of each segment"
         )
     number = int(size[1]) * int(size[2]) if size else joints // joints_each
-    if number < 2:
-        raise ValueError(f"agents={agents}: give two segments or more")
+    if not 2 <= number <= MOST_SEGMENTS:
+        raise ValueError(f"agents={agents}: give two segments or more, at most {MOST_SEGMENTS}")
     return number
 
 
 def joints_by_distance(own: Group, edges: Sequence[FrozenSet[str]], k: int, labels: Dict[str, str]) -> List[List[str]]:
     """Joints at distance 0 (the agent's own), 1, ..., k, each distance sorted by label (a joint's name if it has none).
 
-    Two joints are neighbors where an edge holds both.
+    There are fewer distances where there is no joint further away. Two joints are neighbors where an edge holds both.
     """
 
     def label(joint: str) -> Tuple[str, str]:
@@ -67,6 +68,8 @@ def joints_by_distance(own: Group, edges: Sequence[FrozenSet[str]], k: int, labe
     known = set(own)
     for _ in range(k):
         near = {joint for edge in edges if edge & layers[-1] for joint in edge} - known
+        if not near:
+            break
         layers.append(near)
         known |= near
     return [sorted(layer, key=label) for layer in layers]

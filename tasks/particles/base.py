@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from harl_isaac.env import EnvSpec, Step
+from harl_isaac.memory import check_envs_fit
 from harl_isaac.settings import TaskCfg, check_choices
 from harl_isaac.tasks.particles.actions import ActionReader
 from harl_isaac.tasks.particles.geometry import penetrations, points
@@ -68,15 +69,11 @@ class ParticleTask:
         self.cfg = cfg
         self.dtype = dtype
         self.random = torch.Generator(device=device)
-        self._lay_out(num_envs, device)
-        self._index_observations(device)
+        terms = self.observation_terms()
+        self._widths = [len(each) for each in terms]
         self._read = ActionReader(
             len(self.names), self.mobile_agents, self.speakers, self.words, cfg.continuous, cfg.version == "v2", device
         )
-        self.progress = torch.zeros(num_envs, dtype=torch.int32, device=device)  # [E] steps in this episode
-        self._colors = torch.tensor(self.palette, dtype=dtype, device=device)  # [L, 3]
-        self._all = torch.ones(num_envs, dtype=torch.bool, device=device)
-        self._none = ~self._all
         self.spec = EnvSpec(
             num_envs=num_envs,
             agents=self.names,
@@ -88,6 +85,13 @@ class ParticleTask:
             reward_agents=1 if cfg.reward == "team" else len(self.names),
             metrics=self.metrics,
         )
+        check_envs_fit(self.spec)
+        self._lay_out(num_envs, device)
+        self._index_observations(terms, device)
+        self.progress = torch.zeros(num_envs, dtype=torch.int32, device=device)  # [E] steps in this episode
+        self._colors = torch.tensor(self.palette, dtype=dtype, device=device)  # [L, 3]
+        self._all = torch.ones(num_envs, dtype=torch.bool, device=device)
+        self._none = ~self._all
 
     def reset(self, seed: Optional[int] = None) -> Step:
         """Start E new episodes; a seed repeats everything that follows."""
@@ -200,10 +204,8 @@ class ParticleTask:
         self._next_goal = points(fresh["goal"])
         self._next_color = fresh["color"].t()
 
-    def _index_observations(self, device: torch.device) -> None:
+    def _index_observations(self, terms_of: List[List[ObservationTerm]], device: torch.device) -> None:
         """Rows of the table that make all agents' observations side by side: minuends, then subtrahends."""
-        terms_of = self.observation_terms()
-        self._widths = [len(terms) for terms in terms_of]
         terms = [term for terms in terms_of for term in terms]
         minuends = [self._starts[term.group] + term.row for term in terms]
         subtrahends = [self._starts[term.origin] + term.origin_row for term in terms]

@@ -12,6 +12,7 @@ from typing import Dict, List, Tuple
 import torch
 from torch import Tensor
 
+from harl_isaac.settings import MOST_AGENTS, check_ranges
 from harl_isaac.tasks.particles.base import REACHED, ParticleCfg, ParticleTask, check_ratio
 from harl_isaac.tasks.particles.geometry import distance
 from harl_isaac.tasks.particles.observation import ObservationTerm, agent_terms, identity_terms, landmark_terms
@@ -42,8 +43,7 @@ class SimpleSpread(ParticleTask):
 
     def __init__(self, cfg: SimpleSpreadCfg, num_envs: int, device: torch.device, dtype: torch.dtype = torch.float32):
         check_ratio(cfg.local_ratio)
-        if cfg.agents < 1 or cfg.landmarks < 1:
-            raise ValueError(f"task.agents={cfg.agents} task.landmarks={cfg.landmarks} must be at least 1")
+        check_ranges(cfg, [("agents", 1, MOST_AGENTS), ("landmarks", 1, MOST_AGENTS)], "task")
         self.names = tuple(f"agent_{i}" for i in range(cfg.agents))
         self.mobile_agents = tuple(range(cfg.agents))
         self.landmarks = cfg.landmarks

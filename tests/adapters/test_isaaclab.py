@@ -229,6 +229,17 @@ def test_the_app_starts_first_and_reads_nothing_of_the_command_line(monkeypatch)
     assert sys.argv == ["train.py", "task=isaaclab/x"]
 
 
+def test_the_run_s_seed_is_there_while_it_is_built(settings):
+    """What is drawn then, such as a terrain, repeats for a run's seed, and a seed of one's own goes before it."""
+    drawn = {}
+    for name, words in {"one": [], "again": [], "other": ["seed=5"], "own": ["+task.options={seed: 7}"]}.items():
+        process._running.clear()
+        run = Trainer(settings("isaaclab/Isaac-Shadow-Hand-Over-Direct-v0", *words))
+        drawn[name] = (run.env.env.cfg.seed, run.env.env.terrain)
+    assert drawn["one"] == drawn["again"] and drawn["one"][0] == 1
+    assert drawn["other"][0] == 5 and drawn["other"][1] != drawn["one"][1] and drawn["own"][0] == 7
+
+
 MISTAKES = {
     "is not registered by isaaclab_tasks; did you mean Isaac-Shadow-Hand-Over-Direct-v0": {
         "name": "isaaclab/Isaac-ShadowHand-Over-Direct-v0"

@@ -208,7 +208,7 @@ CRASHES = {
     "leave": r"environment 1 failed in a step, in the episode of seed SEED:\nTraceback(.|\n)*SystemExit: 4$",
     "segfault": r"environment 1 failed .*ended by signal 11, SIGSEGV; its last output:\nFatal Python error: "
     r"Segmentation fault(.|\n)*worker_games.py\", line \d+ in fall",
-    "hang": r"environment 1 failed .*: no answer in task.timeout=1 s: worker process \d+ .*SIGKILL",
+    "hang": r"environment 1 failed .*: no answer in task.timeout=1 s: worker process \d+ .*therefore ended \(SIGKILL\)",
 }
 
 

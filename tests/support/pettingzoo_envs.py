@@ -1,5 +1,8 @@
 """Parallel environments of PettingZoo's kind, with what the installed ones lack: early leaving, masks, odd spaces."""
 
+import os
+import random
+
 import numpy as np
 from gymnasium import spaces
 
@@ -91,6 +94,81 @@ class Leaving:
 
     def close(self):
         self.closed = True
+
+
+class Odd(Leaving):
+    """Environment that does `what` in the second step of every episode (and "late" things from then on)."""
+
+    def __init__(self, what, masked="nowhere", cut=False):
+        super().__init__(masked, cut)
+        self.what = what
+
+    def step(self, actions):
+        if self.what == "list":
+            return [1.0, False]
+        obs, rewards, terminated, truncated, infos = super().step(actions)
+        if self.count == 2:
+            change = {
+                "scalar": lambda: obs.update(third=1.0),
+                "one": lambda: obs.update(third=np.ones(1)),
+                "turned": lambda: obs.update(third=np.ones((1, 2, 3))),
+                "complex": lambda: obs.update(third=np.ones((2, 1)) + 1j),
+                "words": lambda: obs.update(third=["a", "b"]),
+                "nan": lambda: obs.update(third=np.array([[1.0], [np.nan]])),
+                "huge": lambda: obs.update(third=np.array([[1.0], [1e300]])),
+                "missing": lambda: obs.pop("third"),
+                "reward_nan": lambda: rewards.update(first=np.float32(np.nan)),
+                "reward_missing": lambda: rewards.pop("first"),
+                "reward_many": lambda: rewards.update(first=np.ones(2)),
+                "reward_complex": lambda: rewards.update(first=1j),
+                "end_missing": lambda: truncated.pop("second"),
+                "stranger": lambda: self.agents.append("fourth"),
+                "mask_later": lambda: infos["first"].update(action_mask=np.ones(3)),
+                "mask_wide": lambda: infos["first"].update(action_mask=np.ones(1)),
+                "mask_logits": lambda: infos["first"].update(action_mask=np.array([0.0, -np.inf, 1.0])),
+            }.get(self.what)
+            if change:
+                change()
+        if self.what == "last_missing" and "third" not in self.agents:
+            obs.pop("third", None)
+        return obs, rewards, terminated, truncated, infos
+
+    def state(self):
+        if self.what == "state_later" and self.count < 2:
+            raise NotImplementedError
+        if self.what == "state_gone" and self.count >= 2:
+            return None
+        if self.what == "state_one" and self.count >= 2:
+            return 1.0
+        if self.what.startswith("state"):
+            return np.zeros(4)
+        raise NotImplementedError
+
+
+class Dice(Leaving):
+    """Environment that draws from process-wide generators when it is asked for its state."""
+
+    def state(self):
+        return np.array([random.random(), np.random.randn()])
+
+
+def odd(**kwargs):
+    return Odd(**kwargs)
+
+
+def dice(**kwargs):
+    return Dice(**kwargs)
+
+
+def forgetful(**kwargs):
+    """Environment that does not repeat itself for a seed."""
+    env = Leaving(**kwargs)
+
+    def reset(seed=None):
+        return Leaving.reset(env, int.from_bytes(os.urandom(4), "big"))
+
+    env.reset = reset
+    return env
 
 
 def parallel_env(**kwargs):

@@ -2,14 +2,16 @@
 
 import ctypes
 import json
+import math
 import os
+import random
 import subprocess
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from harl_isaac.adapters.workers.game import GameSpec, Outcome
+from harl_isaac.adapters.workers.game import GameSpec, Outcome, fill
 from harl_isaac.adapters.workers.settings import SimulatorCfg
 from harl_isaac.env import Box, Discrete, MissingSimulator, MultiDiscrete
 
@@ -120,6 +122,119 @@ class Brittle(Clumsy):
 
     def step(self, actions):
         raise RuntimeError("the game fell over")
+
+
+class Mute(Exception):
+    """Exception without words."""
+
+    def __str__(self):
+        raise RuntimeError("no words")
+
+
+RAISED = {
+    "eof": EOFError("the game's own"),
+    "refused": ConnectionRefusedError("the game's own"),
+    "pipe": BrokenPipeError("the game's own"),
+    "interrupt": KeyboardInterrupt("the game's own"),
+    "base": BaseException("the game's own"),
+    "exit": SystemExit("the game's own"),
+    "long": RuntimeError("the game's own " + 10_000_000 * "x"),
+    "mute": Mute(),
+}
+
+
+class Odd(Walk):
+    """Game that does `what` in a step whose action exceeds 2, and, with "always", in every step."""
+
+    def __init__(self, what, always=False):
+        self.what = what
+        self.now = False
+        self.always = always
+        if what == "made_interrupted":
+            raise KeyboardInterrupt("the game's own")
+        if what == "long_made":
+            raise ValueError("the game's own " + 10_000_000 * "x")
+        if what == "made_no_spec":
+            self.spec = None
+        if what == "twins":
+            self.spec = replace(Walk.spec, agents=("mover", "mover"))
+
+    def reset(self, seed):
+        super().reset(seed)
+        self.now = False
+        if self.what == "nan_reset":
+            self.position[:] = np.nan
+
+    def step(self, actions):
+        self.now = self.always or actions[0][0] > 2.0
+        outcome = super().step(actions)
+        return self.changed(outcome) if self.now else outcome
+
+    def changed(self, outcome):
+        if self.what in RAISED:
+            raise RAISED[self.what]
+        if self.what in ("fork", "fork_raise") and os.fork() == 0 and self.what == "fork_raise":
+            raise RuntimeError("in the child")
+        if self.what == "close":
+            os.closerange(3, 100)
+        changes = {
+            "nan_reward": {"reward": [1.0, math.nan]},
+            "large_reward": {"reward": [1.0, 1e300]},
+            "short_reward": {"reward": [1.0]},
+            "one_reward": {"reward": 1.0},
+            "complex_reward": {"reward": [1.0, 1j]},
+            "both_ends": {"terminated": True, "truncated": True},
+            "no_metric": {"metrics": {}},
+            "more_metrics": {"metrics": {"distance": 0.0, "speed": 1.0}},
+        }
+        return (1.0, False) if self.what == "tuple" else replace(outcome, **changes.get(self.what, {}))
+
+    def look(self, view):
+        super().look(view)
+        if self.now and self.what == "nan_obs":
+            view.obs[1][2] = np.nan
+        if self.now and self.what == "inf_state":
+            view.state[1, 0] = -np.inf
+        if self.now and self.what == "wrong_state":
+            fill(view.state[0], 1.0, "state")
+
+    def save(self):
+        return "words" if self.what == "save" else super().save()
+
+    def restore(self, saved):
+        super().restore(saved)
+        if self.what == "restore_else":
+            self.position = self.position + 1.0
+        if self.what == "restore_raise":
+            raise RuntimeError("cannot be restored today")
+
+
+class Dice(Walk):
+    """Game that draws from all process-wide generators, at every look too (unless `quiet`), and never seeds them."""
+
+    def __init__(self, quiet=False):
+        from random import random as draw
+
+        from numpy.random import normal
+
+        self.quiet = quiet
+        self.draw = draw
+        self.normal = normal
+        self.begun = np.random.rand()
+
+    def reset(self, seed):
+        super().reset(seed)
+        self.position = self.position + random.random()
+
+    def step(self, actions):
+        self.position = self.position + random.gauss(0.0, 1.0) + np.random.randn() + self.normal()
+        return super().step(actions)
+
+    def look(self, view):
+        super().look(view)
+        view.state[0, 3] = self.begun
+        if not self.quiet:
+            view.state[0, 3] += self.draw() + np.random.mtrand._rand.rand()
 
 
 class Missing:

@@ -3,15 +3,17 @@
 Both are the user's own installs, see docs/isaacgym.md. `cfg` is an IsaacGymCfg (env.py) throughout.
 """
 
+import random
 from ast import literal_eval
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Sequence, Tuple
 
+import numpy as np
 import torch
 
-from harl_isaac.adapters.in_process import claim_process, cwd_and_argv
+from harl_isaac.adapters.in_process import claim_process, cwd_and_argv, run_seed
 from harl_isaac.env import MissingSimulator
 from harl_isaac.tasks.hands.partition import hand_groups
 from harl_isaac.tasks.hands.shadow_hand import SHADOW_HAND
@@ -36,6 +38,8 @@ def make_simulation(task: str, cfg: Any, num_envs: int, device: torch.device) ->
     from bidexhands.utils.process_marl import get_AgentIndex
 
     claim_process("task=isaacgym/" + task)
+    random.seed(run_seed())  # tasks draw from these while they are built
+    np.random.seed(run_seed())
     graphics = cfg.graphics_device
     if graphics is None:
         graphics = -1 if cfg.headless else device.index or 0

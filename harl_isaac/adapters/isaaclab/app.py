@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from harl_isaac.adapters.in_process import claim_process, cwd_and_argv
+from harl_isaac.adapters.in_process import claim_process, cwd_and_argv, run_seed
 from harl_isaac.env import MissingSimulator
 
 INSTALL = (
@@ -38,7 +38,7 @@ def make_simulation(task: str, cfg: Any, num_envs: int, device: torch.device) ->
 
 
 def make_env(task: str, cfg: Any, num_envs: int, device: torch.device) -> Any:
-    """Build the registered environment `task` with the options of `cfg`, after Isaac Sim has started."""
+    """Build the registered environment `task` with the options of `cfg` and the run's seed, after Isaac Sim started."""
     import gymnasium
     from isaaclab_tasks.utils import parse_env_cfg
 
@@ -55,4 +55,6 @@ def make_env(task: str, cfg: Any, num_envs: int, device: torch.device) -> Any:
         values.from_dict(dict(cfg.options))
     except (KeyError, ValueError, TypeError) as error:
         raise ValueError(f"task.options={dict(cfg.options)} do not fit {type(values).__name__}: {error}") from None
+    if "seed" not in cfg.options:  # else what is drawn while it is built, such as a terrain, is another in each run
+        values.seed = run_seed()
     return gymnasium.make(task, cfg=values).unwrapped  # the wrappers forward no attributes

@@ -6,24 +6,19 @@ and an action mask among them is taken out. Absent agents observe zeros. The sta
 has none, the concatenation of all observations.
 """
 
-import functools
-import inspect
 import io
-import pkgutil
 from dataclasses import dataclass, field
-from importlib import import_module
-from typing import Any, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Set, Tuple
 
 import numpy as np
 
+from harl_isaac.adapters.pettingzoo.factory import is_known, make_parallel_env
 from harl_isaac.adapters.pettingzoo.spaces import MASK, ActionConverter, ObservationFlattener
-from harl_isaac.adapters.workers.game import GameSpec, GameView, Outcome
+from harl_isaac.adapters.workers.game import GameFault, GameSpec, GameView, Outcome, fill, real_array
 from harl_isaac.adapters.workers.settings import SimulatorCfg
-from harl_isaac.env import MissingSimulator
 from harl_isaac.settings import check_choices
 
 REWARDS = ("mean", "sum", "own")
-KNOWN_PACKAGES = ("mpe2", "pettingzoo", "gymnasium_robotics")  # whose environments a run folder may name
 LIMITS = ("max_cycles", "max_steps", "max_episode_steps")  # names that environments have for their time limit
 
 
@@ -32,15 +27,14 @@ class PettingZooCfg(SimulatorCfg):
     """Settings of a task that is a parallel environment, named by its module."""
 
     name: str = "pettingzoo"
-    env: str = "mpe2.simple_spread_v3"  # a module with a function parallel_env, or module:function
+    env: str = "mpe2.simple_spread_v3"  # a module with a function parallel_env, module:function, or ./file.py:function
     kwargs: Dict[str, Any] = field(default_factory=dict)  # of that function
     reward: str = "mean"  # over the agents, for the team; sum; or each agent its own
     max_steps: int = 0  # an episode is truncated then; 0: the environment's own limit
 
     def foreign_code(self) -> str:
         """The environment, unless it is a module with `parallel_env` of a known package."""
-        known = ":" not in self.env and self.env.split(".")[0] in KNOWN_PACKAGES
-        return "" if known else f"task.env={self.env}"
+        return "" if is_known(self.env) else f"task.env={self.env}"
 
     def game(self) -> Tuple[str, Dict[str, Any]]:
         """Return PettingZooGame and its arguments. Raises ValueError."""
@@ -61,6 +55,7 @@ class PettingZooGame:
     def __init__(self, env: str, kwargs: Dict[str, Any], reward: str = "mean", max_steps: int = 0):
         self.env = make_parallel_env(env, kwargs)
         self.agents = list(self.env.possible_agents)
+        self.known = set(self.agents)
         self.own_rewards = reward == "own"
         self.reward_scale = 1.0 if reward == "sum" else 1.0 / len(self.agents)
         self.max_steps = max_steps or time_limit(self.env, env, kwargs)
@@ -69,15 +64,19 @@ class PettingZooGame:
         self.seed = 0  # of the episode
         self.past_actions: List[List[np.ndarray]] = []  # of the episode: steps x A x [action_width_i]
         self.over = False  # whether the episode has ended
+        self.needed: Set[Any] = set()  # agents whose last observation counts although they have left
         self.reset(0)  # masks are known only then
         self.converters = {agent: ActionConverter(self.env.action_space(agent), str(agent)) for agent in self.agents}
         self.flatteners = {agent: ObservationFlattener(self.env.observation_space(agent)) for agent in self.agents}
-        self.has_state = self._env_state() is not None
-        self.spec = self._spec()
-
-    def _spec(self) -> GameSpec:
-        sizes = tuple(self.flatteners[agent].size for agent in self.agents)
         state = self._env_state()
+        self.has_state = state is not None
+        self.masked = any(each.masked for each in self.flatteners.values()) or any(
+            self._mask(agent) is not None for agent in self.agents
+        )
+        self.spec = self._spec(state)
+
+    def _spec(self, state: Optional[np.ndarray]) -> GameSpec:
+        sizes = tuple(self.flatteners[agent].size for agent in self.agents)
         return GameSpec(
             agents=tuple(map(str, self.agents)),
             obs_sizes=sizes,
@@ -85,16 +84,17 @@ class PettingZooGame:
             state_size=sum(sizes) if state is None else state.size,
             max_episode_steps=self.max_steps,
             reward_agents=len(self.agents) if self.own_rewards else 1,
-            has_action_mask=any(self._mask(agent) is not None for agent in self.agents),
+            has_action_mask=self.masked,
             has_alive=True,
         )
 
     def reset(self, seed: int) -> None:
         """Begin an episode."""
-        self.obs, self.infos = self.env.reset(seed=seed)
+        self.obs, self.infos = parts_of(self.env.reset(seed=seed), ("observations", "infos"), "reset")
         self.seed = seed
         self.past_actions = []
         self.over = False
+        self.needed = set()
 
     def step(self, actions: List[np.ndarray]) -> Outcome:
         """Advance by one step; actions: A x [action_width_i], those of absent agents are ignored."""
@@ -102,13 +102,19 @@ class PettingZooGame:
         acting = list(self.env.agents)
         chosen = dict(zip(self.agents, actions))
         env_actions = {agent: self.converters[agent].to_env(chosen[agent]) for agent in acting}
-        self.obs, rewards, terminations, truncations, self.infos = self.env.step(env_actions)
-        ended = not self.env.agents or all(terminations[agent] or truncations[agent] for agent in acting)
+        self.obs, rewards, terminations, truncations, self.infos = parts_of(
+            self.env.step(env_actions), ("observations", "rewards", "terminations", "truncations", "infos"), "step"
+        )
+        over = [flag_of(terminations, agent, "termination") for agent in acting]
+        cut = [flag_of(truncations, agent, "truncation") for agent in acting]
+        ended = not self.env.agents or all(one or other for one, other in zip(over, cut))
         # Where some agents were truncated and others terminated, the team's game would have gone on.
-        cut = any(truncations[agent] and not terminations[agent] for agent in acting)
-        truncated = cut if ended else len(self.past_actions) >= self.max_steps
+        partly = any(other and not one for one, other in zip(over, cut))
+        truncated = partly if ended else len(self.past_actions) >= self.max_steps
         self.over = ended or truncated
-        own = [float(rewards.get(agent, 0.0)) for agent in self.agents]
+        self.needed = {agent for agent, one, other in zip(acting, over, cut) if other and not one}
+        paid = {*acting, *rewards}  # those who have left may be, too
+        own = [number_of(rewards, agent, "reward") if agent in paid else 0.0 for agent in self.agents]
         return Outcome(
             reward=own if self.own_rewards else [sum(own) * self.reward_scale],
             terminated=ended and not truncated,
@@ -120,13 +126,34 @@ class PettingZooGame:
         """Write the current observations, state and masks; absent agents observe zeros."""
         assert view.alive is not None  # the spec has it
         present = set(self.env.agents)
+        if not present <= self.known:
+            new = ", ".join(sorted(str(agent) for agent in present - self.known))
+            raise GameFault(
+                f"agent {new}: expected agents of possible_agents alone, {', '.join(map(str, self.agents))}"
+            )
         for i, agent in enumerate(self.agents):
-            observes = agent in self.obs and (agent in present or self.over)
-            view.obs[i][:] = self.flatteners[agent].flatten(self.obs[agent]) if observes else 0.0
+            self._write_obs(view.obs[i], agent, agent in present)
             view.alive[i] = agent in present
             if view.action_mask is not None:
                 self._write_mask(view.action_mask[i], agent)
-        view.state[0] = self._env_state() if self.has_state else np.concatenate(view.obs)
+            elif agent in present and self._mask(agent) is not None:
+                raise GameFault(f"agent {agent}: expected no action mask, as after the first reset, got one")
+        state = self._env_state()
+        if (state is not None) != self.has_state:
+            now = "one" if state is not None else "none"
+            first = "a state" if self.has_state else "no state"
+            raise GameFault(f"state: expected {first}, as after the first reset, got {now}")
+        fill(view.state[0], np.concatenate(view.obs) if state is None else state, "state")
+
+    def _write_obs(self, out: np.ndarray, agent: Any, present: bool) -> None:
+        """Write an agent's observation; one that is absent has none, unless the episode ended in this step."""
+        if agent in self.obs and (present or self.over):
+            fill(out, self.flatteners[agent].flatten(self.obs[agent], agent), f"agent {agent}: observation")
+        elif present or agent in self.needed:
+            when = "" if present else " (its last, which the value of a truncated episode needs)"
+            raise GameFault(f"agent {agent}: expected an observation{when}, got none")
+        else:
+            out[:] = 0.0
 
     def save(self) -> bytes:
         """Return the seed and the actions of the episode so far."""
@@ -140,6 +167,7 @@ class PettingZooGame:
             seed, *actions = [arrays[f"arr_{i}"] for i in range(len(arrays.files))]
         self.reset(int(seed))
         for step_actions in zip(*actions):
+            self._env_state()  # as `look` did, in case that draws random numbers
             self.step(list(step_actions))
 
     def close(self) -> None:
@@ -149,9 +177,14 @@ class PettingZooGame:
     def _env_state(self) -> Optional[np.ndarray]:
         """Return the environment's own state [S], or None where it has none."""
         try:
-            return np.asarray(self.env.state(), np.float32).reshape(-1)
-        except (NotImplementedError, AttributeError):
+            state = self.env.state()
+        except NotImplementedError:
             return None
+        except AttributeError as error:
+            if "state" in str(error):  # neither it nor what it wraps has one
+                return None
+            raise
+        return None if state is None else real_array(state, "state").reshape(-1)
 
     def _mask(self, agent: Any) -> Any:
         """Return an agent's action mask from its observation or its info, or None."""
@@ -166,9 +199,42 @@ class PettingZooGame:
             out[:] = True
         else:
             heads = mask if isinstance(mask, tuple) else (mask,)
-            out[:] = np.concatenate([np.ravel(head) for head in heads])
+            found = np.concatenate([real_array(head, f"agent {agent}: action mask").ravel() for head in heads])
+            if found.size != out.size or not ((found == 0) | (found == 1)).all():
+                raise GameFault(f"agent {agent}: action mask: expected {out.size} of 0 and 1, got {found.tolist()}")
+            out[:] = found
         for columns in self.converters[agent].heads:
             out[columns] |= not out[columns].any()  # a policy needs a choice
+
+
+def parts_of(result: Any, names: Tuple[str, ...], method: str) -> Tuple[Any, ...]:
+    """The parts that an environment's method returned. Raises GameFault unless it is a tuple of so many dicts."""
+    if not isinstance(result, (tuple, list)) or len(result) != len(names):
+        count = f" of {len(result)}" if isinstance(result, (tuple, list)) else ""
+        raise GameFault(f"{method}: expected ({', '.join(names)}), got a {type(result).__name__}{count}")
+    for name, part in zip(names, result):
+        if not isinstance(part, Mapping):
+            raise GameFault(f"{method}: expected {name} by agent, got a {type(part).__name__}")
+    return tuple(result)
+
+
+def number_of(values: Mapping[Any, Any], agent: Any, name: str) -> float:
+    """An acting agent's number. Raises GameFault where it is missing or is not one number."""
+    value = values.get(agent)
+    if isinstance(value, (float, int)):
+        return float(value)
+    if value is None:
+        raise GameFault(f"agent {agent}: expected a {name}, got none")
+    found = real_array(value, f"agent {agent}: {name}")
+    if found.size != 1:
+        raise GameFault(f"agent {agent}: {name}: expected one number, got shape {found.shape}")
+    return float(found.reshape(()))
+
+
+def flag_of(values: Mapping[Any, Any], agent: Any, name: str) -> bool:
+    """An acting agent's flag, see `number_of`."""
+    value = values.get(agent)
+    return value if isinstance(value, bool) else bool(number_of(values, agent, name))
 
 
 def time_limit(env: Any, path: str, kwargs: Dict[str, Any]) -> int:
@@ -192,72 +258,3 @@ def declared_limits(env: Any) -> Iterator[Any]:
     for name in LIMITS:
         yield getattr(env, name, None)
     yield getattr(getattr(env, "spec", None), "max_episode_steps", None)
-
-
-def make_parallel_env(path: str, kwargs: Dict[str, Any]) -> Any:
-    """Make the environment named by `path`. Raises MissingSimulator, ValueError for a wrong path or wrong kwargs."""
-    module, _, function_name = path.partition(":")
-    function_name = function_name or "parallel_env"
-    function: Any = getattr(import_env_module(path, module), function_name, None)
-    if not is_factory(function):
-        found = (
-            f"{module}.{function_name} makes no environments"
-            if function is not None
-            else f"{module} has no {function_name}"
-        )
-        raise ValueError(f"task.env={path}: {found}; give a module with a function parallel_env, or module:function")
-    try:
-        env = function(**kwargs)
-    except TypeError as error:
-        raise ValueError(f"task.env={path} does not take task.kwargs={kwargs}: {error}") from error
-    if not hasattr(env, "possible_agents"):
-        raise ValueError(f"task.env={path} has no possible_agents: it is no parallel environment of PettingZoo")
-    return env
-
-
-def is_factory(function: Any) -> bool:
-    """Whether `function` may make environments: a Python function, a partial of one, or a class of environments.
-
-    Anything else that can be called, such as os.system, is not tried.
-    """
-    if isinstance(function, functools.partial):
-        return is_factory(function.func)
-    if inspect.isclass(function):
-        return hasattr(function, "step") and hasattr(function, "reset")
-    return inspect.isfunction(function)
-
-
-def import_env_module(path: str, module: str) -> Any:
-    """Import `module`, which may also be an attribute of its package.
-
-    Raises MissingSimulator where its package is not installed, ValueError where the package has no such module.
-    """
-    try:
-        return import_module(module)
-    except ModuleNotFoundError as error:
-        parent, _, leaf = module.rpartition(".")
-        if error.name == module and parent:  # the package is here, or the next attempt says what is not
-            return package_attribute(path, parent, leaf)
-        requirement = pip_requirement(module, str(error.name))
-        raise MissingSimulator(
-            f"task.env={path} needs {error.name}, which is not installed: pip install {requirement}"
-        ) from None
-    except ImportError as error:
-        raise MissingSimulator(f"task.env={path} cannot be imported: {error}") from None
-
-
-def package_attribute(path: str, parent: str, leaf: str) -> Any:
-    """Return attribute `leaf` of the package `parent`. Raises ValueError that lists the package's modules."""
-    package = import_env_module(path, parent)
-    if hasattr(package, leaf):
-        return getattr(package, leaf)
-    names = [info.name for info in pkgutil.iter_modules(package.__path__) if not info.name.startswith("_")]
-    raise ValueError(f"task.env={path}: {parent} has no {leaf}; possible: {', '.join(names)}") from None
-
-
-def pip_requirement(module: str, missing: str) -> str:
-    """Return the pip requirement that provides `missing`; families of pettingzoo are extras of it."""
-    family = module.split(".")
-    if family[0] == "pettingzoo" and missing != "pettingzoo":
-        return f"'pettingzoo[{family[1]}]'"
-    return {"mpe2": "'mpe2>=1.1,<2'", "gymnasium_robotics": "gymnasium-robotics"}.get(missing, missing)

@@ -1,9 +1,10 @@
 """Conversion of PettingZoo's (gymnasium's) spaces: observations to float32 rows, actions from the contract's spaces."""
 
-from typing import Any, Callable, Tuple
+from typing import Any, Callable, Mapping, Tuple
 
 import numpy as np
 
+from harl_isaac.adapters.workers.game import GameFault, real_array
 from harl_isaac.adapters.workers.shared_memory import column_slices
 from harl_isaac.env import Box, Discrete, MultiDiscrete, Space, mask_width
 
@@ -24,15 +25,55 @@ class ObservationFlattener:
         self.is_box = isinstance(space, spaces.Box)
         self.size = int(spaces.flatdim(self.space))
 
-    def flatten(self, obs: Any) -> np.ndarray:
-        """Flatten one observation of the space to float32 [size]."""
+    def flatten(self, obs: Any, agent: Any = "anyone") -> np.ndarray:
+        """Flatten one observation of the space to float32 [size]. Raises GameFault, naming `agent`, for any other."""
+        name = f"agent {agent}: observation"
         if self.is_box:
-            return np.asarray(obs, np.float32).reshape(-1)
+            return box_array(self.space, obs, name).astype(np.float32, copy=False).reshape(-1)
         from gymnasium.spaces import flatten
 
-        if self.masked:
-            obs = {key: obs[key] for key in self.space.spaces}
+        check_obs(self.space, obs, name)
         return np.asarray(flatten(self.space, obs), np.float32)
+
+
+def box_array(space: Any, obs: Any, name: str) -> np.ndarray:
+    """An observation of a Box as an array of its shape; axes of length one do not matter. Raises GameFault."""
+    found = real_array(obs, name)
+    if found.shape != space.shape:
+        expected = [length for length in space.shape if length != 1]
+        if [length for length in found.shape if length != 1] != expected:
+            raise GameFault(f"{name}: expected shape {tuple(space.shape)}, got {found.shape}")
+    return found
+
+
+def check_obs(space: Any, obs: Any, name: str) -> None:
+    """Raise GameFault for an observation that the space, which may have parts, would silently make another of."""
+    from gymnasium import spaces
+
+    if isinstance(space, spaces.Box):
+        box_array(space, obs, name)
+    elif isinstance(space, spaces.Dict):
+        if not isinstance(obs, Mapping) or not set(space.spaces) <= set(obs):
+            got = ", ".join(sorted(map(str, obs))) if isinstance(obs, Mapping) else type(obs).__name__
+            raise GameFault(f"{name}: expected {', '.join(map(str, space.spaces))}, got {got or 'none of them'}")
+        for key, part in space.spaces.items():
+            check_obs(part, obs[key], f"{name}, {key}")
+    elif isinstance(space, spaces.Tuple):
+        if not isinstance(obs, (tuple, list)) or len(obs) != len(space.spaces):
+            raise GameFault(f"{name}: expected {len(space.spaces)} parts, got {type(obs).__name__}")
+        for i, part in enumerate(space.spaces):
+            check_obs(part, obs[i], f"{name}, part {i}")
+    elif isinstance(space, (spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)):
+        found = real_array(obs, name)
+        single = isinstance(space, spaces.Discrete)
+        shape = () if single else space.shape
+        low = getattr(space, "start", 0)
+        count = space.n if single else getattr(space, "nvec", 2)
+        if found.size != int(np.prod(shape)):
+            raise GameFault(f"{name}: expected one of {space}, got shape {found.shape}")
+        choice = found.reshape(shape)
+        if not ((choice >= low) & (choice < low + count) & (choice == np.floor(choice))).all():
+            raise GameFault(f"{name}: expected one of {space}, got {obs}")
 
 
 class ActionConverter:

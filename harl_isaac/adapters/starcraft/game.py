@@ -19,7 +19,7 @@ from typing import Any, Callable, Dict, List, Optional
 
 import numpy as np
 
-from harl_isaac.adapters.workers.game import GameSpec, GameView, Outcome
+from harl_isaac.adapters.workers.game import GameSpec, GameView, Outcome, fill
 from harl_isaac.env import Discrete, MissingSimulator
 
 NO_OP = 0  # the only action of the dead, and theirs alone
@@ -78,12 +78,14 @@ class StarCraftGame:
         """Write the current observations, state, available actions and who is alive."""
         assert view.action_mask is not None and view.alive is not None  # the spec has both
         all_obs = self._env.get_obs()
-        view.state[:, : self._state_width] = self._env.get_state()
+        state = np.zeros(self._state_width, np.float32)
+        fill(state, self._env.get_state(), "state")
+        view.state[:, : self._state_width] = state
         for i, obs in enumerate(all_obs):
-            view.obs[i][:] = obs
+            fill(view.obs[i], obs, f"agent {self.spec.agents[i]}: observation")
             if self._agent_state:
-                view.state[i, self._state_width :] = obs
-            view.action_mask[i][:] = self._env.get_avail_agent_actions(i)
+                view.state[i, self._state_width :] = view.obs[i]
+            fill(view.action_mask[i], self._env.get_avail_agent_actions(i), f"agent {self.spec.agents[i]}: action mask")
             view.alive[i] = not view.action_mask[i][NO_OP]
 
     def save(self) -> Optional[bytes]:

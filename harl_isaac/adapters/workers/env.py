@@ -7,6 +7,7 @@ blocks; what happens in an environment depends on its index and on the run's see
 
 import os
 import time
+import warnings
 import weakref
 from typing import Any, Callable, Dict, List, NoReturn, Optional, Tuple
 
@@ -16,10 +17,15 @@ from torch import Tensor
 
 from harl_isaac.adapters.workers.game import GameSpec
 from harl_isaac.adapters.workers.handle import GRACE, WorkerDied, WorkerProcess
-from harl_isaac.adapters.workers.messages import Job
+from harl_isaac.adapters.workers.messages import Job, Saved, restored_text
 from harl_isaac.adapters.workers.results import StepResults
 from harl_isaac.adapters.workers.shared_memory import Layout, SharedBuffers, shared_file
 from harl_isaac.env import Box, EnvSpec, SimulatorError, Step
+from harl_isaac.memory import check_fits
+
+GAME_BYTES = 4096  # of a game in Python, at the very least
+
+LOST_GAME = Saved(None, b"")
 
 
 class WorkerEnv:
@@ -42,6 +48,7 @@ class WorkerEnv:
         on_crash: str = "stop",
         timeout: float = 0.0,
     ):
+        check_fits(f"num_envs={num_envs} games", GAME_BYTES * num_envs, torch.device("cpu"), "use fewer environments")
         self.restart = on_crash == "restart"
         self.timeout = timeout  # [s]
         self.failure: Optional[str] = None  # why no step is possible any more
@@ -83,25 +90,46 @@ class WorkerEnv:
 
     def state_dict(self) -> Dict[str, Any]:
         """Return seeds and games; "games" is None where they cannot be saved, or are lost: new episodes then begin."""
-        games = self._save_games()
-        seeds = {name: torch.from_numpy(array.copy()) for name, array in self.buffers.seed_state().items()}
-        return {"games": games, **seeds}
+        saved = self._save_games()
+        state: Dict[str, Any] = {"games": None, "generators": None}
+        if saved is not None and all(each.game is not None for each in saved):
+            state["games"] = [as_bytes(each.game) for each in saved]
+            state["generators"] = [as_bytes(each.generators) for each in saved]
+        arrays = {**self.buffers.seed_state(), **self.buffers.view_state()}
+        return {**state, **{name: torch.from_numpy(array.copy()) for name, array in arrays.items()}}
 
     def load_state_dict(self, state: Dict[str, Any]) -> Optional[Step]:
-        """Continue from a `state_dict`; returns None, or the first Step of new episodes if games were not saved."""
+        """Continue from a `state_dict`; returns None, or the first Step of new episodes where that is not possible.
+
+        It is not if games were not saved, or do not repeat themselves: what they show is compared with what was saved.
+        """
         for name, array in self.buffers.seed_state().items():
             array[:] = state[name].numpy()
         if state["games"] is None:
             return self.reset()
-        saved = [value.numpy().tobytes() for value in state["games"]]
+        generators = state.get("generators") or [as_bytes(b"")] * len(state["games"])
+        saved = [Saved(game.numpy().tobytes(), own.numpy().tobytes()) for game, own in zip(state["games"], generators)]
         self._check_running()
         self.results.wait()
-        self._request(
+        answers = self._request(
             lambda worker: worker.send("restore", [saved[e] for e in worker.job.envs]), self._stop, timed=False
         )
+        failures = self._differences([text for answer in answers for text in answer], state)
+        if failures:
+            warnings.warn(restored_text(failures, len(saved)), RuntimeWarning, stacklevel=2)
+            return self.reset()
         self.buffers.clear_outcomes()
         self.results.read()
         return None
+
+    def _differences(self, failures: List[str], state: Dict[str, Any]) -> Dict[int, str]:
+        """Environments whose games were not restored to what was saved, and why."""
+        found = {e: text for e, text in enumerate(failures) if text}
+        for name, array in self.buffers.view_state().items():
+            if name in state:  # not in those of earlier versions
+                for e in np.flatnonzero((array != state[name].numpy()).any(1)):
+                    found.setdefault(int(e), "it shows something else; it does not repeat itself for a seed")
+        return found
 
     def close(self) -> None:
         """End all workers and the processes that their games have started."""
@@ -165,18 +193,15 @@ class WorkerEnv:
         except WorkerDied as death:
             return on_death(w, death)
 
-    def _save_games(self) -> Optional[List[Tensor]]:
-        """E x [bytes] uint8, or None where a worker is dead or a game raises: the next step then fails too."""
+    def _save_games(self) -> Optional[List[Saved]]:
+        """The games of all environments, or None where a worker is dead or a game raises: the next step fails too."""
         if self.failure:
             return None
         try:
-            answers = self._request(lambda worker: worker.send("save"), lambda w, death: [None], timed=False)
+            answers = self._request(lambda worker: worker.send("save"), lambda w, death: [LOST_GAME], timed=False)
         except SimulatorError:
             return None
-        saved = [value for answer in answers for value in answer]
-        if any(value is None for value in saved):
-            return None
-        return [torch.from_numpy(np.array(bytearray(value), np.uint8)) for value in saved]
+        return [value for answer in answers for value in answer]
 
     def _replace_in_step(self, w: int, death: WorkerDied) -> None:
         """Truncate the episodes of a dead worker and begin new ones in another. Raises SimulatorError."""
@@ -224,6 +249,11 @@ class WorkerEnv:
     def _check_running(self) -> None:
         if self.failure:
             raise SimulatorError(self.failure)
+
+
+def as_bytes(value: Optional[bytes]) -> Tensor:
+    """Bytes as a tensor [bytes] uint8."""
+    return torch.from_numpy(np.array(bytearray(value or b""), np.uint8))
 
 
 def usable_cores() -> int:

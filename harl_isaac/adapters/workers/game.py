@@ -5,11 +5,17 @@ in the worker processes, by name, so that nothing of a simulator needs to be pic
 """
 
 from dataclasses import dataclass
-from typing import Dict, List, Optional, Protocol, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Protocol, Sequence, Tuple
 
 import numpy as np
 
 from harl_isaac.env import Space
+
+LARGEST = float(np.finfo(np.float32).max)
+
+
+class GameFault(Exception):
+    """A game handed over what its spec excludes; the message says who, what was expected and what was found."""
 
 
 @dataclass(frozen=True)
@@ -30,9 +36,9 @@ class GameSpec:
 
 @dataclass
 class GameView:
-    """Observations, state and masks of one environment: arrays in the shared memory that a game writes in place.
+    """Observations, state and masks of one environment: arrays that a game writes in place.
 
-    They are zero before a game's first write and then hold what was written last.
+    They are zero before a game's first write and then hold what was written last. What is not finite is refused.
     """
 
     obs: List[np.ndarray]  # A x [O_i] float32
@@ -54,8 +60,10 @@ class Outcome:
 class Game(Protocol):
     """One environment. After an episode's end `look` still writes its true last observations, until `reset`.
 
-    Whatever a method raises ends the run, and its traceback is shown to the user; with task.on_crash=restart it ends
-    the game instead, and a new one is made. A MissingSimulator or ValueError of the constructor is shown as it is.
+    The process-wide generators (`random`, `numpy.random`, torch's if imported) are the game's own, and are seeded anew
+    for each episode. Whatever a method raises ends the run, and its traceback is shown to the user; with
+    task.on_crash=restart it ends the game instead, and a new one is made. A MissingSimulator or ValueError of the
+    constructor is shown as it is.
     """
 
     spec: GameSpec
@@ -77,3 +85,84 @@ class Game(Protocol):
 
     def close(self) -> None:
         """Release what the game holds, its own processes above all."""
+
+
+def fill(out: np.ndarray, value: Any, name: str) -> None:
+    """Write a value into an array of a GameView; `name` says whose. Raises GameFault unless it has as many numbers."""
+    found = real_array(value, name)
+    if found.shape == out.shape:
+        out[...] = found
+        return
+    if found.size != out.size:
+        raise GameFault(f"{name}: expected {out.size} numbers, got shape {found.shape}")
+    out[...] = found.reshape(out.shape)
+
+
+def real_array(value: Any, name: str) -> np.ndarray:
+    """A value as an array. Raises GameFault unless it holds real numbers."""
+    try:
+        found = np.asarray(value)
+    except ValueError:  # parts of different lengths
+        found = np.array(None)
+    if found.dtype.kind not in "biuf":
+        kind = type(value).__name__ if found.dtype.kind == "O" else found.dtype
+        raise GameFault(f"{name}: expected real numbers, got {kind}")
+    return found
+
+
+def check_finite(row: np.ndarray, name: str) -> None:
+    """Raise GameFault where not all numbers of an array are finite."""
+    bad = ~np.isfinite(row)
+    if bad.any():
+        places = np.flatnonzero(bad)
+        raise GameFault(
+            f"{name}: expected finite numbers, got {row.flat[places[0]]} at {places[0]} of {row.size}"
+            f"{f' and {len(places) - 1} more' if len(places) > 1 else ''}"
+        )
+
+
+def check_view(view: GameView, agents: Sequence[str]) -> None:
+    """Raise GameFault where observations or state are not finite."""
+    for agent, obs in zip(agents, view.obs):
+        check_finite(obs, f"agent {agent}: observation")
+    check_finite(view.state, "state")
+
+
+def check_outcome(outcome: Any, spec: GameSpec) -> None:
+    """Raise GameFault for what is no Outcome of a game with this spec."""
+    if not isinstance(outcome, Outcome):
+        raise GameFault(f"step: expected an Outcome, got {type(outcome).__name__}")
+    check_reward(outcome.reward, spec.reward_agents)
+    if outcome.terminated and outcome.truncated:
+        raise GameFault("an episode ended as terminated and as truncated at once, expected one of them")
+    if len(outcome.metrics) != len(spec.metrics) or not all(name in outcome.metrics for name in spec.metrics):
+        expected = ", ".join(spec.metrics) or "none"
+        raise GameFault(f"metrics: expected {expected}, got {', '.join(outcome.metrics) or 'none'}")
+
+
+def check_reward(reward: Any, count: int) -> None:
+    """Raise GameFault for anything but `count` finite numbers."""
+    plain = isinstance(reward, (list, tuple)) and len(reward) == count
+    if plain and all(isinstance(number, float) and abs(number) < LARGEST for number in reward):
+        return  # as it nearly always is: looked at in a fraction of the time
+    found = real_array(reward, "reward")
+    if found.size != count:
+        raise GameFault(f"reward: expected {count} numbers, got shape {found.shape}")
+    with np.errstate(over="ignore"):
+        check_finite(found.astype(np.float32), "reward")
+
+
+def check_spec(spec: Any) -> None:
+    """Raise GameFault for a spec whose parts do not fit together."""
+    if not isinstance(spec, GameSpec):
+        raise GameFault(f"spec: expected a GameSpec, got {type(spec).__name__}")
+    agents = len(spec.agents)
+    if agents == 0 or len(set(spec.agents)) != agents:
+        raise GameFault(f"spec: expected agents with different names, got {', '.join(spec.agents) or 'none'}")
+    for name, sizes in (("obs_sizes", spec.obs_sizes), ("actions", spec.actions)):
+        if len(sizes) != agents:
+            raise GameFault(f"spec: expected {name} of {agents} agents, got {len(sizes)}")
+    if spec.state_agents not in (1, agents) or spec.reward_agents not in (1, agents):
+        raise GameFault(
+            f"spec: expected state and reward of 1 or {agents} agents, got {spec.state_agents}, {spec.reward_agents}"
+        )

@@ -17,7 +17,7 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import IO, Any, Callable, Optional
 
-from harl_isaac.adapters.workers.messages import STEP, Failure, Job
+from harl_isaac.adapters.workers.messages import LOST, SHOWN, STEP, Failure, Job
 from harl_isaac.env import MissingSimulator, SimulatorError
 
 # The module search path is an argument: in the environment, a simulator's own processes would inherit it.
@@ -27,10 +27,11 @@ START = (
 )
 # because there is a process for each core
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+SAME_SETS = {"PYTHONHASHSEED": "0"}  # else a game that goes over a set of words plays differently in each process
 GRACE = 10.0  # [s] that a worker has to close its games
 POLL_INTERVAL = 1000.0  # [ms] between checks whether a process that does not answer is still there
-LOG_TAIL = 3000  # last characters of its output that are shown
-USER_ERRORS = {"MissingSimulator": MissingSimulator, "ValueError": ValueError}  # shown as they are, if no game was made
+# shown as they are, if no game was made
+USER_ERRORS = {"MissingSimulator": MissingSimulator, "ValueError": ValueError, "GameFault": ValueError}
 
 
 class WorkerDied(Exception):
@@ -78,21 +79,21 @@ class WorkerProcess:
             return None
         return unwrap(pickle.loads(message))
 
-    def describe_death(self) -> str:
-        """Say how the process ended, which environments it played, and the last of its output."""
+    def describe_death(self, cause: str = "") -> str:
+        """Say how the process ended (`cause`, where that is known), which environments it played, its last output."""
         code: Optional[int] = None
         with suppress(subprocess.TimeoutExpired):
             code = self.process.wait(GRACE)
         envs = self.job.envs
-        return (
-            f"worker process {self.process.pid} (environments {envs[0]} to {envs[-1]}) {describe_exit(code)}"
-            f"{self.log_tail()}"
-        )
+        output = self.log_tail()
+        if not cause:
+            cause = "lost its connection: did a game close it?" if LOST in output else describe_exit(code)
+        return f"worker process {self.process.pid} (environments {envs[0]} to {envs[-1]}) {cause}{output}"
 
     def log_tail(self) -> str:
         """Last of the process's output with an introduction, or ''."""
         self.log.seek(0, os.SEEK_END)
-        self.log.seek(max(0, self.log.tell() - LOG_TAIL))
+        self.log.seek(max(0, self.log.tell() - SHOWN))
         text = self.log.read().decode(errors="replace").strip()
         return "; its last output:\n" + text if text else ""
 
@@ -124,7 +125,8 @@ class WorkerProcess:
                 raise WorkerDied(self.describe_death())
             if timeout and time.monotonic() - begin > timeout:
                 os.killpg(self.process.pid, signal.SIGKILL)
-                raise WorkerDied(f"no answer in task.timeout={timeout:g} s: {self.describe_death()}")
+                cause = "was therefore ended (SIGKILL); a larger task.timeout gives it more time"
+                raise WorkerDied(f"no answer in task.timeout={timeout:g} s: {self.describe_death(cause)}")
 
 
 def open_log() -> IO[bytes]:
@@ -141,7 +143,7 @@ def start_process(connection: int, file: int, log: IO[bytes]) -> "subprocess.Pop
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=log,
-        env={**os.environ, **ONE_THREAD},
+        env={**SAME_SETS, **os.environ, **ONE_THREAD},
         start_new_session=True,  # out of reach of Ctrl-C
     )
 
@@ -164,7 +166,9 @@ def unwrap(answer: Any) -> Any:
     if not isinstance(answer, Failure):
         return answer
     episode = "" if answer.seed is None else f", in the episode of seed {answer.seed}"
-    error = SimulatorError(f"environment {answer.env} failed {answer.doing}{episode}:\n{answer.trace.strip()}")
+    trace = answer.trace.strip()
+    gap = "\n" if "\n" in trace else " "
+    error = SimulatorError(f"environment {answer.env} failed {answer.doing}{episode}:{gap}{trace}")
     if answer.seed is None and answer.kind in USER_ERRORS:
         raise USER_ERRORS[answer.kind](answer.message) from error
     raise error

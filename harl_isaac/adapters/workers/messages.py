@@ -5,9 +5,12 @@ Worker to parent: the games' specs, after which one message of any kind says tha
 answer to each request: STEP, or a pickled value. A `Failure` in place of an answer is the worker's last message.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Any, Dict, Optional
 
+SHOWN = 3000  # [characters] of a game's own words that are shown
+LOST = "harl_isaac: the connection to the training process was lost"  # a worker's last words then
 STEP = b""  # both the request for a step and its answer; all other messages are pickled
 
 
@@ -33,4 +36,42 @@ class Failure:
     env: int  # index of the environment
     seed: Optional[int]  # of its episode; None before the first one
     doing: str  # such as "in a step"
-    trace: str  # the traceback
+    trace: str  # the traceback, or the message alone where that says it all
+
+
+@dataclass
+class Saved:
+    """A worker's answer to a request for the state of one environment."""
+
+    game: Optional[bytes]  # None where it cannot be saved
+    generators: bytes  # of the process-wide random numbers, see generators.py
+
+
+def restored_text(failures: Dict[int, str], games: int) -> str:
+    """Say how many of the restored games differ, and the first of the reasons, which are by environment."""
+    e, reason = next(iter(failures.items()))
+    return (
+        f"{len(failures)} of {games} games did not go on as they were saved (environment {e}: {reason}): new episodes "
+        "begin in all of them"
+    )
+
+
+def shortened(text: str, limit: int = SHOWN) -> str:
+    """A text without its middle part if it is longer than `limit` characters."""
+    if len(text) <= limit:
+        return text
+    half = limit // 2
+    return f"{text[:half]} ... [{len(text) - 2 * half} characters left out] ... {text[-half:]}"
+
+
+def words_of(error: BaseException) -> str:
+    """An exception's message."""
+    try:
+        return shortened(str(error))
+    except Exception:  # a class of the game's own
+        return "no message"
+
+
+def one_line(error: BaseException) -> str:
+    """An exception's class and message in one line."""
+    return shortened(re.sub(r"\s+", " ", f"{type(error).__name__}: {words_of(error)}"), 300)

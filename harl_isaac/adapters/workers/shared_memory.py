@@ -90,10 +90,34 @@ class Layout:
         count = max(int(np.prod(shape)) * np.dtype(dtype).itemsize, 1)
         self.size += -(-count // ALIGNMENT) * ALIGNMENT
 
+    def game_view(self, row: np.ndarray, flags: np.ndarray) -> GameView:
+        """Arrays that a game writes to, as views of a row of views and of flags."""
+        spec = self.spec
+        return GameView(
+            obs=[row[columns] for columns in self.obs_columns],
+            state=row[self.state_columns].reshape(spec.state_agents, spec.state_size),
+            action_mask=[flags[columns] for columns in self.mask_columns] if spec.has_action_mask else None,
+            alive=flags[self.alive_columns] if spec.has_alive else None,
+        )
+
     def array(self, memory: mmap.mmap, name: str) -> np.ndarray:
         """Array `name` of memory with this layout."""
         placement = self.placements[name]
         return np.ndarray(placement.shape, placement.dtype, memory, placement.offset)
+
+
+class Draft:
+    """A row of views and flags that a game writes, before it is known to be whole."""
+
+    def __init__(self, layout: Layout):
+        self.row = np.zeros(layout.state_columns.stop, np.float32)
+        self.flags = np.zeros(layout.alive_columns.stop, np.bool_)
+        self.view: GameView = layout.game_view(self.row, self.flags)
+
+    def clear(self) -> None:
+        """Zero everything, for a new game."""
+        self.row[:] = 0.0
+        self.flags[:] = False
 
 
 class SharedBuffers:
@@ -133,18 +157,9 @@ class SharedBuffers:
         """Arrays that determine the seeds of later episodes, by their names in a checkpoint."""
         return {"base": self.base, "episode": self.episode, "seed": self.seed}
 
-    def game_view(self, e: int) -> GameView:
-        """Arrays that the game of environment e writes its observations to."""
-        layout = self.layout
-        spec = layout.spec
-        row = self.views[e]
-        flags = self.flags[e]
-        return GameView(
-            obs=[row[columns] for columns in layout.obs_columns],
-            state=row[layout.state_columns].reshape(spec.state_agents, spec.state_size),
-            action_mask=[flags[columns] for columns in layout.mask_columns] if spec.has_action_mask else None,
-            alive=flags[layout.alive_columns] if spec.has_alive else None,
-        )
+    def view_state(self) -> Dict[str, np.ndarray]:
+        """Arrays that say what the games show, by their names in a checkpoint."""
+        return {"views": self.views, "marks": self.flags[:, END_FLAGS:]}
 
     def actions(self, e: int) -> List[np.ndarray]:
         """Arrays that hold the actions of environment e, A x [action_width_i]."""
@@ -171,10 +186,15 @@ class SharedBuffers:
         self.views[e] = 0.0
         self.flags[e, END_FLAGS:] = False
 
+    def write_view(self, e: int, row: np.ndarray, flags: np.ndarray) -> None:
+        """Store what the game of environment e has written."""
+        self.views[e] = row
+        self.flags[e, END_FLAGS:] = flags[END_FLAGS:]
+
     def write_outcome(self, e: int, outcome: Outcome) -> None:
         """Store the result of a step of environment e, whose game has already written its view."""
         row = self.outcomes[e]
-        row[: self.num_rewards] = outcome.reward
+        row[: self.num_rewards] = np.ravel(outcome.reward)
         for column, name in enumerate(self.layout.spec.metrics, self.num_rewards):
             row[column] = outcome.metrics[name]
         row[-1] = 0.0

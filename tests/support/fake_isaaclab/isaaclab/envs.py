@@ -1,6 +1,7 @@
 """Direct environments, for many agents and for one: they reset within the step and return their own buffers."""
 
 import math
+import random
 
 import gymnasium
 import torch
@@ -14,6 +15,10 @@ assert STARTED, "nothing of isaaclab may be imported before the app runs"
 class FakeDirectEnv(gymnasium.Env):
     def __init__(self, cfg, render_mode=None):
         self.cfg = cfg
+        if getattr(cfg, "seed", None) is not None:  # what is drawn before the first reset depends on nothing else
+            torch.manual_seed(cfg.seed)
+            random.seed(cfg.seed)
+        self.terrain = random.random()
         self.num_envs = cfg.scene.num_envs
         self.device = torch.device(cfg.sim.device)
         self.episode_length_buf = torch.zeros(self.num_envs, dtype=torch.long, device=self.device)

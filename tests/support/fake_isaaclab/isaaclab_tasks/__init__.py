@@ -16,7 +16,7 @@ class FakeCfg(SimpleNamespace):
             scene=SimpleNamespace(num_envs=1), sim=SimpleNamespace(device="cuda:0", dt=0.05, render_interval=2), decimation=2,
             episode_length_s=0.7, only_near_falls=False, possible_agents=["near", "far"],
             observation_spaces={"near": 5, "far": 3}, action_spaces={"near": 2, "far": {4}}, observation_space=5, action_space=3,
-            state_space=0)
+            state_space=0, seed=None)
 
     def from_dict(self, values):
         for key, value in values.items():
