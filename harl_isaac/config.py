@@ -116,8 +116,8 @@ def to_run(cfg: DictConfig) -> RunCfg:
     check_engine(run.sim)
     if run.log.console not in CONSOLES:
         raise ValueError(f"log.console={run.log.console}; possible: {', '.join(CONSOLES)}")
-    check_keys(cfg, "task", run.task)
-    check_keys(cfg, "algo", run.algo)
+    check_keys(cfg, run)
+    check_names(run)
     return run
 
 
@@ -140,25 +140,37 @@ def check_numbers(settings: Any, prefix: str = "") -> None:
                 raise ValueError(f"{key}={value} is larger than {LARGEST_INTEGER}")
 
 
-def check_keys(cfg: DictConfig, group: str, settings: Any) -> None:
-    """Raise ValueError for a key that the settings of a group do not have: a + or ++ lets hydra accept it."""
+def check_keys(cfg: DictConfig, settings: Any, prefix: str = "") -> None:
+    """Raise ValueError for a key that the settings do not have, here or deeper: a + or ++ lets hydra accept it."""
     known = [each.name for each in fields(settings)]
-    for key in cfg[group]:
+    for key in map(str, cfg):
         if key not in known:
-            possible = ", ".join(f"{group}.{name}" for name in known)
-            raise ValueError(f"key {group}.{key} is unknown; possible: {possible}")
+            possible = ", ".join(prefix + name for name in known)
+            raise ValueError(f"key {prefix}{key} is unknown; possible: {possible}")
+        value = getattr(settings, key)
+        if is_dataclass(value):
+            check_keys(cfg[key], value, f"{prefix}{key}.")
+
+
+def check_names(run: RunCfg) -> None:
+    """Raise ValueError where task.name or algo.name was set by hand: the run would be recorded as another."""
+    for group, registry, settings in (("task", TASKS, run.task), ("algo", ALGOS, run.algo)):
+        name = settings.name
+        if name not in registry or type(settings) is not type(default_settings(registry, name)):
+            raise ValueError(f"{group}.name={name} is not what was chosen; choose by {group}=<name>")
 
 
 def differences(old: Dict[str, Any], new: Dict[str, Any], prefix: str = "") -> List[str]:
     """Settings that differ between two plain configurations, as "key: was ..., now ..."."""
     found = []
-    for key in sorted(set(old) | set(new)):
-        if prefix + key in RESUMABLE:
+    for key in sorted(set(old) | set(new), key=str):
+        name = f"{prefix}{key}"
+        if name in RESUMABLE:
             continue
         was = old.get(key)
         now = new.get(key)
         if isinstance(was, dict) and isinstance(now, dict):
-            found += differences(was, now, prefix + key + ".")
+            found += differences(was, now, name + ".")
         elif was != now:
-            found.append(f"{prefix}{key}: was {was}, now {now}")
+            found.append(f"{name}: was {was}, now {now}")
     return found

@@ -124,6 +124,6 @@ def _task_of_run(where: str) -> str:
     for folder in (path, *list(path.parents)[:2]):
         try:
             return str(yaml.safe_load((folder / "config.yaml").read_text())["task"]["name"])
-        except (OSError, yaml.YAMLError, KeyError, TypeError):
+        except (OSError, ValueError, RecursionError, yaml.YAMLError, KeyError, TypeError):  # reported on opening it
             continue
     return ""

@@ -57,6 +57,7 @@ def check_command_line(words: List[str], several: bool = False) -> None:
     """
     try:
         overrides = OverridesParser.create().parse_overrides(words)
+        check_no_deletion(overrides)
         plain = [first_point(override, several) for override in overrides]
         with initialize_config_module(CONFIG, version_base="1.3"):
             to_run(compose("config", plain))
@@ -64,6 +65,14 @@ def check_command_line(words: List[str], several: bool = False) -> None:
         raise ValueError(explain(error, words)) from None
     finally:
         GlobalHydra.instance().clear()
+
+
+def check_no_deletion(overrides: List[Override]) -> None:
+    """Raise ValueError for ~key: a run has all its settings, and its folder says which."""
+    for override in overrides:
+        if override.is_delete():
+            key = override.key_or_group
+            raise ValueError(f"{override.input_line}: settings cannot be deleted; without {key}=... it has its default")
 
 
 def first_point(override: Override, several: bool) -> str:

@@ -68,6 +68,8 @@ def main() -> None:
 
 def panel_contents(args: Dict[str, Any], runs: List[LabeledRun]) -> List[PanelContent]:
     """The panels that the arguments ask for. Raises ValueError."""
+    if args["smooth"] < 1:
+        raise ValueError(f"smooth={args['smooth']}: give at least one iteration")
     if args["x"] not in (*X_LABELS, "both"):
         raise ValueError(f"x={args['x']}; possible: {', '.join(X_LABELS)}, both")
     axes = list(X_LABELS) if args["x"] == "both" else [args["x"]]

@@ -19,10 +19,26 @@ class LabeledRun(NamedTuple):
 def load(folder: Path) -> Curves:
     """Read a run's metrics.csv. Raises ValueError where the folder is not a run's or holds no iteration."""
     path = folder / "metrics.csv"
-    rows = list(csv.DictReader(path.open())) if path.is_file() else []
+    rows = whole_rows(path) if path.is_file() else []
     if not rows:
         raise ValueError(f"no metrics.csv with iterations in {folder}: not a run folder")
-    return {name: np.array([float(row[name]) for row in rows]) for name in rows[0]}
+    try:
+        curves = {name: np.array([float(row[name]) for row in rows]) for name in rows[0]}
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged ({error})") from None
+    if "steps" not in curves:
+        raise ValueError(f"{path} is damaged: it has no column steps")
+    return curves
+
+
+def whole_rows(path: Path) -> List[Dict[str, str]]:
+    """Rows of a CSV file that have a value for each column: a running run may be writing its last one."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path} is damaged ({error})") from None
+    return [row for row in rows if None not in row and None not in row.values()]
 
 
 def labeled(args: Dict[str, Any]) -> List[LabeledRun]:

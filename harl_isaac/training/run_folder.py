@@ -163,5 +163,5 @@ def _settings(source: Path, group: str, registry: Dict[str, str], values: Dict[s
 def _read(path: Path) -> Any:
     try:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise ValueError(f"{path} is not readable ({type(error).__name__}): not a run folder, or damaged") from None

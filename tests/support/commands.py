@@ -35,7 +35,7 @@ def run_command(script: str, *words: str, cwd: Path, timeout: float = 240, **env
     with tempfile.TemporaryDirectory() as folder:
         outputs = [str(Path(folder) / name) for name in ("stdout", "stderr")]
         process = FORKS.Process(
-            target=_script, args=(str(ROOT / script), words, str(cwd), {**os.environ, **env}, outputs)
+            target=run_script_here, args=(str(ROOT / script), words, str(cwd), {**os.environ, **env}, outputs)
         )
         process.start()
         process.join(timeout)
@@ -60,7 +60,7 @@ def is_for_tests(path: Path) -> bool:
     return path == ROOT or ROOT / "tests" in (path, *path.parents)
 
 
-def _script(script: str, words: List[str], cwd: str, env: Dict[str, str], outputs: List[str]) -> None:
+def run_script_here(script: str, words: List[str], cwd: str, env: Dict[str, str], outputs: List[str]) -> None:
     """Run the script in the new process, whose stdout and stderr go to the files `outputs`."""
     for descriptor, name in zip((1, 2), outputs):
         os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT), descriptor)
