@@ -47,10 +47,13 @@ LAYERS = {
     "registry": {"settings", "algos", "tasks"},
     "config": {"settings", "registry", "learning", "algos", "tasks"},
     "rl_games": CONTRACT | {"networks", "learning", "registry", "config", "tasks"},
-    "training": CONTRACT | {"networks", "buffers", "learning", "algos", "tasks", "config", "registry"},
+    "training": CONTRACT | {"networks", "buffers", "learning", "algos", "tasks", "config", "registry", "policies"},
+    "policies": set(),
+    "export": CONTRACT | {"networks", "training"},
     "rendering": set(),
     "theory": {"env", "settings", "tasks"},
-    "cli": CONTRACT | {"config", "registry", "algos", "tasks", "cfg", "networks", "training", "rendering", "theory"},
+    "cli": CONTRACT
+    | {"config", "registry", "algos", "tasks", "cfg", "networks", "training", "export", "rendering", "theory"},
 }
 OLD_NAMES = """
     take_in by_name forget see Sight write_side_by_side arranged judge alike blank_obs behaviours Choices Greedy

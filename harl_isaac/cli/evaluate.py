@@ -1,19 +1,22 @@
 """python scripts/evaluate.py run=<run folder> episodes=320: play full episodes with a run's deterministic policy and
 print return and success rate with 95 % intervals.
 
-Keys: run (a run folder, which means its best checkpoint, or a checkpoint file), episodes=320, num_envs=64, seed=0,
-device=auto, sim=auto, json (a file for the results), trust=false (true: the run may use code of other packages).
+Keys: run (a run folder, which means its best checkpoint, a checkpoint or a policy file) or policy (a policy file, or
+the name of one that comes with the package), episodes=320, num_envs=64, seed=0, device=auto, sim=auto, json (a file for
+the results), trust=false (true: the run may use code of other packages).
 """
 
 import json
 from pathlib import Path
 
 from harl_isaac.cli.arguments import read_arguments
+from harl_isaac.training import policy_file
 from harl_isaac.training.evaluation import Evaluation, evaluate_policy
 from harl_isaac.training.load_policy import load_policy
 
 DEFAULTS = {
     "run": None,
+    "policy": None,
     "episodes": 320,
     "num_envs": 64,
     "seed": 0,
@@ -28,7 +31,8 @@ def main() -> None:
     """Evaluate the run named on the command line; print the intervals, and write them to `json` if given."""
     args = read_arguments(__doc__, DEFAULTS)
     num_envs = min(args["num_envs"], args["episodes"])
-    env, actors, checkpoint = load_policy(args["run"], num_envs, args["device"], args["sim"], args["trust"])
+    run = policy_file.chosen(args["run"], args["policy"])
+    env, actors, checkpoint = load_policy(run, num_envs, args["device"], args["sim"], args["trust"])
     result = evaluate_policy(env, actors, args["episodes"], args["seed"])
     report(result, checkpoint)
     if args["json"]:

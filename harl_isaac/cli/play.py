@@ -1,9 +1,10 @@
 """python scripts/play.py run=<run folder>: show a trained policy, in MuJoCo's viewer where there is a screen, else as a
 video. Tasks without MuJoCo are drawn, if they say how.
 
-Keys: run (a run folder, which means its best checkpoint, or a checkpoint file), out (video.mp4, or strip.png for a row
-of pictures; default: the viewer, or <run>/play.mp4), episodes=4, speed=0.5 (of the video), pick=any (any, success: only
-episodes that succeed), seed=0, sim=mujoco, trust=false (true: the run may use code of other packages).
+Keys: run (a run folder, which means its best checkpoint, a checkpoint or a policy file) or policy (a policy file, or
+the name of one that comes with the package), out (video.mp4, or strip.png for a row of pictures; default: the viewer,
+or <run>/play.mp4, of a policy file <its name>.mp4 here), episodes=4, speed=0.5 (of the video), pick=any (any, success:
+only episodes that succeed), seed=0, sim=mujoco, trust=false (true: the run may use code of other packages).
 """
 
 import os
@@ -20,12 +21,14 @@ from harl_isaac.cli.arguments import read_arguments
 from harl_isaac.networks.joint_policy import JointPolicy
 from harl_isaac.rendering.mujoco_video import render, save_recording, write
 from harl_isaac.rendering.particle_frames import pictures
+from harl_isaac.training import policy_file
 from harl_isaac.training.checkpoint import run_folder
 from harl_isaac.training.evaluation import Player
 from harl_isaac.training.load_policy import load_policy
 
 DEFAULTS = {
     "run": None,
+    "policy": None,
     "out": None,
     "episodes": 4,
     "speed": 0.5,
@@ -54,14 +57,20 @@ def main() -> None:
     args = read_arguments(__doc__, DEFAULTS)
     has_screen = bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
     num_envs = args["episodes"] * (CANDIDATES if args["pick"] == "success" else 1)
-    env, actors, checkpoint = load_policy(args["run"], num_envs, "cpu", args["sim"], args["trust"])
+    run = policy_file.chosen(args["run"], args["policy"])
+    env, actors, checkpoint = load_policy(run, num_envs, "cpu", args["sim"], args["trust"])
     if not is_drawn(env) and not hasattr(env, "visual_model"):
         raise ValueError("the run's task has no picture: it is not simulated by MuJoCo")
     torch.manual_seed(args["seed"])
     if args["out"] is None and has_screen and not is_drawn(env):  # drawings have no viewer
         watch(env, actors, args["seed"])
     else:
-        write_video(env, actors, args, Path(args["out"] or run_folder(checkpoint) / "play.mp4"))
+        write_video(env, actors, args, Path(args["out"] or default_video(checkpoint)))
+
+
+def default_video(file: Path) -> Path:
+    """A video in the run folder of a checkpoint, or here and named as a policy file, which may lie anywhere."""
+    return Path(file.stem + ".mp4") if file.suffix == policy_file.SUFFIX else run_folder(file) / "play.mp4"
 
 
 def is_drawn(env: VisibleEnv) -> bool:

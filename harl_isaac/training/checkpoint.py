@@ -106,6 +106,17 @@ def find(where: str) -> Path:
     return latest
 
 
+def policy_file(run: str) -> Path:
+    """The checkpoint whose policies a run folder stands for, its best or else its latest, or the file itself.
+
+    Raises ValueError.
+    """
+    if not run:
+        raise ValueError("give run=<run folder>, such as run=runs/ShadowHandOver/happo/20260101-120000-seed1")
+    best = Path(run) / FOLDER / "best.pt"
+    return best if best.is_file() else find(run)
+
+
 def run_folder(checkpoint: Path) -> Path:
     """The run folder that a checkpoint lies in."""
     return checkpoint.parent.parent if checkpoint.parent.name == FOLDER else checkpoint.parent

@@ -69,6 +69,12 @@ def saved_config(folder: Path) -> Dict[str, Any]:
     """The run's composed configuration. Raises ValueError where the file is missing or damaged."""
     file = folder / "config.yaml"
     config = _read(file)
+    check_names(config, file)
+    return config
+
+
+def check_names(config: Any, file: Path) -> None:
+    """Raise ValueError unless a file's configuration names a task and an algorithm."""
     if not isinstance(config, dict):
         raise ValueError(f"{file} is damaged: expected a run's settings, found {type(config).__name__}")
     for group in ("task", "algo"):
@@ -76,26 +82,30 @@ def saved_config(folder: Path) -> Dict[str, Any]:
         name = settings.get("name") if isinstance(settings, dict) else None
         if not isinstance(name, str):
             raise ValueError(f"{file} is damaged: it has no {group}.name")
-    return config
 
 
 def saved_settings(folder: Path) -> Tuple[TaskCfg, AlgoCfg]:
     """Settings of the run's task and algorithm. Raises ValueError where the configuration is damaged or unknown."""
-    config = saved_config(folder)
+    return settings_in(saved_config(folder), folder / "config.yaml")
+
+
+def settings_in(config: Dict[str, Any], source: Path) -> Tuple[TaskCfg, AlgoCfg]:
+    """Settings of the task and the algorithm that a run's configuration from the file `source` holds, as above."""
     register_external_tasks([config["task"]["name"]])
-    task = _settings(folder, "task", TASKS, config["task"])
-    return task, _settings(folder, "algo", ALGOS, config["algo"])
+    task = _settings(source, "task", TASKS, config["task"])
+    return task, _settings(source, "algo", ALGOS, config["algo"])
 
 
-def _settings(folder: Path, group: str, registry: Dict[str, str], values: Dict[str, Any]) -> Any:
+def _settings(source: Path, group: str, registry: Dict[str, str], values: Dict[str, Any]) -> Any:
+    """Settings of a group from the values in the file `source`."""
     name = values["name"]
     if name not in registry:
-        raise ValueError(f"{folder / 'config.yaml'} has {group} {name!r}, which is unknown to this version")
+        raise ValueError(f"{source} has {group} {name!r}, which is unknown to this version")
     try:
         return build_settings(registry, values)
     except (OmegaConfBaseException, TypeError) as error:
         reason = str(error).split("\n")[0]
-        raise ValueError(f"{folder / 'config.yaml'} is damaged: {group}: {reason}") from None
+        raise ValueError(f"{source} is damaged: {group}: {reason}") from None
 
 
 def _read(path: Path) -> Any:
