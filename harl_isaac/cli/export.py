@@ -120,7 +120,7 @@ def recording_env(saved: SavedPolicy, args: Dict[str, Any]) -> Optional[MultiAge
 
 
 def about(saved: SavedPolicy, args: Dict[str, Any], env: Optional[MultiAgentEnv]) -> Dict[str, Any]:
-    """What the files are of."""
+    """The origin of the files."""
     return {
         "task": saved.task.name,
         "algo": saved.algo.name,

@@ -1,8 +1,8 @@
 """Is an exported file the trained policy? Its outputs beside those of acting in training and evaluation.
 
 Differences are in half-ranges of a Box. A choice differs by how much less the policy itself gives it than its best:
-values or log-probabilities, which near a tie is next to nothing. What comes from an output of the network above 1 counts
-relative to that.
+values or log-probabilities, which near a tie is next to nothing. What comes from an output of the network above 1
+counts relative to that.
 """
 
 from typing import List, NamedTuple, Optional, Sequence, Tuple
@@ -33,7 +33,7 @@ class Sample(NamedTuple):
 
 
 class Acted(NamedTuple):
-    """What the trained policy does in a Sample."""
+    """The trained policy's answer to a Sample."""
 
     actions: List[Tensor]  # A x [N, W_i] as the environment takes them
     hidden: Optional[Tensor]  # [N, A, H] afterwards

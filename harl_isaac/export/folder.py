@@ -123,12 +123,13 @@ def _agents(policy: AgentPolicy) -> List[Dict[str, Any]]:
     obs = 0
     action = 0
     for name, size, space, width in zip(policy.spec.agents, policy.spec.obs_sizes, policy.spec.actions, policy.widths):
+        bounds: Dict[str, Any] = asdict(space)
         agents.append(
             {
                 "name": name,
                 "obs_columns": [obs, obs + size],
                 "action_columns": [action, action + width],
-                "action_space": {"kind": type(space).__name__, **asdict(space)},
+                "action_space": {"kind": type(space).__name__, **bounds},
             }
         )
         obs += size
