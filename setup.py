@@ -42,7 +42,8 @@ SMAX = from_311("jaxmarl>=0.2,<0.3")
 PETTINGZOO = from_311("mpe2>=1.1,<2")
 RL_GAMES = ["rl-games>=1.6.5,<1.7"]
 DOCS = from_311("sphinx>=8", "myst-parser>=4", "furo", "latex2mathml>=3.77")
-TEST = ["pytest>=7", "pytest-xdist>=3", "vermin>=1.6", *DOCS, *PLOT, *PETTINGZOO, *from_311(*RL_GAMES)]
+EXPORT = from_311("onnx>=1.16", "onnxscript>=0.3", "onnxruntime>=1.18")
+TEST = ["pytest>=7", "pytest-xdist>=3", "vermin>=1.6", *DOCS, *PLOT, *PETTINGZOO, *EXPORT, *from_311(*RL_GAMES)]
 LINT = from_311("ruff>=0.17", "mypy>=2.4", "pre-commit>=4", "types-PyYAML")
 
 # harl-<name> -> function of harl_isaac/cli/entry.py
@@ -51,6 +52,7 @@ COMMANDS = {
     "evaluate": "evaluate",
     "play": "play",
     "list": "list_tasks",
+    "export": "export",
     "plot": "plot",
     "table": "table",
     "theory": "theory",
@@ -96,6 +98,7 @@ setup(
     packages=packages(),
     package_data={
         "harl_isaac": ["py.typed"],
+        "harl_isaac.policies": ["*.policy"],
         "harl_isaac.cfg": ["*.yaml", "experiment/*/*.yaml", "experiment/*/*/*.yaml"],
     },
     install_requires=CORE + SIMULATION,
@@ -105,6 +108,7 @@ setup(
         "pettingzoo": PETTINGZOO,
         "rl-games": RL_GAMES,
         "smax": SMAX,
+        "export": EXPORT,
         "docs": DOCS,
         "test": TEST,
         "lint": LINT,

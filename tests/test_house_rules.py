@@ -52,11 +52,26 @@ LAYERS = {
     "plugins": {"settings", "registry", "learning", "algos", "tasks"},
     "config": {"settings", "registry", "learning", "algos", "tasks"},
     "rl_games": CONTRACT | {"networks", "learning", "registry", "config", "tasks"},
-    "training": CONTRACT | {"networks", "buffers", "learning", "algos", "tasks", "config", "registry", "plugins"},
+    "training": CONTRACT
+    | {"networks", "buffers", "learning", "algos", "tasks", "config", "registry", "plugins", "policies", "hints"},
+    "policies": set(),
+    "export": CONTRACT | {"networks", "training"},
     "rendering": set(),
     "theory": {"env", "settings", "tasks"},
     "cli": CONTRACT
-    | {"config", "registry", "plugins", "algos", "tasks", "cfg", "networks", "training", "rendering", "theory"},
+    | {
+        "config",
+        "registry",
+        "plugins",
+        "algos",
+        "tasks",
+        "cfg",
+        "networks",
+        "training",
+        "export",
+        "rendering",
+        "theory",
+    },
     "api": CONTRACT | {"config", "registry", "plugins", "learning", "tasks", "training", "cli"},
 }
 OLD_NAMES = """

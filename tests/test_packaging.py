@@ -17,7 +17,7 @@ from support.commands import ROOT, run_command
 import harl_isaac
 
 LINKS = {"cfg": "../cfg", "tasks": "../tasks"}
-SHIPPED = (".py", ".yaml", ".typed")
+SHIPPED = (".py", ".yaml", ".typed", ".policy")
 LEFT_OUT = shutil.ignore_patterns(
     ".git", ".venv", ".*_cache", "__pycache__", "*.egg-info", "build", "dist", "runs", "outputs", "wheels"
 )

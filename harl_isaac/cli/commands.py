@@ -22,6 +22,7 @@ COMMANDS: Dict[str, Command] = {
     "evaluate": Command("evaluate", "play whole episodes: return and success with intervals"),
     "play": Command("play", "show a policy in a viewer, a video or a row of pictures"),
     "list": Command("list_tasks", "every task with its agents, widths and engines"),
+    "export": Command("export", "policies as files: ONNX, TorchScript, torch.export, or for playing"),
     "plot": Command("plot", "learning curves of runs"),
     "table": Command("table", "what runs had reached at given steps"),
     "theory": Command("theory", "the paper's examples and Theorem 7, exactly"),
@@ -30,6 +31,9 @@ COMMANDS: Dict[str, Command] = {
 # Module that may be missing -> the extra that brings it.
 EXTRAS = {
     "matplotlib": "plot",
+    "onnx": "export",
+    "onnxruntime": "export",
+    "onnxscript": "export",
     "rl_games": "rl-games",
     "mpe2": "pettingzoo",
     "pettingzoo": "pettingzoo",

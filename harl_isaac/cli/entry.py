@@ -30,6 +30,11 @@ def play() -> None:
     run("play")
 
 
+def export() -> None:
+    """Entry point of `harl-export` and `scripts/export.py`."""
+    run("export")
+
+
 def list_tasks() -> None:
     """Entry point of `harl-list` and `scripts/list_tasks.py`."""
     run("list")
@@ -110,7 +115,7 @@ def named_task(words: List[str]) -> str:
     values = dict(word.lstrip("+").split("=", 1) for word in words if "=" in word)
     if "task" in values:
         return values["task"]
-    run = values.get("resume") or values.get("run") or ""
+    run = values.get("resume") or values.get("run") or values.get("policy") or ""
     return _task_of_run(run) or values.get("experiment", "")
 
 
@@ -121,9 +126,25 @@ def _task_of_run(where: str) -> str:
     import yaml
 
     path = Path(where)
+    if path.suffix == ".policy":
+        return _task_of_policy(path)
     for folder in (path, *list(path.parents)[:2]):
         try:
             return str(yaml.safe_load((folder / "config.yaml").read_text())["task"]["name"])
         except (OSError, ValueError, RecursionError, yaml.YAMLError, KeyError, TypeError):  # reported on opening it
             continue
     return ""
+
+
+def _task_of_policy(path: Path) -> str:
+    """Task of a policy file, from the words in it: nothing is unpickled; '' if it cannot be read."""
+    import pickletools
+    import zipfile
+
+    try:
+        with zipfile.ZipFile(path) as archive:
+            record = next(name for name in archive.namelist() if name.endswith("data.pkl"))
+            words = [word for _, word, _ in pickletools.genops(archive.read(record)) if isinstance(word, str)]
+        return words[words.index("task") + 1]
+    except (OSError, ValueError, StopIteration, IndexError, zipfile.BadZipFile):
+        return ""

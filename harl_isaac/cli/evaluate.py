@@ -1,10 +1,10 @@
 """harl-evaluate <run folder> episodes=320: play full episodes with a run's deterministic policy and print return and
 success rate with 95 % intervals.
 
-Keys: run (the first word: a run folder, which means its best checkpoint, a checkpoint file, or `last`, the newest run
-below run_root=runs), episodes=320, num_envs=64, seed=0,
-device=auto, sim=auto, json (a file for the results), trust=false (true: the run may use code of other packages),
-modules=[...] (of one's own, with the run's task or algorithm: names or files).
+Keys: run (the first word: a run folder, which means its best checkpoint, a checkpoint or a policy file, or `last`, the
+newest run below run_root=runs) or policy (a policy file, or the name of one that comes with the package), episodes=320,
+num_envs=64, seed=0, device=auto, sim=auto, json (a file for the results), trust=false (true: the run may use code of
+other packages), modules=[...] (of one's own, with the run's task or algorithm: names or files).
 """
 
 import json
@@ -12,12 +12,14 @@ from pathlib import Path
 
 from harl_isaac.cli.arguments import check_amounts, read_arguments
 from harl_isaac.cli.modules import load_modules
+from harl_isaac.training import policy_file
 from harl_isaac.training.evaluation import Evaluation, evaluate_policy
 from harl_isaac.training.load_policy import load_policy
 
 DEFAULTS = {
     "run": None,
     "run_root": "runs",
+    "policy": None,
     "episodes": 320,
     "num_envs": 64,
     "seed": 0,
@@ -35,7 +37,8 @@ def main() -> None:
     check_amounts(args)
     load_modules(args["modules"])
     num_envs = min(args["num_envs"], args["episodes"])
-    env, actors, checkpoint = load_policy(args["run"], num_envs, args["device"], args["sim"], args["trust"])
+    run = policy_file.chosen(args["run"], args["policy"])
+    env, actors, checkpoint = load_policy(run, num_envs, args["device"], args["sim"], args["trust"])
     result = evaluate_policy(env, actors, args["episodes"], args["seed"])
     report(result, checkpoint)
     if args["json"]:

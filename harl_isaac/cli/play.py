@@ -1,11 +1,12 @@
 """harl-play <run folder>: show a trained policy, in MuJoCo's viewer where there is a screen, else as a video. Tasks
 without MuJoCo are drawn, if they say how.
 
-Keys: run (the first word: a run folder, which means its best checkpoint, a checkpoint file, or `last`, the newest run
-below run_root=runs), out (video.mp4, or strip.png for a row
-of pictures; default: the viewer, or <run>/play.mp4), episodes=4, speed=0.5 (of the video), pick=any (any, success: only
-episodes that succeed), seed=0, sim=mujoco, trust=false (true: the run may use code of other packages),
-modules=[...] (of one's own, with the run's task or algorithm: names or files).
+Keys: run (the first word: a run folder, which means its best checkpoint, a checkpoint or a policy file, or `last`, the
+newest run below run_root=runs) or policy (a policy file, or the name of one that comes with the package), out
+(video.mp4, or strip.png for rows of pictures; default: the viewer, or <run>/play.mp4, of a policy file <its name>.mp4
+here), episodes=4, speed=0.5 (of the video), pick=any (any, success: only episodes that succeed), seed=0, sim=mujoco,
+trust=false (true: the run may use code of other packages), modules=[...] (of one's own, with the run's task or
+algorithm: names or files).
 """
 
 import os
@@ -24,6 +25,7 @@ from harl_isaac.networks.joint_policy import JointPolicy
 from harl_isaac.rendering.film import Label, check_out, labels, needed, write
 from harl_isaac.rendering.mujoco_video import render, save_recording
 from harl_isaac.rendering.particle_frames import pictures
+from harl_isaac.training import policy_file
 from harl_isaac.training.checkpoint import run_folder
 from harl_isaac.training.evaluation import Player
 from harl_isaac.training.load_policy import load_policy
@@ -31,6 +33,7 @@ from harl_isaac.training.load_policy import load_policy
 DEFAULTS = {
     "run": None,
     "run_root": "runs",
+    "policy": None,
     "out": None,
     "episodes": 4,
     "speed": 0.5,
@@ -64,14 +67,20 @@ def main() -> None:
     if args["out"] is not None:
         check_out(Path(args["out"]))  # before anything is played
     num_envs = args["episodes"] * (CANDIDATES if args["pick"] == "success" else 1)
-    env, actors, checkpoint = load_policy(args["run"], num_envs, "cpu", args["sim"], args["trust"])
+    run = policy_file.chosen(args["run"], args["policy"])
+    env, actors, checkpoint = load_policy(run, num_envs, "cpu", args["sim"], args["trust"])
     if not is_drawn(env) and not hasattr(env, "visual_model"):
         raise ValueError("the run's task has no picture: it is not simulated by MuJoCo")
     torch.manual_seed(args["seed"])
     if args["out"] is None and has_screen and not is_drawn(env):  # drawings have no viewer
         watch(env, actors, args["seed"])
     else:
-        write_video(env, actors, args, Path(args["out"] or run_folder(checkpoint) / "play.mp4"))
+        write_video(env, actors, args, Path(args["out"] or default_video(checkpoint)))
+
+
+def default_video(file: Path) -> Path:
+    """A video in the run folder of a checkpoint, or here and named as a policy file, which may lie anywhere."""
+    return Path(file.stem + ".mp4") if file.suffix == policy_file.SUFFIX else run_folder(file) / "play.mp4"
 
 
 def is_drawn(env: VisibleEnv) -> bool:

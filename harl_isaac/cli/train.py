@@ -27,6 +27,7 @@ from harl_isaac.runtime import keep_freed_memory
 from harl_isaac.tasks import TASKS
 from harl_isaac.training import checkpoint
 from harl_isaac.training.ownership import owned
+from harl_isaac.training.policy_file import check_resumable
 from harl_isaac.training.run_folder import named_folder, new_run, read_overrides, saved_config, saved_settings
 from harl_isaac.training.trainer import Trainer
 from harl_isaac.training.trust import check_state_trusted, check_trusted
@@ -187,7 +188,9 @@ def with_saved_overrides(words: List[str], run: Optional[str]) -> List[str]:
     """The command line that resumes `run`, preceded by the run's own overrides of keys that are not given now."""
     if run is None:
         return words
-    folder = checkpoint.run_folder(checkpoint.find(run))
+    file = checkpoint.find(run)
+    check_resumable(file)
+    folder = checkpoint.run_folder(file)
     saved_settings(folder, trust="trust=true" in words)  # a damaged folder is named here
     given = {_key(word) for word in words if "=" in word}
     return [word for word in read_overrides(folder) if _key(word) not in given and _key(word) not in PATH_KEYS] + words

@@ -103,14 +103,18 @@ class RlGamesPolicy(nn.Module):
 
         `mask` [E, A, N] holds allowed choices; `hidden` and `layers` are not used.
         """
-        rows = self.rows.obs([obs[:, i, :size] for i, size in enumerate(self.spec.obs_sizes)])
-        head = self.model.a2c_network({"obs": self.model.norm_obs(rows)})[0]
+        head = self.outputs(obs)
         if not self.rows.continuous:
             head = self._argmax(head if isinstance(head, list) else [head], mask)
         width = max(action_width(space) for space in self.spec.actions)
         action = torch.zeros((obs.shape[0], self.spec.num_agents, width), device=self.spec.device)
         pack_agents(action, self.rows.split_agents(head))
         return action
+
+    def outputs(self, obs: Tensor) -> Any:
+        """The output for all rows at padded observations [E, A, O]: means, or logits (a list of several heads)."""
+        rows = self.rows.obs([obs[:, i, :size] for i, size in enumerate(self.spec.obs_sizes)])
+        return self.model.a2c_network({"obs": self.model.norm_obs(rows)})[0]
 
     def _argmax(self, logits: List[Tensor], mask: Optional[Tensor]) -> Tensor:
         """Most likely choices that the padded mask [E, A, N] allows, as floats [rows, heads]."""

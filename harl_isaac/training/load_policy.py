@@ -1,36 +1,64 @@
-"""Loading a trained policy from a run folder or a checkpoint."""
+"""Loading a trained policy from a run folder, a checkpoint or a policy file."""
 
 from pathlib import Path
-from typing import Any, Tuple
+from typing import Any, Dict, NamedTuple, Tuple
 
 from harl_isaac.devices import choose_device
-from harl_isaac.env import MultiAgentEnv
+from harl_isaac.env import EnvSpec, MultiAgentEnv
+from harl_isaac.learning.learner import AlgoCfg
 from harl_isaac.networks.joint_policy import JointPolicy
-from harl_isaac.settings import check_engine
+from harl_isaac.settings import TaskCfg, check_engine
 from harl_isaac.training import checkpoint
-from harl_isaac.training.run_folder import saved_settings
+from harl_isaac.training.policy_file import is_policy
+from harl_isaac.training.run_folder import check_names, saved_settings, settings_in
 from harl_isaac.training.trust import check_trusted
+
+
+class SavedPolicy(NamedTuple):
+    """A trained policy as it was read, with the settings that it was trained with."""
+
+    file: Path  # the checkpoint or policy file
+    state: Dict[str, Any]
+    task: TaskCfg
+    algo: AlgoCfg
+
+    def actors(self, spec: EnvSpec) -> JointPolicy:
+        """The policies, for environments of this spec. Raises ValueError where they do not fit."""
+        with checkpoint.damage_named(self.file):
+            checkpoint.check_sizes(self.state["sizes"], spec, "num_envs")
+            actors: Any = self.algo.actors(spec)  # a JointPolicy and a torch module
+            actors.load_state_dict(self.state["learner"]["actors"])
+        checkpoint.check_finite_weights(self.state["learner"]["actors"], self.file)
+        return actors
+
+
+def saved_policy(run: str, trust: bool = False) -> SavedPolicy:
+    """Read a run folder (its best checkpoint, else its latest), a checkpoint or a policy file.
+
+    With `trust` its task may run code of other packages. Raises ValueError.
+    """
+    file = checkpoint.policy_file(run)
+    state = checkpoint.load(file)
+    if is_policy(state):
+        source = file
+        check_names(state.get("settings"), file)
+        task, algo = settings_in(state["settings"], file, trust)
+    else:
+        source = checkpoint.run_folder(file)
+        task, algo = saved_settings(source, trust)
+    check_trusted(task, source, trust, [])
+    checkpoint.check_run(state, task.name, algo.name, file)
+    return SavedPolicy(file, state, task, algo)
 
 
 def load_policy(
     run: str, num_envs: int, device: str, sim: str, trust: bool = False
 ) -> Tuple[MultiAgentEnv, JointPolicy, Path]:
-    """Build the run's environment and its policies; the third result is the checkpoint that they come from.
+    """Build the run's environment and its policies; the third result is the file that they come from.
 
-    `run` is a run folder (its best checkpoint, else its latest) or a checkpoint file; with `trust` its task may run
-    code of other packages. Raises ValueError.
+    `run` and `trust` as in `saved_policy`. Raises ValueError.
     """
     check_engine(sim)
-    file = checkpoint.policy_file(run)
-    saved = checkpoint.load(file)
-    folder = checkpoint.run_folder(file)
-    task, algo = saved_settings(folder, trust)
-    check_trusted(task, folder, trust, [])
-    checkpoint.check_run(saved, task.name, algo.name, file)
-    env = task.make(num_envs, choose_device(device), sim)
-    with checkpoint.damage_named(file):
-        checkpoint.check_sizes(saved["sizes"], env.spec, "num_envs")
-        actors: Any = algo.actors(env.spec)  # a JointPolicy and a torch module
-        actors.load_state_dict(saved["learner"]["actors"])
-    checkpoint.check_finite_weights(saved["learner"]["actors"], file)
-    return env, actors, file
+    saved = saved_policy(run, trust)
+    env = saved.task.make(num_envs, choose_device(device), sim)
+    return env, saved.actors(env.spec), saved.file

@@ -106,6 +106,12 @@ def saved_config(folder: Path) -> Dict[str, Any]:
     """The run's composed configuration. Raises ValueError where the file is missing or damaged."""
     file = folder / "config.yaml"
     config = _read(file)
+    check_names(config, file)
+    return config
+
+
+def check_names(config: Any, file: Path) -> None:
+    """Raise ValueError unless a file's configuration names a task and an algorithm."""
     if not isinstance(config, dict):
         raise ValueError(f"{file} is damaged: expected a run's settings, found {type(config).__name__}")
     for group in ("task", "algo"):
@@ -113,7 +119,6 @@ def saved_config(folder: Path) -> Dict[str, Any]:
         name = settings.get("name") if isinstance(settings, dict) else None
         if not isinstance(name, str):
             raise ValueError(f"{file} is damaged: it has no {group}.name")
-    return config
 
 
 def saved_settings(folder: Path, trust: bool = False) -> Tuple[TaskCfg, AlgoCfg]:
@@ -121,12 +126,15 @@ def saved_settings(folder: Path, trust: bool = False) -> Tuple[TaskCfg, AlgoCfg]
 
     Raises ValueError where the configuration is damaged or unknown.
     """
-    config = saved_config(folder)
+    return settings_in(saved_config(folder), folder / "config.yaml", trust)
+
+
+def settings_in(config: Dict[str, Any], source: Path, trust: bool = False) -> Tuple[TaskCfg, AlgoCfg]:
+    """Settings of the task and the algorithm that a run's configuration from the file `source` holds, as above."""
     register_external_tasks([config["task"]["name"]])
-    open_modules(config, folder, trust)
-    file = folder / "config.yaml"
-    task = _settings(file, "task", TASKS, config["task"])
-    return task, _settings(file, "algo", ALGOS, config["algo"])
+    open_modules(config, source.parent, trust)
+    task = _settings(source, "task", TASKS, config["task"])
+    return task, _settings(source, "algo", ALGOS, config["algo"])
 
 
 def saved_algo(saved: Dict[str, Any], file: Path, trust: bool = False) -> AlgoCfg:
