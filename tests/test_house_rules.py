@@ -51,8 +51,10 @@ LAYERS = {
     "rl_games": CONTRACT | {"networks", "learning", "registry", "config", "tasks"},
     "training": CONTRACT | {"networks", "buffers", "learning", "algos", "tasks", "config", "registry"},
     "rendering": set(),
+    "studies": {"training"},
     "theory": {"env", "settings", "tasks"},
-    "cli": CONTRACT | {"config", "registry", "algos", "tasks", "cfg", "networks", "training", "rendering", "theory"},
+    "cli": CONTRACT
+    | {"config", "registry", "algos", "tasks", "cfg", "networks", "training", "rendering", "theory", "studies"},
 }
 OLD_NAMES = """
     take_in by_name forget see Sight write_side_by_side arranged judge alike blank_obs behaviours Choices Greedy

@@ -49,6 +49,16 @@ def table() -> None:
     run_command("table")
 
 
+def study() -> None:
+    """Entry point of `harl-study` and `scripts/study.py`."""
+    run_command("study")
+
+
+def report() -> None:
+    """Entry point of `harl-report` and `scripts/report.py`."""
+    run_command("report")
+
+
 def theory() -> None:
     """Entry point of `scripts/theory.py`."""
     run_command("theory")

@@ -70,7 +70,7 @@ def test_runs_of_several_tasks_have_a_panel_each(tmp_path):
 
     def panels(**more):
         drawn = plot.panel_contents({**plot.DEFAULTS, **words, **more}, runs)
-        return [(title, name, axis, [label for label, _ in group]) for title, name, axis, group in drawn]
+        return [(title, name, axis, [run.label for run in group]) for title, name, axis, group in drawn]
 
     assert panels(metric="return") == [
         ("spread", "return", "steps", ["HAPPO", "MAPPO"]),
