@@ -36,7 +36,7 @@ def from_311(*names: str) -> list:
 
 CORE = ["torch>=2.0", "numpy>=1.21", "hydra-core>=1.3,<2", "filelock", "pyyaml", "tensorboard", "rich"]
 SIMULATION = from_311("mujoco>=4.0,<5", "gymnasium-robotics>=1.4,<2", "imageio-ffmpeg>=0.5")
-PLOT = ["matplotlib>=3.5"]
+PLOT = ["matplotlib>=3.5", "scipy>=1.7", "jinja2>=3"]
 WARP = from_311("mujoco-warp>=4.0,<5")
 SMAX = from_311("jaxmarl>=0.2,<0.3")
 PETTINGZOO = from_311("mpe2>=1.1,<2")
@@ -85,6 +85,7 @@ setup(
     packages=packages(),
     package_data={
         "harl_isaac": ["py.typed"],
+        "harl_isaac.studies": ["*.html"],
         "harl_isaac.cfg": ["*.yaml", "experiment/*/*.yaml", "experiment/*/*/*.yaml"],
     },
     install_requires=CORE + SIMULATION,
@@ -99,5 +100,13 @@ setup(
         "lint": LINT,
         "all": WARP + TEST,
     },
-    entry_points={"console_scripts": ["harl-train = harl_isaac.cli.entry:train"]},
+    entry_points={
+        "console_scripts": [
+            "harl-train = harl_isaac.cli.entry:train",
+            "harl-study = harl_isaac.cli.entry:study",
+            "harl-plot = harl_isaac.cli.entry:plot",
+            "harl-table = harl_isaac.cli.entry:table",
+            "harl-report = harl_isaac.cli.entry:report",
+        ]
+    },
 )

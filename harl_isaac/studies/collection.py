@@ -42,6 +42,17 @@ def collect(args: Dict[str, Any]) -> Collection:
     return Collection(runs, True, [str(folder) for folder in folders if folder not in known])
 
 
+def named_collection(collection: Collection) -> Collection:
+    """The same runs by task and algorithm, also where they were named one by one without labels."""
+    if collection.grouped:
+        return collection
+    names = [run.folder.name for run in collection.runs]
+    runs = [
+        named_run(run.folder, None if run.label == name else run.label) for run, name in zip(collection.runs, names)
+    ]
+    return Collection(runs, True, collection.left_out)
+
+
 def is_above(word: str) -> bool:
     """Whether a word names a pattern, or a folder with runs somewhere below it."""
     return glob.has_magic(word) or (Path(word).is_dir() and any(Path(word).rglob(RECORD)))
