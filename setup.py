@@ -40,6 +40,7 @@ PLOT = ["matplotlib>=3.5", "scipy>=1.7", "jinja2>=3"]
 WARP = from_311("mujoco-warp>=4.0,<5")
 SMAX = from_311("jaxmarl>=0.2,<0.3")
 PETTINGZOO = from_311("mpe2>=1.1,<2")
+WANDB = ["wandb>=0.16"]
 RL_GAMES = ["rl-games>=1.6.5,<1.7"]
 DOCS = from_311("sphinx>=8", "myst-parser>=4", "furo", "latex2mathml>=3.77")
 TEST = ["pytest>=7", "pytest-xdist>=3", "vermin>=1.6", *DOCS, *PLOT, *PETTINGZOO, *from_311(*RL_GAMES)]
@@ -94,6 +95,7 @@ setup(
         "plot": PLOT,
         "pettingzoo": PETTINGZOO,
         "rl-games": RL_GAMES,
+        "wandb": WANDB,
         "smax": SMAX,
         "docs": DOCS,
         "test": TEST,

@@ -27,10 +27,12 @@ KEYS = {
     "run_root": "run folders are made in <run_root>/<task>/<algo>/",
     "eval.interval": "iterations between evaluations, 0: never",
     "eval.episodes": "full episodes of each evaluation",
+    "eval.video_interval": "evaluations between videos, <run>/videos/*.mp4, 0: none",
     "checkpoint.interval": "iterations between writing latest.pt",
     "checkpoint.keep_every": "iterations between checkpoints that are kept, 0: none",
     "log.console": "auto (table on a terminal, lines elsewhere), lines, none",
     "log.interval": "iterations between lines",
+    "log.wandb": "true: record with Weights & Biases too (log.wandb_project)",
     "algo.lr": "and the algorithm's other settings: --cfg job",
     "task.object": "and the task's other settings: --cfg job",
 }

@@ -7,14 +7,9 @@ intervals), labels (one for each run, separated by commas; default: the algorith
 none: of an episode of each algorithm's best run on each task).
 """
 
-import json
-import os
-import subprocess
-import sys
 import tempfile
 from functools import partial
 from pathlib import Path
-from typing import Dict
 
 from harl_isaac.cli.arguments import read_arguments
 from harl_isaac.studies.collection import collect, named_collection
@@ -22,6 +17,7 @@ from harl_isaac.studies.index import is_study, load_study
 from harl_isaac.studies.page import Picture, data_uri, page
 from harl_isaac.studies.statistics import STATISTICS
 from harl_isaac.training.curves import LabeledRun
+from harl_isaac.training.films import film
 
 DEFAULTS = {
     "runs": None,
@@ -33,11 +29,6 @@ DEFAULTS = {
     "pictures": "strip",
 }
 FILES = {"strip": "episode.png", "video": "episode.mp4"}
-SECONDS = 300  # that drawing one episode may take
-START = (
-    "import json, sys; path, *words = sys.argv[1:]; sys.path[:] = json.loads(path); "
-    "sys.argv[:] = ['harl-play', *words]; from harl_isaac.cli.entry import play; play()"
-)
 
 
 def main() -> None:
@@ -49,8 +40,8 @@ def main() -> None:
     where = Path((args["study"] or args["runs"] or "").split(",")[0])
     collection = named_collection(collect(args))
     study = load_study(where) if is_study(where) else None
-    film = None if args["pictures"] == "none" else partial(filmed, kind=args["pictures"])
-    text = page(args["title"] or where.resolve().name, collection, study, args["average"], film)
+    camera = None if args["pictures"] == "none" else partial(filmed, kind=args["pictures"])
+    text = page(args["title"] or where.resolve().name, collection, study, args["average"], camera)
     Path(args["out"]).write_text(text, encoding="utf-8")
     print(args["out"])
 
@@ -60,22 +51,9 @@ def filmed(run: LabeledRun, kind: str) -> Picture:
     name = f"{run.title} {run.label}".strip()
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / FILES[kind]
-        words = [f"run={run.folder}", f"out={out}", "episodes=1"]
-        command = [sys.executable, "-c", START, json.dumps(sys.path), *words]
-        try:
-            result = subprocess.run(
-                command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=SECONDS, env=without_screen()
-            )
-        except subprocess.TimeoutExpired:
-            return Picture(name, f"no picture: drawing took more than {SECONDS} s")
-        if result.returncode or not out.is_file():
-            lines = result.stderr.strip().splitlines() or ["nothing was drawn"]
-            return Picture(name, f"no picture: {lines[-1].partition(': ')[2] or lines[-1]}")
+        reason = film(run.folder, out)
+        if reason:
+            return Picture(name, f"no picture: {reason}")
         content = data_uri(out.read_bytes(), out.suffix)
     text = f"an episode of the best checkpoint of {run.folder}"
     return Picture(name, text, "video" if kind == "video" else "image", content)
-
-
-def without_screen() -> Dict[str, str]:
-    """This process's environment, in which nothing opens a window."""
-    return {key: value for key, value in os.environ.items() if key not in ("DISPLAY", "WAYLAND_DISPLAY")}

@@ -17,8 +17,22 @@ class Band(NamedTuple):
     value: np.ndarray
     low: np.ndarray
     high: np.ndarray
-    present: np.ndarray  # number of runs that have a value there
+    present: np.ndarray  # bool [runs, points], whether a run has a value there
     runs: int
+
+    def pieces(self) -> List["Piece"]:
+        """The parts along which the same runs have values: between them a line would be one of nothing."""
+        changes = np.flatnonzero((self.present[:, 1:] != self.present[:, :-1]).any(0)) + 1
+        edges = [0, *changes.tolist(), len(self.x)]
+        parts = [Piece(slice(*ends), bool(self.present[:, ends[0]].all())) for ends in zip(edges, edges[1:])]
+        return [part for part in parts if self.present[:, part.points.start].any()]
+
+
+class Piece(NamedTuple):
+    """A part of a band."""
+
+    points: slice
+    whole: bool  # all runs have values
 
 
 def band(runs: List[LabeledRun], metric: str, axis: str, smooth: int, statistic: str) -> Band:
@@ -34,7 +48,7 @@ def band(runs: List[LabeledRun], metric: str, axis: str, smooth: int, statistic:
             found = estimate([values[pattern][:, columns].T], statistic)
             for target, part in zip(parts, found):
                 target[columns] = part
-    return Band(x, parts[0], parts[1], parts[2], present.sum(0), len(curves))
+    return Band(x, parts[0], parts[1], parts[2], present, len(curves))
 
 
 def grid(axes: List[np.ndarray]) -> np.ndarray:

@@ -93,17 +93,13 @@ def draw_runs(panel: "Axes", content: PanelContent, runs: List[LabeledRun], colo
 def draw_band(panel: "Axes", over: Band, units: Tuple[float, float], color: str, label: str) -> None:
     """Draw a statistic over runs and its band; dotted where not all of the runs have a value."""
     x_unit, unit = units
-    x = over.x / x_unit
-    every = over.present == over.runs
-    near = every.copy()  # with the next point on either side, so that the dotted line joins the solid one
-    near[1:] &= every[:-1]
-    near[:-1] &= every[1:]
-    whole = np.where(every, over.value, np.nan)
-    part = np.where(near, np.nan, over.value)
-    text = f"{label} ({over.runs} {'run' if over.runs == 1 else 'runs'})"
-    panel.plot(x, unit * part, color=color, linewidth=1.2, linestyle=":")
-    panel.plot(x, unit * whole, color=color, linewidth=1.5, label=text)
-    panel.fill_between(x, unit * over.low, unit * over.high, color=color, alpha=0.2, linewidth=0)
+    panel.plot([], [], color=color, label=f"{label} ({over.runs} {'run' if over.runs == 1 else 'runs'})")
+    for points, whole in over.pieces():
+        x = over.x[points] / x_unit
+        y = unit * over.value[points]
+        line, width = ("-", 1.5) if whole else (":", 1.2)
+        panel.plot(x, y, color=color, linestyle=line, linewidth=width, marker="." if len(x) == 1 else "")
+        panel.fill_between(x, unit * over.low[points], unit * over.high[points], color=color, alpha=0.2, linewidth=0)
 
 
 def scales(content: PanelContent) -> Tuple[float, float]:
