@@ -79,7 +79,7 @@ def test_the_table_of_a_study_has_a_row_for_each_task_and_algorithm(study, tmp_p
     assert first["step_3"] == {"step_count": 3000, "return": [5.0], "length": [5.0]}
     assert first["absolute_metrics"] == {"return": [5.0], "length": [5.0]}
     lines = run(str(study), "average=iqm", "at=0.002,end", cwd=tmp_path, script="scripts/table.py").stdout.splitlines()
-    assert lines[4] == "| SumGame | happo | 2 | 3.8 [2.5, 5.0] | 10.0 [6.7, 13.3] |".replace("3.8", "3.8")
+    assert lines[4] == "| SumGame | happo | 2 | 3.8 [2.5, 5.0] | 7.5 [5.0, 10.0] |"
 
 
 class Page(HTMLParser):
@@ -114,7 +114,7 @@ def test_a_report_needs_nothing_but_itself(study, tmp_path):
     for words in (
         "9 runs: 2 task(s), 2 algorithm(s); 8 finished, 1 failed",
         "7 [5, 9]",  # mean over three seeds and its interval
-        "failed : <script>alert(1)</script> & more".replace(" :", ":"),
+        "failed: <script>alert(1)</script> & more",
         "algo.lr",
         "Python 3.11.9 on Linux-6.1: harl-isaac 0.1.0, torch 2.13.0",
     ):

@@ -4,7 +4,6 @@ import sys
 import types
 
 import pytest
-import torch
 from support.resuming import flat, same
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
@@ -88,7 +87,6 @@ def test_videos_are_made_at_their_interval_and_change_nothing(settings, tmp_path
     seen = []
     monkeypatch.setattr(films, "film", lambda file, out, *words: seen.append((file.is_file(), out.name, words)) or "")
     filmed = Trainer(settings("SumGame", *overrides, "eval.video_interval=2"))
-    torch.manual_seed(plain.cfg.seed)
     filmed.train(tmp_path / "filmed")
     assert seen == [(True, "000000000060.mp4", ()), (True, "000000000120.mp4", ())]
     assert not (tmp_path / "filmed" / "checkpoints" / "filmed.pt").exists()
