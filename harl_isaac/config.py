@@ -38,7 +38,7 @@ class LogCfg:
     console: str = "auto"  # auto (live table on a terminal, lines elsewhere), lines, none
     interval: int = 1  # iterations between lines
     wandb: bool = False  # record with Weights & Biases too
-    wandb_project: str = "harl_isaac"
+    wandb_project: str = "harl_isaac"  # of Weights & Biases, in which the run is recorded
 
 
 @dataclass

@@ -86,7 +86,7 @@ class Study:
         return own[-1] if own else None
 
     def log_file(self, point: Point) -> Path:
-        """What the point's training prints."""
+        """File of all that the point's training prints."""
         return self.folder / LOGS / f"{point.task.replace('/', '_')}-{point.algo}-seed{point.seed}.log"
 
 

@@ -40,7 +40,7 @@ KIND_TEXT = {
 
 
 class Picture(NamedTuple):
-    """What a policy does, for the page."""
+    """A picture or film of what a policy does, for the page."""
 
     label: str
     text: str

@@ -1,5 +1,6 @@
 """A run's settings in its TensorBoard events: a table to compare runs by (HPARAMS), and the configuration as text."""
 
+import json
 from typing import TYPE_CHECKING, Any, Dict
 
 import yaml
@@ -15,7 +16,8 @@ def write_settings(events: "SummaryWriter", settings: Dict[str, Any], steps: int
     """Write a run's settings, nested dicts, at the step from which it goes on."""
     from torch.utils.tensorboard.summary import hparams
 
-    text = yaml.safe_dump(settings, sort_keys=False)
+    plain = json.loads(json.dumps(settings, default=str))  # a task of one's own may have values that YAML does not know
+    text = yaml.safe_dump(plain, sort_keys=False)
     events.add_text("config", f"```yaml\n{text}```", steps)
     values = {name: value for name, value in flat(settings).items() if not name.startswith(NOT_COMPARED)}
     # add_hparams would write a folder and an event file of its own; of these summaries the last one ends the session.

@@ -160,12 +160,15 @@ class Trainer:
 
     def film(self) -> None:
         """Write a video of an episode as the policy plays now; where there can be none, say why and go on."""
-        self.save(FILMED)
         file = self.folder / checkpoint.FOLDER / (FILMED + ".pt")
         out = self.folder / films.FOLDER / f"{self.steps:012d}.mp4"
         trust = ["trust=true"] if needs_trust(self.cfg.task) else []  # this process runs the task's code already
-        reason = films.film(file, out, *trust)
-        file.unlink()
+        try:
+            self.save(FILMED)
+            reason = films.film(file, out, *trust)
+            file.unlink()
+        except OSError as error:  # a full disk ends the run at the next checkpoint that counts
+            reason = str(error)
         self.logger.say(f"no video: {reason}" if reason else f"video: {out}")
 
     def summary(self, numbers: Dict[str, float]) -> str:
