@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from html.parser import HTMLParser
 
 import pytest
@@ -9,6 +10,7 @@ from support.commands import run
 from support.study_runs import write_run, write_study
 
 from harl_isaac.cli import plot
+from harl_isaac.studies import extras
 from harl_isaac.studies.collection import collect
 from harl_isaac.studies.index import load_study
 
@@ -80,6 +82,13 @@ def test_the_table_of_a_study_has_a_row_for_each_task_and_algorithm(study, tmp_p
     assert first["absolute_metrics"] == {"return": [5.0], "length": [5.0]}
     lines = run(str(study), "average=iqm", "at=0.002,end", cwd=tmp_path, script="scripts/table.py").stdout.splitlines()
     assert lines[4] == "| SumGame | happo | 2 | 3.8 [2.5, 5.0] | 7.5 [5.0, 10.0] |"
+
+
+@pytest.mark.parametrize("module", ["matplotlib", "scipy.stats", "jinja2"])
+def test_a_missing_package_is_one_line_with_the_extra_s_name(module, monkeypatch):
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(ValueError, match=r"is not installed here: pip install 'harl-isaac\[plot\]'"):
+        extras.needed(module)
 
 
 class Page(HTMLParser):
