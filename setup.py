@@ -36,10 +36,11 @@ def from_311(*names: str) -> list:
 
 CORE = ["torch>=2.0", "numpy>=1.21", "hydra-core>=1.3,<2", "filelock", "pyyaml", "tensorboard", "rich"]
 SIMULATION = from_311("mujoco>=4.0,<5", "gymnasium-robotics>=1.4,<2", "imageio-ffmpeg>=0.5")
-PLOT = ["matplotlib>=3.5"]
+PLOT = ["matplotlib>=3.5", "scipy>=1.7", "jinja2>=3"]
 WARP = from_311("mujoco-warp>=4.0,<5")
 SMAX = from_311("jaxmarl>=0.2,<0.3")
 PETTINGZOO = from_311("mpe2>=1.1,<2")
+WANDB = ["wandb>=0.16"]
 RL_GAMES = ["rl-games>=1.6.5,<1.7"]
 DOCS = from_311("sphinx>=8", "myst-parser>=4", "furo", "latex2mathml>=3.77")
 EXPORT = from_311("onnx>=1.16", "onnxscript>=0.3", "onnxruntime>=1.18")
@@ -55,6 +56,8 @@ COMMANDS = {
     "export": "export",
     "plot": "plot",
     "table": "table",
+    "study": "study",
+    "report": "report",
     "theory": "theory",
 }
 
@@ -99,6 +102,7 @@ setup(
     package_data={
         "harl_isaac": ["py.typed"],
         "harl_isaac.policies": ["*.policy"],
+        "harl_isaac.studies": ["*.html"],
         "harl_isaac.cfg": ["*.yaml", "experiment/*/*.yaml", "experiment/*/*/*.yaml"],
     },
     install_requires=CORE + SIMULATION,
@@ -107,6 +111,7 @@ setup(
         "plot": PLOT,
         "pettingzoo": PETTINGZOO,
         "rl-games": RL_GAMES,
+        "wandb": WANDB,
         "smax": SMAX,
         "export": EXPORT,
         "docs": DOCS,

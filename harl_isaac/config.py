@@ -20,6 +20,7 @@ class EvalCfg:
 
     interval: int = 20  # iterations, 0: never
     episodes: int = 64  # full episodes, at most num_envs at a time
+    video_interval: int = 0  # evaluations between videos of an episode, 0: none
 
 
 @dataclass
@@ -32,10 +33,12 @@ class CheckpointCfg:
 
 @dataclass
 class LogCfg:
-    """Console output during training."""
+    """Console output during training, and where else its records go."""
 
     console: str = "auto"  # auto (live table on a terminal, lines elsewhere), lines, none
     interval: int = 1  # iterations between lines
+    wandb: bool = False  # record with Weights & Biases too
+    wandb_project: str = "harl_isaac"  # of Weights & Biases, in which the run is recorded
 
 
 @dataclass
@@ -72,6 +75,7 @@ MINIMUMS = {
     "total_steps": 1,
     "eval.interval": 0,
     "eval.episodes": 1,
+    "eval.video_interval": 0,
     "checkpoint.interval": 1,
     "checkpoint.keep_every": 0,
     "log.interval": 1,

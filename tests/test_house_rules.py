@@ -57,21 +57,11 @@ LAYERS = {
     "policies": set(),
     "export": CONTRACT | {"networks", "training"},
     "rendering": set(),
+    "studies": {"training"},
     "theory": {"env", "settings", "tasks"},
     "cli": CONTRACT
-    | {
-        "config",
-        "registry",
-        "plugins",
-        "algos",
-        "tasks",
-        "cfg",
-        "networks",
-        "training",
-        "export",
-        "rendering",
-        "theory",
-    },
+    | {"config", "registry", "plugins", "algos", "tasks", "cfg", "networks", "training"}
+    | {"export", "rendering", "theory", "studies", "hints"},
     "api": CONTRACT | {"config", "registry", "plugins", "learning", "tasks", "training", "cli"},
 }
 OLD_NAMES = """

@@ -17,14 +17,14 @@ from support.commands import ROOT, run_command
 import harl_isaac
 
 LINKS = {"cfg": "../cfg", "tasks": "../tasks"}
-SHIPPED = (".py", ".yaml", ".typed", ".policy")
+SHIPPED = (".py", ".yaml", ".typed", ".policy", ".html")
 LEFT_OUT = shutil.ignore_patterns(
     ".git", ".venv", ".*_cache", "__pycache__", "*.egg-info", "build", "dist", "runs", "outputs", "wheels"
 )
 MARK = "tasks of THIS clone"
 GAME = ["task=MatrixGame", "algo=happo", "num_envs=4", "total_steps=40", "device=cpu", "log.console=none"]
 SCRIPTS = sorted(path.name for path in (ROOT / "scripts").glob("*.py"))
-WITHOUT_TASKS = {"plot.py", "table.py"}  # read metrics.csv alone
+WITHOUT_TASKS = {"plot.py", "table.py", "report.py"}  # read the records of runs alone
 LIST_FILES = (
     "import os, harl_isaac\n"
     "root = os.path.dirname(harl_isaac.__file__)\n"

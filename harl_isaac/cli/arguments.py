@@ -1,6 +1,7 @@
 """Key=value arguments of the scripts."""
 
 import sys
+from itertools import takewhile
 from typing import Any, Dict, Optional
 
 from harl_isaac.cli.commands import HELP, LAST, newest_run
@@ -10,15 +11,17 @@ from harl_isaac.settings import MOST_REPEATS, check_seed
 def read_arguments(usage: str, defaults: Dict[str, Any], first: Optional[str] = None) -> Dict[str, Any]:
     """Read key=value words from the command line over `defaults`, whose types they take.
 
-    A first word without "=" is the value of the key `first`; `run=last` is the newest run folder below run_root.
-    --help prints `usage` and exits. Raises ValueError for an unknown key or a value of another type.
+    First words without "=" are the value of the key `first`, several joined by commas; `run=last` is the newest run
+    folder below run_root. --help prints `usage` and exits. Raises ValueError for an unknown key or a value of another
+    type.
     """
     words = sys.argv[1:]
     if HELP & set(words):
         print(usage.strip())
         sys.exit(0)
-    if first is not None and words and "=" not in words[0]:
-        words[0] = f"{first}={words[0]}"
+    plain = list(takewhile(lambda word: "=" not in word, words))
+    if first is not None and plain:
+        words[: len(plain)] = [f"{first}={','.join(plain)}"]
     values = dict(defaults)
     for word in words:
         key, equals, text = word.partition("=")

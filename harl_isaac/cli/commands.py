@@ -25,12 +25,17 @@ COMMANDS: Dict[str, Command] = {
     "export": Command("export", "policies as files: ONNX, TorchScript, torch.export, or for playing"),
     "plot": Command("plot", "learning curves of runs"),
     "table": Command("table", "what runs had reached at given steps"),
+    "study": Command("study", "tasks x algorithms x seeds: several at once, resumable"),
+    "report": Command("report", "one HTML page of runs or a study"),
     "theory": Command("theory", "the paper's examples and Theorem 7, exactly"),
     "draw": Command("draw_tasks", "pictures of the tasks' starts"),
 }
 # Module that may be missing -> the extra that brings it.
 EXTRAS = {
     "matplotlib": "plot",
+    "scipy": "plot",
+    "jinja2": "plot",
+    "wandb": "wandb",
     "onnx": "export",
     "onnxruntime": "export",
     "onnxscript": "export",

@@ -55,6 +55,16 @@ def table() -> None:
     run("table")
 
 
+def study() -> None:
+    """Entry point of `harl-study` and `scripts/study.py`."""
+    run("study")
+
+
+def report() -> None:
+    """Entry point of `harl-report` and `scripts/report.py`."""
+    run("report")
+
+
 def theory() -> None:
     """Entry point of `harl-theory` and `scripts/theory.py`."""
     run("theory")

@@ -28,10 +28,12 @@ KEYS = {
     "modules=[]": "of one's own, with tasks or algorithms: [my_tasks,./mine.py]",
     "eval.interval=20": "iterations between evaluations, 0: never",
     "eval.episodes=64": "full episodes of each evaluation",
+    "eval.video_interval=0": "evaluations between videos, <run>/videos/*.mp4, 0: none",
     "checkpoint.interval=10": "iterations between writing latest.pt",
     "checkpoint.keep_every=0": "iterations between checkpoints that are kept, 0: none",
     "log.console=auto": "auto (table on a terminal, lines elsewhere), lines, none",
     "log.interval=1": "iterations between lines",
+    "log.wandb=false": "true: record with Weights & Biases too (log.wandb_project)",
     "algo.lr=0.0003": "and the algorithm's other settings: --cfg job",
     "task.object=egg": "and the task's other settings: --cfg job",
 }

@@ -1,64 +1,112 @@
-"""harl-table runs=<run folder>[,<run folder>...] at=1,2,5: what runs had reached at these million steps,
-as a table in Markdown: means over the episodes, with the exploring policy, that ended in the `window` steps before.
+"""harl-table runs=<run folder>[,<run folder>...] labels=HAPPO,HAPPO,MAPPO at=1,5,10: a table of what runs had reached,
+from their own metrics.csv and eval.csv, in Markdown: mean and deviation over the runs of a label.
 
-Keys: runs, labels (one for each run, separated by commas; default: the folders' names), at=1 (million steps, separated
-by commas), metric=return (or success, length, ...: a column episode/... of metrics.csv), window=100000 (steps). Runs
-with the same label are one row: the mean over them, and their standard deviation behind +-.
+Keys: runs (run folders, folders above them, patterns, studies), study (a study's folder), labels (one for each run,
+separated by commas; default: the folders' names, or the algorithms), at=1 (million environment steps, several
+separated by commas, or end: the last of each run; default of studies, patterns and folders above), metric=return (or
+another column episode/... of metrics.csv, or eval/return, ... of evaluations), window=100000 (steps up to the
+milestone whose episodes are averaged), average (deviation: mean +- standard deviation; mean, iqm: with 95 % bootstrap
+intervals; default: deviation), marl_eval (a file: all evaluations in marl-eval's JSON format).
 """
 
-from typing import List
+import json
+from pathlib import Path
+from typing import Any, Dict, List
 
 import numpy as np
 
 from harl_isaac.cli.arguments import read_arguments
-from harl_isaac.training.curves import Curves, episode_metrics, episodes_mean, labeled
+from harl_isaac.studies.collection import Collection, by_title_and_label, collect
+from harl_isaac.studies.comparison import final_score
+from harl_isaac.studies.marl_eval import exported
+from harl_isaac.studies.statistics import STATISTICS, estimate
+from harl_isaac.training.curves import EVALUATION, LabeledRun, episode_metrics, episodes_mean, has_metric
 
-DEFAULTS = {"runs": None, "labels": None, "at": "1", "metric": "return", "window": 100_000}
+DEFAULTS = {
+    "runs": None,
+    "study": None,
+    "labels": None,
+    "at": None,
+    "metric": "return",
+    "window": 100_000,
+    "average": "deviation",
+    "marl_eval": None,
+}
+END = "end"
 
 
 def main() -> None:
     """Print the table of the runs named on the command line."""
-    args = read_arguments(__doc__, DEFAULTS)
-    runs = labeled(args)
+    args = read_arguments(__doc__ or "", DEFAULTS, first="runs")
+    collection = collect(args)
     metric = args["metric"]
-    for run in runs:
-        if "episode/" + metric not in run.curves:
+    for run in collection.runs:
+        if not has_metric(run, metric):
             possible = ", ".join(episode_metrics([run]))
             raise ValueError(f"metric={metric}: {run.label} has none; possible: {possible}")
-    at = milestones(args["at"])
-    headings = " | ".join(f"{steps / 1e6:g}M" for steps in at)
-    print(f"| | runs | {headings} |")
-    print("|" + "---|" * (2 + len(at)))
-    for label in dict.fromkeys(run.label for run in runs):
-        group = [run.curves for run in runs if run.label == label]
-        cells = row(group, metric, at, args["window"])
-        print(f"| {label} | {len(group)} | {' | '.join(cells)} |")
+    if args["average"] not in ("deviation", *STATISTICS):
+        raise ValueError(f"average={args['average']}; possible: deviation, {', '.join(STATISTICS)}")
+    at = milestones(args["at"] or (END if collection.grouped else "1"))
+    print_table(collection, at, args)
+    if args["marl_eval"]:
+        Path(args["marl_eval"]).write_text(json.dumps(exported(collection.runs), indent=1))
+        print(args["marl_eval"])
+
+
+def print_table(collection: Collection, at: List[float], args: Dict[str, Any]) -> None:
+    """Print a row for each label of each task."""
+    headings = " | ".join(END if steps == np.inf else f"{steps / 1e6:g}M" for steps in at)
+    first = ["task", ""] if collection.grouped else [""]
+    print(f"| {' | '.join([*first, 'runs'])} | {headings} |".replace("|  |", "| |"))
+    print("|" + "---|" * (len(first) + 1 + len(at)))
+    for title, groups in by_title_and_label(collection.runs).items():
+        for label, group in groups.items():
+            cells = row(group, args["metric"], at, args["window"], args["average"])
+            names = f"{title} | {label}" if collection.grouped else label
+            print(f"| {names} | {len(group)} | {' | '.join(cells)} |")
 
 
 def milestones(text: str) -> List[float]:
-    """Steps of the argument `at`. Raises ValueError."""
+    """Steps of the argument `at`; infinity stands for the end of each run. Raises ValueError."""
     try:
-        return [1e6 * float(word) for word in text.split(",")]
+        return [np.inf if word == END else 1e6 * float(word) for word in text.split(",")]
     except ValueError:
         raise ValueError(f"at={text}: give million steps, such as at=0.5,1,2") from None
 
 
-def row(runs: List[Curves], metric: str, at: List[float], window: float) -> List[str]:
+def row(runs: List[LabeledRun], metric: str, at: List[float], window: float, average: str) -> List[str]:
     """The cell of each milestone, over the runs of one label."""
     cells = []
     for steps in at:
-        means = [episodes_mean(curves, "episode/" + metric, steps, window) for curves in runs]
-        cells.append(cell(np.array(means), metric == "success"))
+        reached = np.array([value_at(run, metric, steps, window) for run in runs])
+        cells.append(cell(reached, metric.endswith("success"), average))
     return cells
 
 
-def cell(values: np.ndarray, is_share: bool) -> str:
-    """Mean and standard deviation over the runs that came this far (the others are nan); a share in percent."""
+def value_at(run: LabeledRun, metric: str, steps: float, window: float) -> float:
+    """The metric at a milestone; nan where the run did not come so far."""
+    if metric.startswith(EVALUATION):
+        if steps == np.inf:
+            return final_score(run, metric)
+        done = np.flatnonzero(run.evaluations["steps"] <= steps)
+        came = run.curves["steps"][-1] >= steps and len(done)
+        return float(run.evaluations[metric[len(EVALUATION) :]][done[-1]]) if came else np.nan
+    until = run.curves["steps"][-1] if steps == np.inf else steps
+    return episodes_mean(run.curves, "episode/" + metric, until, window)
+
+
+def cell(values: np.ndarray, is_share: bool, average: str = "deviation") -> str:
+    """A statistic over the runs that came this far (the others are nan) and its spread; a share in percent."""
     values = values[np.isfinite(values)] * (100 if is_share else 1)
     if not len(values):
         return "-"
     digits = 1 if is_share or np.abs(values).max() < 100 else 0
+    unit = " %" if is_share else ""
+    if average != "deviation":
+        value, low, high = estimate([values], average)
+        interval = f" [{low:.{digits}f}, {high:.{digits}f}]" if len(values) > 1 else ""
+        return f"{value:.{digits}f}{interval}{unit}"
     text = f"{values.mean():.{digits}f}"
     if len(values) > 1:
         text += f" +- {values.std(ddof=1):.{digits}f}"
-    return text + (" %" if is_share else "")
+    return text + unit

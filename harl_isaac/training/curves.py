@@ -1,4 +1,4 @@
-"""Learning curves of finished or running runs: reading metrics.csv, running means, means over windows of steps."""
+"""Learning curves of finished or running runs: reading metrics.csv and eval.csv, running means, means over windows."""
 
 import csv
 from pathlib import Path
@@ -9,35 +9,57 @@ import numpy as np
 Curves = Dict[str, np.ndarray]  # column of metrics.csv -> [iterations]
 
 
+EVALUATION = "eval/"  # begins the names of evaluations' metrics; those of training have columns episode/...
+
+
 class LabeledRun(NamedTuple):
     """A run's curves under the name by which it is shown."""
 
     label: str
     curves: Curves
+    evaluations: Curves  # of eval.csv, empty without
+    title: str  # of its panel
+    folder: Path
+
+
+class Series(NamedTuple):
+    """A metric over a run, each [points]; nan where nothing is known, so that no line is drawn there."""
+
+    steps: np.ndarray
+    minutes: np.ndarray
+    values: np.ndarray
 
 
 def load(folder: Path) -> Curves:
     """Read a run's metrics.csv. Raises ValueError where the folder is not a run's or holds no iteration."""
-    path = folder / "metrics.csv"
-    rows = whole_rows(path) if path.is_file() else []
-    if not rows:
+    curves = _columns(folder / "metrics.csv")
+    if not curves:
         raise ValueError(f"no metrics.csv with iterations in {folder}: not a run folder")
-    try:
-        curves = {name: np.array([float(row[name]) for row in rows]) for name in rows[0]}
-    except ValueError as error:
-        raise ValueError(f"{path} is damaged ({error})") from None
     if "steps" not in curves:
-        raise ValueError(f"{path} is damaged: it has no column steps")
+        raise ValueError(f"{folder / 'metrics.csv'} is damaged: it has no column steps")
     return curves
+
+
+def load_evaluations(folder: Path) -> Curves:
+    """Read a run's eval.csv; {} where there has been no evaluation."""
+    return _columns(folder / "eval.csv")
+
+
+def _columns(path: Path) -> Curves:
+    """Columns of a CSV file; {} without rows. Raises ValueError where it is no text, or a value is no number."""
+    if not path.is_file():
+        return {}
+    try:
+        rows = whole_rows(path)
+        return {name: np.array([float(row[name]) for row in rows]) for name in rows[0]} if rows else {}
+    except (csv.Error, ValueError, TypeError) as error:
+        raise ValueError(f"{path} is damaged ({error}); resuming the run mends its records") from None
 
 
 def whole_rows(path: Path) -> List[Dict[str, str]]:
     """Rows of a CSV file that have a value for each column: a running run may be writing its last one."""
-    try:
-        with path.open(encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path} is damaged ({error})") from None
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
     return [row for row in rows if None not in row and None not in row.values()]
 
 
@@ -47,7 +69,12 @@ def labeled(args: Dict[str, Any]) -> List[LabeledRun]:
         raise ValueError("give runs=<run folder>, several separated by commas")
     folders = [Path(word) for word in args["runs"].split(",")]
     labels = words_for(args, "labels", len(folders)) if args["labels"] else [folder.name for folder in folders]
-    return [LabeledRun(label, load(folder)) for label, folder in zip(labels, folders)]
+    return [read_run(folder, label) for label, folder in zip(labels, folders)]
+
+
+def read_run(folder: Path, label: str, title: str = "") -> LabeledRun:
+    """The curves of a run folder. Raises ValueError."""
+    return LabeledRun(label, load(folder), load_evaluations(folder), title, folder)
 
 
 def words_for(args: Dict[str, Any], key: str, runs: int) -> List[str]:
@@ -59,22 +86,51 @@ def words_for(args: Dict[str, Any], key: str, runs: int) -> List[str]:
 
 
 def episode_metrics(runs: List[LabeledRun]) -> List[str]:
-    """Names of the columns episode/... that at least one run has: return, length, success, ..."""
+    """Metrics that at least one run has: return, length, success, ..., then those of evaluations, eval/return, ..."""
     names: Dict[str, None] = {}
     for run in runs:
-        names.update(dict.fromkeys(run.curves))
-    return [name.partition("/")[2] for name in names if name.startswith("episode/")]
+        names.update(dict.fromkeys(name.partition("/")[2] for name in run.curves if name.startswith("episode/")))
+    for run in runs:
+        names.update(dict.fromkeys(EVALUATION + name for name in run.evaluations if name not in ("iteration", "steps")))
+    return list(names)
+
+
+def has_metric(run: LabeledRun, metric: str) -> bool:
+    """Whether the run has recorded the metric at least once."""
+    return metric in episode_metrics([run])
+
+
+def series(run: LabeledRun, metric: str, smooth: int) -> Series:
+    """A metric of `episode_metrics`; those of training as running means over `smooth` iterations."""
+    time = minutes(run.curves)
+    if not metric.startswith(EVALUATION):
+        values = smoothed(run.curves["episode/" + metric], smooth)
+        return with_gaps(Series(run.curves["steps"], time, values), run.curves["iteration"])
+    table = run.evaluations
+    at = np.interp(table["steps"], run.curves["steps"], time)
+    return with_gaps(Series(table["steps"], at, table[metric[len(EVALUATION) :]]), table["iteration"])
+
+
+def with_gaps(curve: Series, iterations: np.ndarray) -> Series:
+    """The series with a nan in the middle of every pause: where the next row is missing, by the usual distance."""
+    distance = np.diff(iterations)
+    if not len(distance):
+        return curve
+    pauses = np.flatnonzero(distance > 1.5 * np.median(distance))
+    steps, time = (np.insert(x, pauses + 1, (x[pauses] + x[pauses + 1]) / 2) for x in (curve.steps, curve.minutes))
+    return Series(steps, time, np.insert(curve.values, pauses + 1, np.nan))
 
 
 def smoothed(values: np.ndarray, width: int) -> np.ndarray:
-    """Running mean over the last `width` rows, [iterations]; rows without a value are left out."""
+    """Running mean over the last `width` rows, [iterations]; rows without a value are left out, nan if all are."""
     finite = np.isfinite(values)
     total = np.cumsum(np.where(finite, values, 0.0))
     count = np.cumsum(finite)
     start = np.maximum(np.arange(len(values)) - width, -1)  # the last row before the window, -1: none
     total_before = np.where(start >= 0, total[start], 0.0)
     count_before = np.where(start >= 0, count[start], 0)
-    return (total - total_before) / np.maximum(count - count_before, 1)
+    inside = count - count_before
+    return np.where(inside > 0, (total - total_before) / np.maximum(inside, 1), np.nan)
 
 
 def episodes_mean(curves: Curves, name: str, until: float, window: float) -> float:

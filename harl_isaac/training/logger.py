@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from harl_isaac.training.checkpoint import write_atomically
+from harl_isaac.training.hparams import write_settings
 
 SHOWN = (  # title on the console, metric, format
     ("return", "episode/return", ".2f"),
@@ -124,6 +125,11 @@ class Logger:
         terminal = sys.stdout.isatty()
         self.live_table = LiveTable() if console == "auto" and terminal else None
         self.lines = self.live_table is None and console != "none"
+
+    def settings(self, settings: Dict[str, Any], steps: int) -> None:
+        """Record the run's settings, from which it goes on after `steps`."""
+        with self._errors_reported():
+            write_settings(self.events, settings, steps)
 
     def iteration(self, iteration: int, steps: int, numbers: Dict[str, float]) -> None:
         """Record an iteration's metrics, after `steps` environment steps in all, and show them.

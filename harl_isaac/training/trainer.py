@@ -12,7 +12,7 @@ from harl_isaac.devices import check_engine_device, choose_device
 from harl_isaac.env import EnvironmentFault, MultiAgentEnv, SimulatorError, Step
 from harl_isaac.faults import check_begun
 from harl_isaac.memory import shortage_explained
-from harl_isaac.training import checkpoint
+from harl_isaac.training import checkpoint, films, wandb_sync
 from harl_isaac.training.control import StopSignal, Stopwatch
 from harl_isaac.training.episode_stats import EpisodeStats
 from harl_isaac.training.evaluation import evaluate_policy
@@ -35,6 +35,7 @@ from harl_isaac.training.warm_start import start_from
 LESS_MEMORY = "choose fewer environments (num_envs), shorter rollouts or smaller networks and batches (algo.*)"
 # Added to the run's seed: evaluation episodes are the same at every evaluation, and unlike those of training.
 EVAL_SEED = 1_000_003
+FILMED = "filmed"  # the checkpoint that a video is made of
 
 
 class Trainer:
@@ -44,6 +45,7 @@ class Trainer:
     logger: Logger
 
     def __init__(self, cfg: RunCfg, saved: Optional[Dict[str, Any]] = None):
+        wandb_sync.check_wandb(cfg.log)
         device = choose_device(cfg.device)
         check_engine_device(cfg.sim, device)
         torch.manual_seed(cfg.seed)
@@ -77,7 +79,9 @@ class Trainer:
         """
         cfg = self.cfg
         self.folder = folder
+        record = wandb_sync.start(cfg.log, folder, asdict(cfg))  # before the event file is opened
         self.logger = Logger(folder, cfg.log.console, cfg.log.interval, cfg.total_steps, self.iteration, self.steps)
+        self.logger.settings(asdict(cfg), self.steps)
         self.logger.say(start_text(cfg, self.env.spec, folder))
         if self.begun:
             self.logger.say(self.begun)
@@ -94,6 +98,7 @@ class Trainer:
             self.logger.say(self.summary(numbers))
         finally:  # a terminal gets its cursor back also after an error
             self.logger.close()
+            wandb_sync.finish(record)
         return numbers
 
     @property
@@ -169,6 +174,21 @@ class Trainer:
         if means["return"] > self.best:
             self.best = means["return"]
             self.save("best")
+        if _due(self.iteration // cfg.eval.interval, cfg.eval.video_interval):
+            self.film()
+
+    def film(self) -> None:
+        """Write a video of an episode as the policy plays now; where there can be none, say why and go on."""
+        file = self.folder / checkpoint.FOLDER / (FILMED + ".pt")
+        out = self.folder / films.FOLDER / f"{self.steps:012d}.mp4"
+        trust = ["trust=true"] if needs_trust(self.cfg) else []  # this process runs the task's code already
+        try:
+            self.save(FILMED)
+            reason = films.film(file, out, *trust)
+            file.unlink()
+        except OSError as error:  # a full disk ends the run at the next checkpoint that counts
+            reason = str(error)
+        self.logger.say(f"no video: {reason}" if reason else f"video: {out}")
 
     def summary(self, numbers: Dict[str, float]) -> str:
         """The last lines of a run."""
@@ -176,7 +196,7 @@ class Trainer:
 
     def save(self, name: str) -> None:
         """Write the checkpoint `name`.pt of the run folder."""
-        checkpoint.save(self.folder / checkpoint.FOLDER / (name + ".pt"), self.state_dict(name != "best"))
+        checkpoint.save(self.folder / checkpoint.FOLDER / (name + ".pt"), self.state_dict(name not in ("best", FILMED)))
 
     def state_dict(self, whole: bool = True) -> Dict[str, Any]:
         """The training state; `load_state_dict` continues exactly from it if it is whole, with its replay."""

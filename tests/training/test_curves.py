@@ -8,6 +8,7 @@ import pytest
 from support.commands import run_command
 
 from harl_isaac.cli import plot
+from harl_isaac.studies import charts
 from harl_isaac.training import curves
 
 HEADER = "iteration,steps,episode/count,episode/return,episode/success,time/steps_per_second"
@@ -70,7 +71,7 @@ def test_runs_of_several_tasks_have_a_panel_each(tmp_path):
 
     def panels(**more):
         drawn = plot.panel_contents({**plot.DEFAULTS, **words, **more}, runs)
-        return [(title, name, axis, [label for label, _ in group]) for title, name, axis, group in drawn]
+        return [(title, name, axis, [run.label for run in group]) for title, name, axis, group in drawn]
 
     assert panels(metric="return") == [
         ("spread", "return", "steps", ["HAPPO", "MAPPO"]),
@@ -92,9 +93,9 @@ def test_the_lowest_points_can_be_left_out_of_a_picture():
     panel.plot([-1000.0, *range(99)])
     panel.plot([float("nan"), *range(100)])
     before = panel.get_ylim()
-    plot.leave_out(panel, 0.0)
+    charts.leave_out(panel, 0.0)
     assert panel.get_ylim() == before
-    plot.leave_out(panel, 1.0)
+    charts.leave_out(panel, 1.0)
     low, high = panel.get_ylim()
     assert 0.0 <= low <= 1.0 and 99.0 < high < 105.0
     pyplot.close(figure)

@@ -1,0 +1,1 @@
+"""Studies: many runs that belong together, their statistics, pictures and report."""

@@ -1,0 +1,19 @@
+"""Packages of the extra `plot`, imported where they are needed."""
+
+from importlib import import_module
+from typing import Any
+
+
+def pyplot() -> Any:
+    """matplotlib.pyplot, which draws into files. Raises ValueError."""
+    needed("matplotlib").use("Agg")
+    return import_module("matplotlib.pyplot")
+
+
+def needed(module: str) -> Any:
+    """Import a module of the extra. Raises ValueError where its package is not installed."""
+    try:
+        return import_module(module)
+    except ImportError:
+        package = module.partition(".")[0]
+        raise ValueError(f"{package} is not installed here: pip install 'harl-isaac[plot]' (or {package})") from None
