@@ -76,6 +76,13 @@ def _scale(space: Box, device: torch.device) -> Tuple[Union[float, Tensor], Unio
     return (space.high - space.low) / 2, (space.high + space.low) / 2
 
 
+def within_bounds(space: Box, action: Tensor) -> Tensor:
+    """Actions [..., size], none of them beyond the bounds of the space."""
+    if isinstance(space.low, tuple) or isinstance(space.high, tuple):
+        return action.clamp(*bounds(space, action.device))
+    return action.clamp(space.low, space.high)
+
+
 @lru_cache(maxsize=None)
 def bounds(space: Box, device: Optional[torch.device] = None) -> Tuple[Tensor, Tensor]:
     """The lowest and the highest action of a Box, [size] each."""

@@ -6,7 +6,7 @@ import torch
 from rl_games.common.gym_compat import gym
 from torch import Tensor
 
-from harl_isaac.acting import bounds
+from harl_isaac.acting import bounds, within_bounds
 from harl_isaac.env import Box, EnvSpec, MultiDiscrete, Space, action_width
 from harl_isaac.settings import INFINITY
 
@@ -99,7 +99,7 @@ class Rows:
     def actions(self, action: Tensor) -> Tuple[Tensor, ...]:
         """Actions of rows [rows, W], in the agents' own units, as the environment takes them: within their bounds."""
         return tuple(
-            part.clamp(*bounds(space, part.device)) if isinstance(space, Box) else part.long()
+            within_bounds(space, part) if isinstance(space, Box) else part.long()
             for space, part in zip(self.spec.actions, self.split_agents(action))
         )
 
