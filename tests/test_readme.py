@@ -1,9 +1,12 @@
-"""The README's commands run, with tiny sizes."""
+"""Commands of the README and of the pages run, with tiny sizes."""
 
 import ast
 import os
 import re
 import shlex
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from support.commands import ROOT, run_command
@@ -26,8 +29,20 @@ TINY_REPLAY = [word for word in TINY if "rollout_length" not in word] + [
     "algo.buffer_size=100",
 ]
 EXAMPLE_RUN = "runs/ShadowHandOver/happo/20260101-120000-seed1"
+PAGES = ["README.md", "docs/running.md", "docs/tasks/all.md", "docs/algorithms.md", "docs/simulators.md"]
 BLOCKS = re.findall(r"```bash\n(.*?)```", README, re.S)
-COMMANDS = [line.split("  #")[0].strip() for block in BLOCKS for line in block.strip().splitlines()]
+FIRST, SECOND = BLOCKS
+NOT_HERE = re.compile(r"pip install|^scripts/|task=(sma|football|isaac)|experiment=(smac|football|smax)|^#|^$")
+
+
+def commands(page):
+    """The page's `python ...` and `harl-train ...` commands, without those of simulators that are not here."""
+    blocks = re.findall(r"```bash\n(.*?)```", (ROOT / page).read_text(), re.S)
+    lines = [line.split("  #")[0].strip() for block in blocks for line in block.strip().splitlines()]
+    return [line for line in lines if not NOT_HERE.search(line) and line.startswith(("python ", "harl-train "))]
+
+
+COMMANDS = [command for page in PAGES for command in commands(page) if command not in SECOND]
 
 
 @pytest.fixture(scope="module")
@@ -47,16 +62,30 @@ def execute(script, words, cwd):
 
 
 def test_the_first_block_is_the_two_commands():
-    assert COMMANDS[:2] == ["scripts/train.sh task=ShadowHandOver algo=happo num_envs=256", "scripts/test.sh"]
-    assert all(os.access(ROOT / command.split()[0], os.X_OK) for command in COMMANDS[:2])
+    lines = FIRST.strip().splitlines()
+    assert lines == ["scripts/train.sh task=ShadowHandOver algo=happo num_envs=256", "scripts/test.sh"]
+    assert all(os.access(ROOT / line.split()[0], os.X_OK) for line in lines)
 
 
-@pytest.mark.parametrize(
-    "command", [command for command in COMMANDS if "pip install" not in command and command != "scripts/test.sh"]
-)
+def test_the_second_block_runs_as_it_stands_in_the_same_shell(run_folder):
+    """Beside a run, in the environment that these tests run in."""
+    scripts = Path(sys.executable).parent
+    if not (scripts / "harl-play").exists() or not (scripts / "activate").exists():
+        pytest.skip("the commands are not installed beside this interpreter")
+    assert SECOND.startswith("source .venv/bin/activate\n")
+    words = "set -e\n" + SECOND.replace(".venv/bin/activate", str(scripts / "activate"))
+    cwd = run_folder.parents[3]
+    result = subprocess.run(["bash", "-c", words], cwd=str(cwd), capture_output=True, text=True)
+    if "rendering failed" in result.stderr:
+        pytest.skip("no OpenGL here: " + result.stderr.strip())
+    assert result.returncode == 0, result.stderr
+    assert "64 episodes" in result.stdout and (cwd / "strip.png").is_file() and "ShadowHandPen" in result.stdout
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_runs(command, run_folder, tmp_path):
     words = shlex.split(command.replace(EXAMPLE_RUN, str(run_folder)))
-    script = words[1] if words[0] == "python" else "train.py"  # train.sh and harl-train are train.py
+    script = words[1] if words[0] == "python" else "train.py"  # which harl-train is too
     given = words[2:] if words[0] == "python" else words[1:]
     if script == "train.py" and "resume" not in command:
         tiny = TINY_REPLAY if any(re.search(f"(=|/){name}$", word) for name in OFF_POLICY for word in given) else TINY
@@ -73,8 +102,9 @@ def test_every_task_and_algorithm_is_named():
     from harl_isaac.algos import ALGOS
     from harl_isaac.tasks import TASKS
 
-    missing = [name for name in [*TASKS, *ALGOS] if f"`{name}`" not in README]
-    assert missing == []
+    for page, names in (("docs/tasks/all.md", TASKS), ("docs/algorithms.md", ALGOS)):
+        text = (ROOT / page).read_text()
+        assert [name for name in names if f"`{name}`" not in text] == []
 
 
 def test_every_link_leads_somewhere():
