@@ -8,7 +8,7 @@ and {algo} in them stand for the run's own, as in experiment={task}-continuous/{
 
 The same command again, or harl-study <name> alone, goes on: finished runs are kept, stopped ones resumed, failed ones
 tried again; more tasks, algorithms and seeds are added. Ctrl-C or SIGTERM stops all runs with a checkpoint each.
-Exit code: 0 all finished, 1 some failed, 2 a mistake in the command, 3 stopped. <folder>/study.json is the index.
+Exit code: 0 all finished, 1 some failed, 2 a mistake in the command, 75 stopped. <folder>/study.json is the index.
 """
 
 import json
@@ -19,6 +19,7 @@ from itertools import product
 from pathlib import Path
 from typing import Dict, List, NamedTuple, Optional
 
+from harl_isaac.cli.modules import with_loaded_modules
 from harl_isaac.cli.overrides import check_command_line, with_free_keys
 from harl_isaac.config import RESUMABLE, register
 from harl_isaac.registry import register_external_tasks
@@ -35,7 +36,7 @@ from harl_isaac.studies.index import (
     load_study,
     split_word,
 )
-from harl_isaac.studies.scheduler import Scheduler
+from harl_isaac.studies.scheduler import STOPPED_CODE, Scheduler
 from harl_isaac.training.logger import show
 from harl_isaac.training.ownership import owned
 
@@ -43,7 +44,6 @@ OWN_KEYS = ("name", "tasks", "algos", "seeds", "jobs", "root")
 PER_POINT = {"task": "tasks=", "algo": "algos=", "seed": "seeds="}
 REFUSED = ("resume", "run_root", "run_name")  # the study's own business
 FAILED_CODE = 1
-STOPPED_CODE = 3
 # The module search path is an argument, so that a clone's study trains with that clone.
 START = (
     "import json, sys; path, cores, parent, *words = sys.argv[1:]; sys.path[:] = json.loads(path); "
@@ -63,11 +63,7 @@ class Request(NamedTuple):
 
 def main() -> None:
     """Make a study, or go on with it."""
-    words = sys.argv[1:]
-    if "-h" in words or "--help" in words:
-        print((__doc__ or "").strip())
-        return
-    request = read_request(words)
+    request = read_request(sys.argv[1:])
     study = load_study(request.folder) if is_study(request.folder) else Study(request.folder)
     points = prepare_points(study, request)
     study.folder.mkdir(parents=True, exist_ok=True)
@@ -112,6 +108,9 @@ def asked_keys(own: Dict[str, str], folder: Path) -> Optional[List[Key]]:
     if missing:
         raise ValueError(f"{folder}: give {' and '.join(key + '...' for key in missing)} too")
     tasks, algos = ([word for word in own[key].split(",") if word] for key in ("tasks", "algos"))
+    for name in (*tasks, *algos):
+        if ":" in name:
+            raise ValueError(f"{name}: give modules=[{name.partition(':')[0]}], and in tasks= and algos= names alone")
     return list(dict.fromkeys(Key(*each) for each in product(tasks, algos, seeds(own["seeds"]))))
 
 
@@ -168,13 +167,14 @@ def merge_words(study: Study, given: List[str]) -> bool:
 
 def check_settings(study: Study, points: List[Point]) -> None:
     """Compose the settings of every task with every algorithm once. Raises ValueError with the first mistake."""
+    check_names(study, points)
+    with_loaded_modules(study.words)
     register_external_tasks([point.task for point in points])
     register()
-    check_names(study, points)
     firsts = {(point.task, point.algo): point for point in reversed(points)}
     for point in reversed(list(firsts.values())):
         try:
-            check_command_line(with_free_keys(study.words_of(point)))
+            check_command_line(with_free_keys(with_loaded_modules(study.words_of(point))))
         except ValueError as error:
             raise ValueError(f"{point.task}, {point.algo}: {error}") from None
 

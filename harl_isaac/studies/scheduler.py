@@ -16,6 +16,7 @@ from harl_isaac.training.run_folder import saved_config
 
 POLL = 0.1  # [s] between looks at the processes
 LOG_TAIL = 20_000  # [bytes] of a log that are searched for the error
+STOPPED_CODE = 75  # exit code of a training that a signal stopped, and of a study
 FAILURES = (1, 2)  # exit codes of a training that cannot go on; others may be those of one that was asked to stop
 
 Command = Callable[[List[str], List[int]], List[str]]  # (training's words, cores) -> the process's command
@@ -111,7 +112,7 @@ class Scheduler:
         steps = steps_of(folder)
         if code == 0 and steps >= total_steps(self.study.words_of(point), folder):
             point.status = FINISHED
-        elif code == 0 or (stopping and code not in FAILURES):
+        elif code in (0, STOPPED_CODE) or (stopping and code not in FAILURES):
             point.status = STOPPED
         else:
             point.status = FAILED

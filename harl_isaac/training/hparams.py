@@ -26,11 +26,12 @@ def write_settings(events: "SummaryWriter", settings: Dict[str, Any], steps: int
 
 
 def flat(settings: Dict[str, Any], prefix: str = "") -> Dict[str, Any]:
-    """{"algo": {"lr": 0.1, "hidden": [8]}} -> {"algo.lr": 0.1, "algo.hidden": "[8]"}: numbers, bools and strings."""
+    """{"algo": {"lr": 0.1, "hidden": [8]}} -> {"algo.lr": 0.1, "algo.hidden": "[8]"}: numbers and strings."""
     result: Dict[str, Any] = {}
     for key, value in settings.items():
         if isinstance(value, dict) and value:
             result.update(flat(value, f"{prefix}{key}."))
         else:
-            result[f"{prefix}{key}"] = value if isinstance(value, (bool, int, float, str)) else str(value)
+            number = isinstance(value, (int, float)) and not isinstance(value, bool)  # TensorBoard shows bools as 1.0
+            result[f"{prefix}{key}"] = value if number else str(value)
     return result

@@ -28,7 +28,7 @@ def start(settings: LogCfg, folder: Path, config: Dict[str, Any]) -> Any:
     if not settings.wandb:
         return None
     wandb = _wandb()
-    wandb.tensorboard.patch(root_logdir=str(folder), pytorch=True)
+    wandb.tensorboard.patch(root_logdir=str(folder), pytorch=True, save=False)  # save links the events once more
     try:
         return wandb.init(
             project=settings.wandb_project,

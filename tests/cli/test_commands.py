@@ -63,7 +63,7 @@ def test_the_help_has_the_defaults():
         cfg = compose("config", ["task=ShadowHandOver", "algo=happo"])
     for word in KEYS:
         key, _, value = word.partition("=")
-        assert str(OmegaConf.select(cfg, key)) == {"null": "None"}.get(value, value)
+        assert str(OmegaConf.select(cfg, key)) == {"null": "None", "false": "False"}.get(value, value)
 
 
 @pytest.mark.parametrize("name", ["plot", "theory"])

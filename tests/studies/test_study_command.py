@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from support.commands import ROOT, run
 from support.study_runs import fake_command, statuses
 
 from harl_isaac.cli import study as command
+from harl_isaac.cli.train import STOPPED
 from harl_isaac.studies.index import INDEX, Key, Study, load_study
 from harl_isaac.studies.scheduler import Scheduler
 
@@ -58,7 +60,7 @@ def test_sigterm_stops_a_study_and_the_same_command_goes_on(tmp_path):
         time.sleep(0.1)
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=100)
-    assert process.returncode == 3 and "1 stopped, 1 waiting" in errors, errors
+    assert process.returncode == STOPPED == 75 and "1 stopped, 1 waiting" in errors, errors
     assert statuses(folder) == ["stopped", "waiting"]
     run_folder = next(folder.glob("runs/SumGame/happo/*-seed1"))
     steps = int((run_folder / "metrics.csv").read_text().splitlines()[-1].split(",")[1])
@@ -83,12 +85,13 @@ def request(*words):
         (["games", "task=SumGame"], "task=SumGame: a study has several; give tasks=..."),
         (["games", "resume=x"], "resume=x: a study names its own run folders"),
         (["games", "-m"], "-m: give key=value"),
+        (["x", "tasks=./mine.py:MyCfg", "algos=happo", "seeds=1"], "./mine.py:MyCfg: give modules=[./mine.py], and in"),
         (["games", "algos=happo", "tasks=SumGame", "seeds=one"], "seeds=one: give whole numbers"),
         (["games", "algos=happo", "tasks=SumGame", "seeds=1", "jobs=0"], "jobs=0: give a whole number of at least 1"),
     ],
 )
 def test_a_mistake_in_a_study_s_own_keys_is_named(words, message):
-    with pytest.raises(ValueError, match=message.replace("(", r"\(")):
+    with pytest.raises(ValueError, match=re.escape(message)):
         request(*words)
 
 

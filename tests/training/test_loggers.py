@@ -25,6 +25,7 @@ def test_tensorboard_has_the_settings_as_text_and_as_a_row_to_compare(settings, 
     values = HParamsPluginData.FromString(start).session_start_info.hparams
     assert values["algo.lr"].number_value == 0.25 and values["task.name"].string_value == "SumGame"
     assert values["algo.hidden"].string_value == "[8]" and "log.console" not in values
+    assert values["algo.recurrent"].string_value == "False"
     experiment = events.summary_metadata["_hparams_/experiment"].plugin_data.content
     metrics = HParamsPluginData.FromString(experiment).experiment.metric_infos
     assert "eval/return" in [metric.name.tag for metric in metrics]
