@@ -1,11 +1,13 @@
-"""harl-export run=<run folder> format=onnx out=<folder>: write a trained policy as files that run without this package.
+"""harl-export <run folder> format=onnx out=<folder>: write a trained policy as files that run without this package.
 
-Keys: run (a run folder, which means its best checkpoint, a checkpoint or a policy file) or policy (a policy file, or
-the name of one that comes with the package), format=policy (policy: one file with the policies alone, to play and to
-evaluate; onnx, torchscript, torch_export: a file for each agent from raw observations to actions, and policy.json),
-out (a file *.policy, else a folder; default: named after task and algorithm, here), agents (all; or some, as
-agents=left,right), distribution=false (true: also the distribution's parameters), seed=0, device=cpu, sim=auto (of the
-environment in which observations are recorded), trust=false (true: the run may use code of other packages).
+Keys: run (the first word: a run folder, which means its best checkpoint, a checkpoint or a policy file, or `last`,
+the newest run below run_root=runs) or policy (a policy file, or the name of one that comes with the package),
+format=policy (policy: one file with the policies alone, to play and to evaluate; onnx, torchscript, torch_export: a
+file for each agent from raw observations to actions, and policy.json), out (a file *.policy, else a folder; default:
+named after task and algorithm, here), agents (all; or some, as agents=left,right), distribution=false (true: also the
+distribution's parameters), seed=0, device=cpu, sim=auto (of the environment in which observations are recorded),
+trust=false (true: the run may use code of other packages), modules=[...] (of one's own, with the run's task or
+algorithm: names or files).
 
 Every file is run beside the trained policy, on random and on recorded observations; the largest difference is printed,
 and nothing stays that differs by more than 1e-5.
@@ -18,6 +20,7 @@ from typing import Any, Dict, List, Optional
 import torch
 
 from harl_isaac.cli.arguments import read_arguments
+from harl_isaac.cli.modules import load_modules
 from harl_isaac.devices import choose_device
 from harl_isaac.env import EnvSpec, MissingSimulator, MultiAgentEnv
 from harl_isaac.export.comparison import RANDOM_ROWS, Sample, random_sample, recorded_sample
@@ -39,6 +42,7 @@ DEFAULTS = {
     "device": "cpu",
     "sim": "auto",
     "trust": False,
+    "modules": None,
 }
 POLICY = "policy"  # the format that this package itself reads
 RECORDED_ENVS = 4
@@ -47,7 +51,8 @@ CPU = torch.device("cpu")
 
 def main() -> None:
     """Write the policy named on the command line. Raises ValueError."""
-    args = read_arguments(__doc__, DEFAULTS)
+    args = read_arguments(__doc__, DEFAULTS, first="run")
+    load_modules(args["modules"])
     form = None if args["format"] == POLICY else check_available(args["format"])
     saved = saved_policy(policy_file.chosen(args["run"], args["policy"]), args["trust"])
     out = Path(args["out"] or default_out(saved, args["format"]))

@@ -37,7 +37,7 @@ def policy_state(saved: Dict[str, Any], task: TaskCfg, algo: AlgoCfg, spec: EnvS
         "algo": algo.name,
         "sizes": saved["sizes"],
         "spec": spec_state(spec),
-        "settings": {"task": asdict(task), "algo": asdict(algo)},
+        "settings": {"task": asdict(task), "algo": asdict(algo), "modules": saved.get("settings", {}).get("modules")},
         "learner": {"actors": {name: value.cpu() for name, value in saved["learner"]["actors"].items()}},
         "counters": saved["counters"],
         "versions": versions(),

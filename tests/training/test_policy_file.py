@@ -14,6 +14,7 @@ from harl_isaac.cli import entry, play
 from harl_isaac.training import checkpoint, policy_file
 from harl_isaac.training.evaluation import evaluate_policy
 from harl_isaac.training.load_policy import load_policy
+from harl_isaac.training.run_folder import settings_in
 
 OLD_RUNS = ROOT / "tests" / "support" / "old_runs"
 
@@ -151,3 +152,15 @@ def test_a_run_s_settings_are_in_it_whole(file):
     saved = yaml.safe_load((OLD_RUNS / "simple_spread_happo" / "config.yaml").read_text())
     for group in ("task", "algo"):
         assert {key: content["settings"][group][key] for key in saved[group]} == saved[group]
+
+
+def test_modules_of_one_s_own_are_named_in_it_and_opened_with_consent(file):
+    env, _, _ = load_policy(str(file), 1, "cpu", "auto")
+    found = torch.load(file, weights_only=True)
+    saved = {**found, "kind": None, "settings": {**found["settings"], "modules": ["own_walk"]}}
+    task, algo = settings_in(found["settings"], file)
+    own = policy_file.policy_state(saved, task, algo, env.spec)
+    own["settings"]["task"]["name"] = "OwnWalk"  # known only once its module is loaded
+    policy_file.save(file, own)
+    with pytest.raises(ValueError, match=r"modules=\[own_walk\]; if you trust it, add trust=true"):
+        load_policy(str(file), 1, "cpu", "auto")
