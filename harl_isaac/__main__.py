@@ -1,6 +1,6 @@
-"""`python -m harl_isaac <command> ...`: the commands of harl_isaac/cli/commands.py."""
+"""`python -m harl_isaac <command> ...`: the commands of harl_isaac/cli/entry.py."""
 
-from harl_isaac.cli.commands import main
+from harl_isaac.cli.entry import main
 
 if __name__ == "__main__":
     main()

@@ -1,9 +1,8 @@
 """The commands: what they are called, what they do, which module of this folder does it. Imports nothing heavy."""
 
 import ast
-import sys
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Optional
+from typing import Dict, NamedTuple, Optional
 
 FOLDER = Path(__file__).resolve().parent
 HELP = {"-h", "--help"}
@@ -49,7 +48,7 @@ EXTRAS = {
 
 
 def usage(name: str) -> str:
-    """How a command is used, read from its module's file without importing it."""
+    """Usage of a command, read from its module's file without importing it."""
     if name == "train":
         from harl_isaac.cli.help import help_text
 
@@ -78,21 +77,3 @@ def missing_extra(module: Optional[str]) -> Optional[str]:
     if top not in EXTRAS:
         return None
     return f"needs {top}, which is not installed: pip install 'harl-isaac[{EXTRAS[top]}]'"
-
-
-def main(words: Optional[List[str]] = None) -> None:
-    """Run the command that the first word names. Exit code 2, in one line, for a word that is none."""
-    from harl_isaac.cli import entry
-
-    words = sys.argv[1:] if words is None else words
-    if words[:1] == ["--version"]:
-        print(f"harl_isaac {entry.__version__}")
-        return
-    if not words or words[0] in HELP:
-        print(overview())
-        return
-    name, *rest = words
-    if name not in COMMANDS:
-        entry.fail(f"harl_isaac: {name} is no command; possible: {', '.join(COMMANDS)}", 2)
-    sys.argv[1:] = rest
-    entry.run(name)

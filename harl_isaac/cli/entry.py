@@ -7,10 +7,10 @@ import sys
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
-from typing import Callable, List
+from typing import Callable, List, Optional
 
 from harl_isaac import __version__
-from harl_isaac.cli.commands import COMMANDS, HELP, missing_extra, usage
+from harl_isaac.cli.commands import COMMANDS, HELP, missing_extra, overview, usage
 
 BEFORE_TORCH = {"isaacgym": "isaacgym"}  # family of tasks -> module to import before torch
 
@@ -81,6 +81,22 @@ def run(name: str) -> None:
         return
     import_first(words)
     run_script(import_module("harl_isaac.cli." + COMMANDS[name].module).main)
+
+
+def main(words: Optional[List[str]] = None) -> None:
+    """Run the command that the first word names. Exit code 2, in one line, for a word that is none."""
+    words = sys.argv[1:] if words is None else words
+    if words[:1] == ["--version"]:
+        print(f"harl_isaac {__version__}")
+        return
+    if not words or words[0] in HELP:
+        print(overview())
+        return
+    name, *rest = words
+    if name not in COMMANDS:
+        fail(f"harl_isaac: {name} is no command; possible: {', '.join(COMMANDS)}", 2)
+    sys.argv[1:] = rest
+    run(name)
 
 
 def run_script(main: Callable[[], None]) -> None:

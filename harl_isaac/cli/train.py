@@ -116,7 +116,7 @@ def to_resume(cfg: DictConfig) -> Optional[Path]:
     if cfg.resume != AUTO:
         return checkpoint.find(cfg.resume) if cfg.resume else None
     latest = named_folder(to_run(cfg)) / checkpoint.FOLDER / "latest.pt"
-    cfg.resume = str(latest.parent.parent) if latest.is_file() else None
+    cfg["resume"] = str(latest.parent.parent) if latest.is_file() else None
     return latest if latest.is_file() else None
 
 

@@ -18,7 +18,7 @@ STRIP = ".png"
 
 
 class Label(NamedTuple):
-    """What is written into a picture, and which episode it belongs to."""
+    """Text in a picture, and the episode that it belongs to."""
 
     episode: int  # 0, 1, ...
     text: str

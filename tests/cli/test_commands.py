@@ -24,7 +24,7 @@ LONG = [word for word in GAME if not word.startswith(("total_steps", "eval."))] 
 
 def in_python(*words, cwd, **env):
     """`python -m harl_isaac words`, and at its end whether torch was imported."""
-    program = "import sys; from harl_isaac.cli.commands import main; main(sys.argv[1:]); print('torch' in sys.modules)"
+    program = "import sys; from harl_isaac.cli.entry import main; main(sys.argv[1:]); print('torch' in sys.modules)"
     return subprocess.run(
         [sys.executable, "-c", program, *words],
         cwd=str(cwd),

@@ -11,11 +11,11 @@ from harl_isaac.training.trainer import Trainer
 ITERATIONS = 300
 SETTLED = 100  # iterations after which nothing grows
 GROWTH = 4 << 20  # [bytes] of the allocator's fragments, in 200 iterations
-KEPT = ["eval.interval=10", "checkpoint.interval=5", "num_envs=4", "algo.hidden=[8]"]
-ON_POLICY = [*KEPT, "algo.rollout_length=5", f"total_steps={ITERATIONS * 20}", "algo.epochs=1", "algo.critic_epochs=1"]
+SMALL = ["eval.interval=10", "checkpoint.interval=5", "num_envs=4", "algo.hidden=[8]"]
+ON_POLICY = [*SMALL, "algo.rollout_length=5", f"total_steps={ITERATIONS * 20}", "algo.epochs=1", "algo.critic_epochs=1"]
 RUNS = {
     "happo": ("SumGame", ON_POLICY),
-    "hatd3": ("SumGame", [*KEPT, "algo=hatd3", "algo.train_interval=5", f"total_steps={ITERATIONS * 20}"]),
+    "hatd3": ("SumGame", [*SMALL, "algo=hatd3", "algo.train_interval=5", f"total_steps={ITERATIONS * 20}"]),
     "workers": ("pettingzoo", [*ON_POLICY, "task.workers=2", "task.max_steps=7"]),
 }
 
