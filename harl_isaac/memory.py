@@ -1,6 +1,7 @@
 """Memory of a device: how much is free, and the refusal, with the numbers, of what does not fit."""
 
 import os
+import sys
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Iterator
@@ -35,6 +36,8 @@ SHORTAGES = (
 def free_bytes(device: torch.device) -> int:
     """Memory that a device still has for new tensors; of a GPU's a tenth is left to everything else."""
     if device.type == "cuda":
+        if not torch.cuda.is_available():
+            return sys.maxsize  # who uses it says that it is not there
         return int(0.9 * torch.cuda.mem_get_info(device)[0])
     return min([_free_on_machine(), *_free_in_container()])
 

@@ -137,4 +137,5 @@ def test_the_code_tour_names_what_is_there():
 )
 def test_every_link_of_a_page_leads_somewhere(page):
     links = re.findall(r"\]\((?!https?:)([^)#]+)[^)]*\)", page.read_text())
-    assert [link for link in links if not (page.parent / link).exists()] == []
+    made = {ROOT / "docs" / "settings.md"}  # when the site is built
+    assert [link for link in links if not ((page.parent / link).exists() or page.parent / link in made)] == []

@@ -117,6 +117,15 @@ def policy_file(run: str) -> Path:
     return best if best.is_file() else find(run)
 
 
+def plain(value: Any) -> Any:
+    """Settings as data that any version reads: numbers, words, lists and dicts; of anything else, what it prints."""
+    if isinstance(value, dict):
+        return {str(key): plain(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(each) for each in value]
+    return value if value is None or type(value) in (bool, int, float, str) else str(value)
+
+
 def run_folder(checkpoint: Path) -> Path:
     """The run folder that a checkpoint lies in."""
     return checkpoint.parent.parent if checkpoint.parent.name == FOLDER else checkpoint.parent

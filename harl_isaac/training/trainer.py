@@ -174,7 +174,7 @@ class Trainer:
         if means["return"] > self.best:
             self.best = means["return"]
             self.save("best")
-        if _due(self.iteration // cfg.eval.interval, cfg.eval.video_interval):
+        if _due(self.iteration // max(cfg.eval.interval, 1), cfg.eval.video_interval):
             self.film()
 
     def film(self) -> None:
@@ -206,7 +206,9 @@ class Trainer:
             "algo": self.cfg.algo.name,
             "sizes": checkpoint.sizes(self.env.spec),
             "spec": spec_state(self.env.spec),
-            "settings": {"algo": asdict(self.cfg.algo), "task": asdict(self.cfg.task), "modules": self.cfg.modules},
+            "settings": checkpoint.plain(
+                {"algo": asdict(self.cfg.algo), "task": asdict(self.cfg.task), "modules": self.cfg.modules}
+            ),
             "learner": self.learner.state_dict(),
             "replay": self._replay_state() if whole else None,
             "env": self.env.state_dict(),

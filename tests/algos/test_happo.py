@@ -154,9 +154,9 @@ def test_an_update_in_chunks_equals_one_in_whole_batches(i, minibatches_wanted, 
         ({"critic_minibatches": 7}, r"algo.critic_minibatches=7 .* 24 \(rollout_length 6 x num_envs 4\)"),
         ({"minibatches": 0}, r"algo.minibatches=0 .* 24"),
         ({"activation": "gelu"}, r"algo.activation=gelu; possible: .*relu.*tanh"),
-        ({"epochs": 0}, r"algo.epochs=0 must be at least 1"),
-        ({"critic_epochs": 0}, r"algo.critic_epochs=0 must be at least 1"),
-        ({"rollout_length": 0}, r"algo.rollout_length=0 must be at least 1"),
+        ({"epochs": 0}, r"algo.epochs=0 must be within 1 and"),
+        ({"critic_epochs": 0}, r"algo.critic_epochs=0 must be within 1 and"),
+        ({"rollout_length": 0}, r"algo.rollout_length=0 must be a number of at least 1"),
     ],
 )
 def test_settings_that_cannot_work_are_refused_with_both_numbers(changed, message):

@@ -400,12 +400,12 @@ def _settings_of(settings):
 @pytest.mark.parametrize(
     "changed, message",
     [
-        ({"kl_threshold": -1.0}, r"algo.kl_threshold=-1 must be at least 0"),
+        ({"kl_threshold": -1.0}, r"algo.kl_threshold=-1 must be a number of at least 0"),
         ({"backtrack_coeff": 1.5}, r"algo.backtrack_coeff=1.5 must be within 0 and 1"),
         ({"accept_ratio": 2.0}, r"algo.accept_ratio=2 must be within 0 and 1"),
-        ({"line_search_steps": 0}, r"algo.line_search_steps=0 must be at least 1"),
-        ({"cg_iterations": 0}, r"algo.cg_iterations=0 must be at least 1"),
-        ({"damping": -0.1}, r"algo.damping=-0.1 must be at least 0"),
+        ({"line_search_steps": 0}, r"algo.line_search_steps=0 must be within 1 and"),
+        ({"cg_iterations": 0}, r"algo.cg_iterations=0 must be within 1 and"),
+        ({"damping": -0.1}, r"algo.damping=-0.1 must be a number of at least 0"),
         ({"gamma": 2.0}, r"algo.gamma=2 must be within 0 and 1"),
     ],
 )

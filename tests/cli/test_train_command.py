@@ -225,14 +225,18 @@ def test_a_run_goes_on_as_it_began_though_its_experiment_has_got_a_setting_since
     "script, words, message",
     [
         ("scripts/evaluate.py", ["run=nowhere"], "no run folder or checkpoint at nowhere"),
-        ("scripts/evaluate.py", ["episode=3"], "episode=3 is unknown; possible: run=..., episodes=..."),
+        (
+            "scripts/evaluate.py",
+            ["episode=3"],
+            "episode=3 is unknown; possible: run=..., run_root=..., policy=..., episodes=...",
+        ),
         ("scripts/evaluate.py", ["episodes=many"], "episodes=many is not a int"),
         ("scripts/evaluate.py", [], "give run=<run folder>"),
         ("scripts/play.py", ["run=nowhere"], "no run folder or checkpoint at nowhere"),
         (
             "scripts/benchmark.py",
             ["what=nothing"],
-            "what=nothing; possible: all, step, collect, update, train, table3, off_policy, workers",
+            "what=nothing; possible: all, step, collect, update, train, hands, table3, off_policy, workers",
         ),
     ],
 )

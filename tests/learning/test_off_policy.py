@@ -319,7 +319,7 @@ def test_actions_reach_the_environment_in_each_agents_bounds(name):
     "changed, message",
     [
         ({"batch_size": 50}, "batch_size=50 is larger than the algo.warmup_steps=40"),
-        ({"warmup_steps": 100}, "warmup_steps=100 must be within 1 and 60"),
+        ({"warmup_steps": 100}, "warmup_steps=100 is more than algo.buffer_size=60 holds"),
         (
             {"train_interval": 1, "update_per_train": 0.5},
             "update_per_train=0.5 of algo.train_interval=1 is less than one update",
@@ -328,7 +328,7 @@ def test_actions_reach_the_environment_in_each_agents_bounds(name):
         ({"replay_device": "gpu"}, "replay_device=gpu; possible: auto, device, host"),
         ({"hidden": []}, "give at least one layer"),
         ({"buffer_size": 3, "warmup_steps": 2, "batch_size": 2}, "buffer_size=3 holds not one step of num_envs=4"),
-        ({"n_step": 0}, "n_step=0 must be at least 1"),
+        ({"n_step": 0}, "n_step=0 must be a number of at least 1"),
         ({"polyak": 2.0}, "polyak=2 must be within 0 and 1"),
     ],
 )

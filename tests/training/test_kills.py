@@ -14,6 +14,8 @@ from support.commands import run
 from support.killing import PHASES, Moment, moments, nothing_left, start
 from support.resuming import flat, same
 
+from harl_isaac.cli.train import STOPPED
+
 SHARED = [
     "device=cpu", "num_envs=2", "checkpoint.interval=1", "eval.interval=3", "eval.episodes=2", "log.console=none",
     "total_steps=80",
@@ -33,7 +35,7 @@ CASES = {  # eight iterations each
     "hands": ["task=ShadowHandOver", "task.episode_length=8", *ON_POLICY],
 }
 SEED = int(os.environ.get("HARL_KILLS_SEED", "19"))
-CODES = {"TERM": {0}, "INT": {0}, "INT twice": {0, 130}, "KILL": {-9}}
+CODES = {"TERM": {STOPPED}, "INT": {STOPPED}, "INT twice": {STOPPED, 130}, "KILL": {-9}}
 
 
 @lru_cache(maxsize=None)
