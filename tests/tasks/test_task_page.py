@@ -28,3 +28,11 @@ def test_a_row_is_the_task_s(name):
     assert (agents, steps) == (spec.num_agents, spec.max_episode_steps)
     assert (obs, state) == (spec.obs_sizes[0], spec.state_size)
     assert [box.size for box in spec.actions] == [actions] * agents
+
+
+@pytest.mark.parametrize("name, value", [("timestep", -1.0), ("timestep", 0.0), ("substeps", 0)])
+def test_physics_that_cannot_be_stepped_is_refused(name, value):
+    cfg = default_settings(TASKS, "ShadowHandPen")
+    setattr(cfg.physics, name, value)
+    with pytest.raises(ValueError, match=f"task.physics.{name}={value:g} must be within"):
+        cfg.make(1, torch.device("cpu"), "mujoco")
