@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.clock import Clock, Figures, rates, ratios, show
+from benchmarks.step import play
 from harl_isaac.check_env import random_actions
 from harl_isaac.env import MultiAgentEnv
 from harl_isaac.registry import default_settings
@@ -31,7 +32,7 @@ def hands(clock: Clock, sim: str, num_envs: int, repeats: int) -> Iterator[Dict[
     actions = {name: random_block(env) for name, env in envs.items()}
     rounds: List[Dict[str, Block]] = []
     for _ in range(repeats + 1):  # the first warms up
-        rounds.append({name: play(clock, envs[name], actions[name]) for name in names})
+        rounds.append({name: timed(clock, envs[name], actions[name]) for name in names})
     for name in names:
         blocks = [each[name] for each in rounds[1:]]
         yard = [each[YARDSTICK] for each in rounds[1:]]
@@ -51,10 +52,8 @@ def random_block(env: MultiAgentEnv) -> List[Tuple[Tensor, ...]]:
     return [random_actions(env.spec, first, generator) for _ in range(BLOCK)]
 
 
-def play(clock: Clock, env: MultiAgentEnv, actions: List[Tuple[Tensor, ...]]) -> Block:
+def timed(clock: Clock, env: MultiAgentEnv, actions: List[Tuple[Tensor, ...]]) -> Block:
     """Seconds of the steps."""
-    wall = clock.now()
     cpu = time.process_time()
-    for action in actions:
-        env.step(action)
-    return Block(clock.now() - wall, time.process_time() - cpu)
+    wall = clock.time(play, env, actions)
+    return Block(wall, time.process_time() - cpu)

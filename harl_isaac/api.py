@@ -15,9 +15,9 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from harl_isaac.cli import train as command
-from harl_isaac.cli.modules import check_plugins, modules_word, quoted, with_loaded_modules
+from harl_isaac.cli.modules import check_plugins, literal_path, modules_word, quoted, with_loaded_modules
 from harl_isaac.cli.overrides import CONFIG, check_command_line, explain, with_free_keys
-from harl_isaac.config import register, to_run
+from harl_isaac.config import register
 from harl_isaac.devices import choose_device
 from harl_isaac.env import EnvSpec, MultiAgentEnv
 from harl_isaac.learning.learner import AlgoCfg
@@ -28,10 +28,7 @@ from harl_isaac.tasks import TASKS
 from harl_isaac.training import checkpoint
 from harl_isaac.training import load_policy as loading
 from harl_isaac.training.evaluation import Evaluation, evaluate_policy
-from harl_isaac.training.ownership import owned
 from harl_isaac.training.policy import Policy, read_policy
-from harl_isaac.training.run_folder import new_run
-from harl_isaac.training.trainer import Trainer
 
 __all__ = ["Policy", "TrainedRun", "evaluate", "load_policy", "make", "train"]
 
@@ -74,13 +71,9 @@ def train(
         return _resumed(os.fspath(resume), words)
     cfg = _composed(words)
     for key, path in paths.items():
-        cfg[key] = _plain(path)
-    run = to_run(cfg)
-    trainer = Trainer(run)
-    folder = new_run(cfg, run, words)
-    with owned(folder):
-        numbers = trainer.train(folder)
-    return TrainedRun(folder, trainer.best, trainer.steps, numbers)
+        cfg[key] = literal_path(path)
+    trainer = command.begin(cfg, words)
+    return TrainedRun(trainer.folder, trainer.best, trainer.steps, trainer.numbers)
 
 
 def _resumed(run: str, given: List[str]) -> TrainedRun:
@@ -88,7 +81,7 @@ def _resumed(run: str, given: List[str]) -> TrainedRun:
     file = checkpoint.find(run)
     words = command.with_saved_overrides(given, run)
     cfg = _composed(words)
-    cfg["resume"] = _plain(run)
+    cfg["resume"] = literal_path(run)
     trainer = command.resume(cfg, file, words, given)
     return TrainedRun(checkpoint.run_folder(file), trainer.best, trainer.steps, trainer.numbers)
 
@@ -103,11 +96,6 @@ def _composed(words: List[str]) -> DictConfig:
     check_command_line(words)
     with initialize_config_module(CONFIG, version_base="1.3"):
         return compose("config", words)
-
-
-def _plain(path: str) -> str:
-    """A path without interpolations."""
-    return path.replace("${", "\\${")
 
 
 def load_policy(

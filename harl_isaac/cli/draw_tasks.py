@@ -3,19 +3,17 @@
 Keys: tasks=ShadowHand (those whose names begin so), out=docs/tasks, seed=1.
 """
 
-import tempfile
 from pathlib import Path
-from typing import Any, List
+from typing import List
 
 import torch
 
 from harl_isaac.cli.arguments import read_arguments
+from harl_isaac.cli.play import VisibleEnv, snapshot, write_parts
 from harl_isaac.registry import default_settings
 from harl_isaac.rendering.film import Label
-from harl_isaac.rendering.mujoco_video import render, save_recording
 from harl_isaac.tasks import TASKS
 
-VisibleTask = Any  # a PhysicsTask with `visual_model()`
 DEFAULTS = {"tasks": "ShadowHand", "out": "docs/tasks", "seed": 1}
 
 
@@ -42,13 +40,8 @@ def drawable(beginning: str) -> List[str]:
     return chosen
 
 
-def draw_start(env: VisibleTask, seed: int, out: Path) -> None:
+def draw_start(env: VisibleEnv, seed: int, out: Path) -> None:
     """Write a picture of the first environment's first state to `out`."""
     env.reset(seed)
-    physics = env.physics
-    parts = (physics.qpos, physics.mocap_pos, physics.mocap_quat)
-    frame = [part[:1].cpu().numpy() for part in parts]
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "recording.npz"
-        save_recording(file, env.visual_model(), frame, [Label(0, env.cfg.name)], fps=1.0)
-        render(file, out)
+    frame = [part[:1].cpu().numpy() for part in snapshot(env)]
+    write_parts(env, frame, [Label(0, env.cfg.name)], out, fps=1.0)

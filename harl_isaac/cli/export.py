@@ -33,6 +33,7 @@ from harl_isaac.training.saved_spec import saved_spec
 
 DEFAULTS = {
     "run": None,
+    "run_root": "runs",
     "policy": None,
     "format": "policy",
     "out": None,

@@ -62,10 +62,15 @@ def module_list(text: str) -> List[str]:
     return [part for part in parts if part and part != "null"]
 
 
+def literal_path(path: str) -> str:
+    """A path as it stands in a configuration: without interpolations."""
+    return path.replace("${", "\\${")
+
+
 def modules_word(modules: List[str]) -> str:
     """Return modules=[...] as hydra reads it and a run folder keeps it: files with their absolute paths."""
     places = list(dict.fromkeys(map(canonical, modules)))
-    return "modules=[" + ",".join(quoted(place.replace("${", "\\${")) for place in places) + "]"
+    return "modules=[" + ",".join(quoted(literal_path(place)) for place in places) + "]"
 
 
 def quoted(text: str) -> str:

@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from harl_isaac.algos import ALGOS
 from harl_isaac.cli.commands import LAST, newest_run
-from harl_isaac.cli.modules import check_plugins, with_loaded_modules
+from harl_isaac.cli.modules import check_plugins, literal_path, with_loaded_modules
 from harl_isaac.cli.overrides import CONFIG, check_command_line, overrides_in, with_free_keys
 from harl_isaac.config import differences, register, to_run
 from harl_isaac.env import SimulatorError
@@ -61,11 +61,10 @@ def main() -> None:
         for line in check_plugins(words):
             print(f"harl-train: {line}", file=sys.stderr, flush=True)
         register()
-        check_command_line(overrides_in(words), several="-m" in words or "--multirun" in words)
+        check_command_line(overrides_in(words), several=is_sweep(words))
     except USER_ERRORS as error:
         fail(error)
-    several = "-m" in words or "--multirun" in words
-    if several:
+    if is_sweep(words):
         os.environ["HYDRA_FULL_ERROR"] = "1"  # errors of points come here, instead of hydra's traceback
     try:
         hydra_main(version_base="1.3", config_path="pkg://" + CONFIG, config_name="config")(job)()
@@ -103,7 +102,7 @@ def failed(error: Exception, code: int = 2) -> float:
 def train(cfg: DictConfig) -> float:
     """Train a new run, or resume one; returns its score. Exits with STOPPED after a signal."""
     for key, path in PATHS.items():
-        cfg[key] = path.replace("${", "\\${")  # as it stands: no interpolation
+        cfg[key] = literal_path(path)
     file = to_resume(cfg)
     trainer = resume(cfg, file, sys.argv[1:], GIVEN) if file else begin(cfg)
     if trainer.stopped:
@@ -120,11 +119,11 @@ def to_resume(cfg: DictConfig) -> Optional[Path]:
     return latest if latest.is_file() else None
 
 
-def begin(cfg: DictConfig) -> Trainer:
-    """Train a new run; returns its trainer. Raises ValueError."""
+def begin(cfg: DictConfig, words: Optional[List[str]] = None) -> Trainer:
+    """Train a new run; returns its trainer. Its overrides are `words`, or those of hydra. Raises ValueError."""
     run = to_run(cfg)
     trainer = Trainer(run)
-    folder = new_run(cfg, run)
+    folder = new_run(cfg, run, words)
     with owned(folder):
         trainer.train(folder)
     return trainer
@@ -151,12 +150,17 @@ def resume(cfg: DictConfig, file: Path, words: List[str], given: List[str]) -> T
     return trainer
 
 
+def is_sweep(words: List[str]) -> bool:
+    """Whether the words ask for several runs."""
+    return "-m" in words or "--multirun" in words
+
+
 def without_paths(words: List[str]) -> Tuple[List[str], Dict[str, str]]:
     """The words without resume=, init_from= and run_root=, and those paths, which hydra's grammar could not read.
 
     A path may be quoted as hydra wants it; in a sweep (-m) all words are left to hydra.
     """
-    if "-m" in words or "--multirun" in words:
+    if is_sweep(words):
         return words, {}
     rest = []
     paths = {}

@@ -3,6 +3,7 @@
 import os
 import zipfile
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any, Callable, Dict, Iterator, NoReturn
 
@@ -115,6 +116,11 @@ def policy_file(run: str) -> Path:
         raise ValueError("give run=<run folder>, such as run=runs/ShadowHandOver/happo/20260101-120000-seed1")
     best = Path(run) / FOLDER / "best.pt"
     return best if best.is_file() else find(run)
+
+
+def settings_state(task: Any, algo: Any, modules: Any) -> Dict[str, Any]:
+    """Settings of a task and an algorithm (dataclasses), and the modules that they come from, as `plain` data."""
+    return {"task": plain(asdict(task)), "algo": plain(asdict(algo)), "modules": plain(modules)}
 
 
 def plain(value: Any) -> Any:

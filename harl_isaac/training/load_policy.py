@@ -24,12 +24,18 @@ class SavedPolicy(NamedTuple):
 
     def actors(self, spec: EnvSpec) -> JointPolicy:
         """The policies, for environments of this spec. Raises ValueError where they do not fit."""
-        with checkpoint.damage_named(self.file):
-            checkpoint.check_sizes(self.state["sizes"], spec, "num_envs")
-            actors: Any = self.algo.actors(spec)  # a JointPolicy and a torch module
-            actors.load_state_dict(self.state["learner"]["actors"])
-        checkpoint.check_finite_weights(self.state["learner"]["actors"], self.file)
-        return actors
+        return restored_actors(self.state, self.algo, spec, self.file)
+
+
+def restored_actors(state: Dict[str, Any], algo: AlgoCfg, spec: EnvSpec, file: Path) -> JointPolicy:
+    """The policies of a training state from `file`, for environments of this spec. Raises ValueError."""
+    with checkpoint.damage_named(file):
+        weights = state["learner"]["actors"]
+        checkpoint.check_sizes(state["sizes"], spec, "num_envs")
+        actors: Any = algo.actors(spec)  # a JointPolicy and a torch module
+        actors.load_state_dict(weights)
+    checkpoint.check_finite_weights(weights, file)
+    return actors
 
 
 def saved_policy(run: str, trust: bool = False) -> SavedPolicy:

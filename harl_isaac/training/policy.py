@@ -13,6 +13,7 @@ from harl_isaac.devices import choose_device
 from harl_isaac.env import EnvSpec, Step, mask_width
 from harl_isaac.networks.joint_policy import JointPolicy
 from harl_isaac.training import checkpoint
+from harl_isaac.training.load_policy import restored_actors
 from harl_isaac.training.run_folder import saved_algo
 from harl_isaac.training.saved_spec import saved_spec
 
@@ -151,9 +152,4 @@ def read_policy(run: str, device: str = "cpu", trust: bool = False, spec: Option
     algo = saved_algo(saved, file, trust)
     where = choose_device(device)
     spec = saved_spec(saved, file, 1, where) if spec is None else replace(spec, num_envs=1, device=where)
-    with checkpoint.damage_named(file):
-        checkpoint.check_sizes(saved["sizes"], spec, "num_envs")
-        actors: Any = algo.actors(spec)  # a JointPolicy and a torch module
-        actors.load_state_dict(saved["learner"]["actors"])
-    checkpoint.check_finite_weights(saved["learner"]["actors"], file)
-    return Policy(spec, actors, file)
+    return Policy(spec, restored_actors(saved, algo, spec, file), file)

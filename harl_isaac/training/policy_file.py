@@ -5,7 +5,6 @@ checksum. It needs no run folder: the settings lie in it. Weights keep their typ
 checkpoint does.
 """
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
@@ -37,7 +36,7 @@ def policy_state(saved: Dict[str, Any], task: TaskCfg, algo: AlgoCfg, spec: EnvS
         "algo": algo.name,
         "sizes": saved["sizes"],
         "spec": spec_state(spec),
-        "settings": {"task": asdict(task), "algo": asdict(algo), "modules": saved.get("settings", {}).get("modules")},
+        "settings": checkpoint.settings_state(task, algo, saved.get("settings", {}).get("modules")),
         "learner": {"actors": {name: value.cpu() for name, value in saved["learner"]["actors"].items()}},
         "counters": saved["counters"],
         "versions": versions(),

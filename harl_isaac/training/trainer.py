@@ -206,9 +206,7 @@ class Trainer:
             "algo": self.cfg.algo.name,
             "sizes": checkpoint.sizes(self.env.spec),
             "spec": spec_state(self.env.spec),
-            "settings": checkpoint.plain(
-                {"algo": asdict(self.cfg.algo), "task": asdict(self.cfg.task), "modules": self.cfg.modules}
-            ),
+            "settings": checkpoint.settings_state(self.cfg.task, self.cfg.algo, self.cfg.modules),
             "learner": self.learner.state_dict(),
             "replay": self._replay_state() if whole else None,
             "env": self.env.state_dict(),

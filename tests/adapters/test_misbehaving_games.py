@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from support.playing import equal, fatal, history
 
 from harl_isaac.adapters.workers.env import WorkerEnv
 from harl_isaac.adapters.workers.game import GameFault, fill
@@ -27,18 +28,6 @@ def make(kind="Odd", num_envs=3, workers=1, settings=None, **how):
 def odd(what, **how):
     settings = {"what": what, **({"always": True} if how.pop("always", False) else {})}
     return make(settings=settings, **how)
-
-
-def fatal(env, *rows):
-    """Harmless actions, but for those of the environments `rows`."""
-    actions = (torch.zeros(env.spec.num_envs, 2), torch.zeros(env.spec.num_envs, 2, dtype=torch.long))
-    for e in rows:
-        actions[0][e, 0] = 3.0
-    return actions
-
-
-def equal(one, other):
-    return all(torch.equal(a, b) for a, b in zip(one, other))
 
 
 NAMED = {
@@ -180,26 +169,15 @@ def test_a_view_takes_what_fits_alone(value):
     assert out.tolist() == [0.0, 1.0, 2.0]
 
 
-def history(env, steps=12, seed=5):
-    """Copies of the Steps of harmless random actions."""
-    draw = torch.Generator().manual_seed(0)
-    step = env.reset(seed)
-    found = [tensors(step)]
-    for _ in range(steps):
-        step = env.step(random_actions(env.spec, step, draw))
-        found.append(tensors(step))
-    return found
-
-
 def test_process_wide_random_numbers_do_not_depend_on_who_plays_beside():
-    runs = [history(make("Dice", num_envs=4, workers=workers)) for workers in (1, 2, 4)]
+    runs = [history(make("Dice", num_envs=4, workers=workers), 12, 5) for workers in (1, 2, 4)]
     assert all(equal(one, other) for run in runs[1:] for one, other in zip(runs[0], run))
-    assert not equal(runs[0][-1], history(make("Dice", num_envs=4), seed=6)[-1])
+    assert not equal(runs[0][-1], history(make("Dice", num_envs=4), 12, 6)[-1])
 
 
 def test_a_saved_game_goes_on_with_its_own_random_numbers():
     one, other = (make("Dice", num_envs=4, workers=workers, settings={"quiet": True}) for workers in (2, 1))
-    history(one)
+    history(one, 12, 5)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert other.load_state_dict(one.state_dict()) is None
@@ -266,7 +244,7 @@ def test_generators_are_those_of_python_and_numpy():
 )
 def test_a_game_that_does_not_go_on_as_it_was_begins_anew(what, reason):
     env = odd("nothing")
-    history(env)
+    history(env, 12, 5)
     saved = env.state_dict()
     again = odd(what)
     with pytest.warns(RuntimeWarning, match=rf"3 of 3 games did not go on as they were saved .environment 0: {reason}"):
@@ -278,7 +256,7 @@ def test_a_game_that_does_not_go_on_as_it_was_begins_anew(what, reason):
 
 def test_a_state_of_an_earlier_version_is_restored_without_a_comparison():
     env = odd("nothing")
-    history(env)
+    history(env, 12, 5)
     saved = env.state_dict()
     for name in ("views", "marks", "generators"):
         del saved[name]

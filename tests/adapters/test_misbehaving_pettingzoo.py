@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from support.commands import ROOT, run_command
+from support.playing import history
 
 pytest.importorskip("gymnasium", reason="gymnasium is not installed: pip install gymnasium")
 
@@ -49,16 +50,6 @@ MASKED = {
 }
 
 
-def play(env, steps, seed=3, draw=0):
-    draw = torch.Generator().manual_seed(draw)
-    step = env.reset(seed)
-    found = [tensors(step)]
-    for _ in range(steps):
-        step = env.step(random_actions(env.spec, step, draw))
-        found.append(tensors(step))
-    return found
-
-
 def odd(what, **how):
     kwargs = {"what": what, "masked": "info" if what in MASKED else "nowhere", "cut": what == "last_missing"}
     return PettingZooCfg(env="support.pettingzoo_envs:odd", kwargs=kwargs, workers=1, **how).make(2, CPU, "auto")
@@ -68,20 +59,20 @@ def odd(what, **how):
 def test_what_does_not_fit_is_named_in_one_line(what):
     env = odd(what)
     with pytest.raises(SimulatorError) as error:
-        play(env, 6)
+        history(env, 6, 3)
     error.match(rf"^environment 0 failed in a step, in the episode of seed \d+: {({**NAMED, **MASKED})[what]}.*$")
     assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("what", ["nan", "missing", "stranger"])
 def test_a_restart_contains_it(what):
-    found = play(odd(what, on_crash="restart"), 8)
+    found = history(odd(what, on_crash="restart"), 8, 3)
     assert all(torch.isfinite(value).all() for step in found for value in step)
 
 
 @pytest.mark.parametrize("what", ["nothing", "state"])
 def test_what_fits_is_played(what):
-    assert len(play(odd(what), 12)) == 13
+    assert len(history(odd(what), 12, 3)) == 13
 
 
 @pytest.mark.parametrize(
@@ -112,7 +103,7 @@ def test_no_observation_is_silently_made_another(space, obs, message):
 @pytest.mark.parametrize("env", ["dice", "parallel_env"])
 def test_an_environment_that_draws_at_every_look_goes_on_exactly_whoever_plays_it(env):
     made = [PettingZooCfg(env=f"support.pettingzoo_envs:{env}", workers=k).make(4, CPU, "auto") for k in (1, 3, 2)]
-    runs = [play(each, 9) for each in made[:2]]
+    runs = [history(each, 9, 3) for each in made[:2]]
     assert all(torch.equal(a, b) for one, other in zip(*runs) for a, b in zip(one, other))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -126,7 +117,7 @@ def test_an_environment_that_draws_at_every_look_goes_on_exactly_whoever_plays_i
 
 def test_an_environment_that_does_not_repeat_itself_begins_anew_and_says_so():
     made = [PettingZooCfg(env="support.pettingzoo_envs:forgetful", workers=2).make(8, CPU, "auto") for _ in range(2)]
-    play(made[0], 2)
+    history(made[0], 2, 3)
     with pytest.warns(RuntimeWarning, match="of 8 games did not go on as they were saved .*repeat itself for a seed"):
         step = made[1].load_state_dict(made[0].state_dict())
     assert step is not None and not step.done.any()

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from support import worker_games as games
+from support.playing import equal, fatal
 from support.resuming import flat, same
 
 from harl_isaac.adapters.workers.env import WorkerEnv
@@ -48,18 +49,6 @@ def play(env, steps, seed=3):
 def safe(actions):
     """Clamp the actions below the one that makes a game fall."""
     return (actions[0].clamp(max=2.0), actions[1])
-
-
-def fatal(env, *rows):
-    """Harmless actions, but for those of the environments `rows`."""
-    actions = (torch.zeros(env.spec.num_envs, 2), torch.zeros(env.spec.num_envs, 2, dtype=torch.long))
-    for e in rows:
-        actions[0][e, 0] = 3.0
-    return actions
-
-
-def equal(one, other):
-    return all(torch.equal(a, b) for a, b in zip(one, other))
 
 
 def wait_for(condition, seconds=20.0):

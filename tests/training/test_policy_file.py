@@ -4,6 +4,8 @@ import json
 import shutil
 import sys
 import zipfile
+from dataclasses import dataclass
+from typing import Any, Tuple
 
 import pytest
 import torch
@@ -11,10 +13,12 @@ import yaml
 from support.commands import ROOT, run
 
 from harl_isaac.cli import entry, play
+from harl_isaac.tasks.games.sum import SumGameCfg
 from harl_isaac.training import checkpoint, policy_file
 from harl_isaac.training.evaluation import evaluate_policy
 from harl_isaac.training.load_policy import load_policy
 from harl_isaac.training.run_folder import settings_in
+from harl_isaac.training.trainer import Trainer
 
 OLD_RUNS = ROOT / "tests" / "support" / "old_runs"
 
@@ -164,3 +168,19 @@ def test_modules_of_one_s_own_are_named_in_it_and_opened_with_consent(file):
     policy_file.save(file, own)
     with pytest.raises(ValueError, match=r"modules=\[own_walk\]; if you trust it, add trust=true"):
         load_policy(str(file), 1, "cpu", "auto")
+
+
+def test_settings_that_are_no_data_leave_a_file_that_can_be_read(tmp_path, settings):
+    """What a task's settings hold besides numbers and words is kept as words."""
+
+    @dataclass
+    class CallingCfg(SumGameCfg):
+        sizes: Tuple[int, ...] = (1, 2)
+        call: Any = len
+
+    trainer = Trainer(settings("SumGame"))
+    saved = trainer.state_dict(False)
+    state = policy_file.policy_state(saved, CallingCfg(), trainer.cfg.algo, trainer.env.spec)
+    policy_file.save(tmp_path / "mine.policy", state)
+    task = checkpoint.load(tmp_path / "mine.policy")["settings"]["task"]
+    assert (task["sizes"], task["call"]) == ([1, 2], str(len))
