@@ -15,7 +15,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["torch", "hydra", "numpy"])
+# The first optimizer of a process imports torch._dynamo: seconds, once for all here.
+FORKS.set_forkserver_preload(["torch", "torch._dynamo", "torch.utils.tensorboard", "hydra", "numpy"])
 TINY = [
     "num_envs=4",
     "algo.rollout_length=3",
