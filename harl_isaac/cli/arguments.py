@@ -2,9 +2,11 @@
 
 import sys
 from itertools import takewhile
-from typing import Any, Dict, Optional
+from pathlib import Path
+from typing import Any, Dict, Optional, Tuple
 
 from harl_isaac.cli.commands import HELP, LAST, newest_run
+from harl_isaac.outputs import check_writable
 from harl_isaac.settings import MOST_REPEATS, check_seed
 
 
@@ -36,10 +38,23 @@ def read_arguments(usage: str, defaults: Dict[str, Any], first: Optional[str] = 
 
 def check_amounts(args: Dict[str, Any]) -> None:
     """Raise ValueError for amounts and seeds among the arguments with which nothing can be played."""
-    for name in ("episodes", "num_envs"):
-        if not 1 <= args.get(name, 1) <= MOST_REPEATS:
-            raise ValueError(f"{name}={args[name]} must be within 1 and {MOST_REPEATS}")
+    amounts = [name for name in ("episodes", "num_envs") if name in args]
+    check_numbers(args, **dict.fromkeys(amounts, (1, MOST_REPEATS)))
     check_seed(args["seed"])
+
+
+def check_numbers(args: Dict[str, Any], **bounds: Tuple[float, float]) -> None:
+    """Raise ValueError for arguments that are no number within their bounds (lowest, highest)."""
+    for name, (low, high) in bounds.items():
+        if not low <= args[name] <= high:
+            raise ValueError(f"{name}={args[name]} must be within {low:.7g} and {high:.7g}")
+
+
+def named_file(args: Dict[str, Any], key: str) -> Path:
+    """The file that an argument names to be written. Raises ValueError where it cannot be."""
+    file = Path(args[key])
+    check_writable(file, key)
+    return file
 
 
 def _converted(key: str, text: str, default: Any) -> Any:

@@ -10,7 +10,7 @@ other packages), modules=[...] (of one's own, with the run's task or algorithm: 
 import json
 from pathlib import Path
 
-from harl_isaac.cli.arguments import check_amounts, read_arguments
+from harl_isaac.cli.arguments import check_amounts, named_file, read_arguments
 from harl_isaac.cli.modules import load_modules
 from harl_isaac.training import policy_file
 from harl_isaac.training.evaluation import Evaluation, evaluate_policy
@@ -35,15 +35,16 @@ def main() -> None:
     """Evaluate the run named on the command line; print the intervals, and write them to `json` if given."""
     args = read_arguments(__doc__, DEFAULTS, first="run")
     check_amounts(args)
+    json_file = None if args["json"] is None else named_file(args, "json")
     load_modules(args["modules"])
     num_envs = min(args["num_envs"], args["episodes"])
     run = policy_file.chosen(args["run"], args["policy"])
     env, actors, checkpoint = load_policy(run, num_envs, args["device"], args["sim"], args["trust"])
     result = evaluate_policy(env, actors, args["episodes"], args["seed"])
     report(result, checkpoint)
-    if args["json"]:
+    if json_file:
         content = {"episodes": result.episodes, "checkpoint": str(checkpoint), "intervals": result.intervals()}
-        Path(args["json"]).write_text(json.dumps(content, indent=2))
+        json_file.write_text(json.dumps(content, indent=2))
 
 
 def report(result: Evaluation, checkpoint: Path) -> None:

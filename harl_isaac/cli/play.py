@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harl_isaac.cli.arguments import check_amounts, read_arguments
+from harl_isaac.cli.arguments import check_amounts, check_numbers, read_arguments
 from harl_isaac.cli.modules import load_modules
 from harl_isaac.networks.joint_policy import JointPolicy
 from harl_isaac.rendering.film import Label, check_out, labels, needed, write
@@ -43,6 +43,8 @@ DEFAULTS = {
     "trust": False,
     "modules": None,
 }
+SLOWEST = 0.01  # speeds of a video
+FASTEST = 100.0
 CANDIDATES = 16  # episodes played for each that is shown, with pick=success
 
 # A MultiAgentEnv that can be shown has `control_seconds` and either `physics` and `visual_model()` (MuJoCo) or
@@ -62,6 +64,7 @@ def main() -> None:
     """Show the run named on the command line in the viewer, or write a video or a strip of pictures."""
     args = read_arguments(__doc__, DEFAULTS, first="run")
     check_amounts(args)
+    check_numbers(args, speed=(SLOWEST, FASTEST))
     load_modules(args["modules"])
     has_screen = bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
     if args["out"] is not None:

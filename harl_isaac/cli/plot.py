@@ -16,7 +16,7 @@ have the same color. A line is dotted where not all of a label's runs have a val
 from pathlib import Path
 from typing import Any, Dict, List
 
-from harl_isaac.cli.arguments import read_arguments
+from harl_isaac.cli.arguments import check_numbers, named_file, read_arguments
 from harl_isaac.studies.charts import COLUMNS, SINGLE, X_LABELS, PanelContent, Style, draw_panels
 from harl_isaac.studies.collection import Collection, collect
 from harl_isaac.studies.comparison import KINDS, draw_comparison
@@ -37,12 +37,15 @@ DEFAULTS = {
     "kind": "curves",
 }
 CURVES = "curves"
+MOST_ITERATIONS = 1_000_000_000
 
 
 def main() -> None:
     """Draw the runs named on the command line into one picture."""
     args = read_arguments(__doc__ or "", DEFAULTS, first="runs")
     check_choice("kind", args["kind"], [CURVES, *KINDS])
+    check_numbers(args, smooth=(1, MOST_ITERATIONS))
+    out = named_file(args, "out")
     collection = collect(args)
     if args["kind"] == CURVES:
         contents = panel_contents(args, collection.runs)
@@ -51,7 +54,7 @@ def main() -> None:
         figure = draw_panels(contents, across, Style(args["smooth"], chosen_average(args, collection), args["cut"]))
     else:
         figure = draw_comparison(args["kind"], collection.runs, args["metric"])
-    save(figure, Path(args["out"]))
+    save(figure, out)
     for folder in collection.left_out:
         print(f"left out, no iteration yet: {folder}")
 
@@ -77,8 +80,6 @@ def chosen_average(args: Dict[str, Any], collection: Collection) -> str:
 
 def panel_contents(args: Dict[str, Any], runs: List[LabeledRun]) -> List[PanelContent]:
     """The panels that the arguments ask for. Raises ValueError."""
-    if args["smooth"] < 1:
-        raise ValueError(f"smooth={args['smooth']}: give at least one iteration")
     check_choice("x", args["x"], [*X_LABELS, "both"])
     axes = list(X_LABELS) if args["x"] == "both" else [args["x"]]
     metrics = args["metric"].split(",") if args["metric"] else ["return", "success"]

@@ -11,7 +11,7 @@ import tempfile
 from functools import partial
 from pathlib import Path
 
-from harl_isaac.cli.arguments import read_arguments
+from harl_isaac.cli.arguments import named_file, read_arguments
 from harl_isaac.studies.collection import collect, named_collection
 from harl_isaac.studies.index import is_study, load_study
 from harl_isaac.studies.page import Picture, data_uri, page
@@ -37,13 +37,14 @@ def main() -> None:
     for key, possible in (("average", list(STATISTICS)), ("pictures", [*FILES, "none"])):
         if args[key] not in possible:
             raise ValueError(f"{key}={args[key]}; possible: {', '.join(possible)}")
+    out = named_file(args, "out")
     where = Path((args["study"] or args["runs"] or "").split(",")[0])
     collection = named_collection(collect(args))
     study = load_study(where) if is_study(where) else None
     camera = None if args["pictures"] == "none" else partial(filmed, kind=args["pictures"])
     text = page(args["title"] or where.resolve().name, collection, study, args["average"], camera)
-    Path(args["out"]).write_text(text, encoding="utf-8")
-    print(args["out"])
+    out.write_text(text, encoding="utf-8")
+    print(out)
 
 
 def filmed(run: LabeledRun, kind: str) -> Picture:

@@ -10,12 +10,11 @@ intervals; default: deviation), marl_eval (a file: all evaluations in marl-eval'
 """
 
 import json
-from pathlib import Path
 from typing import Any, Dict, List
 
 import numpy as np
 
-from harl_isaac.cli.arguments import read_arguments
+from harl_isaac.cli.arguments import check_numbers, named_file, read_arguments
 from harl_isaac.studies.collection import Collection, by_title_and_label, collect
 from harl_isaac.studies.comparison import final_score
 from harl_isaac.studies.marl_eval import exported
@@ -33,11 +32,14 @@ DEFAULTS = {
     "marl_eval": None,
 }
 END = "end"
+MOST_STEPS = 1e15
 
 
 def main() -> None:
     """Print the table of the runs named on the command line."""
     args = read_arguments(__doc__ or "", DEFAULTS, first="runs")
+    check_numbers(args, window=(1, MOST_STEPS))
+    exported_to = None if args["marl_eval"] is None else named_file(args, "marl_eval")
     collection = collect(args)
     metric = args["metric"]
     for run in collection.runs:
@@ -46,11 +48,11 @@ def main() -> None:
             raise ValueError(f"metric={metric}: {run.label} has none; possible: {possible}")
     if args["average"] not in ("deviation", *STATISTICS):
         raise ValueError(f"average={args['average']}; possible: deviation, {', '.join(STATISTICS)}")
-    at = milestones(args["at"] or (END if collection.grouped else "1"))
+    at = milestones(args["at"] if args["at"] is not None else (END if collection.grouped else "1"))
     print_table(collection, at, args)
-    if args["marl_eval"]:
-        Path(args["marl_eval"]).write_text(json.dumps(exported(collection.runs), indent=1))
-        print(args["marl_eval"])
+    if exported_to:
+        exported_to.write_text(json.dumps(exported(collection.runs), indent=1))
+        print(exported_to)
 
 
 def print_table(collection: Collection, at: List[float], args: Dict[str, Any]) -> None:
@@ -69,9 +71,12 @@ def print_table(collection: Collection, at: List[float], args: Dict[str, Any]) -
 def milestones(text: str) -> List[float]:
     """Steps of the argument `at`; infinity stands for the end of each run. Raises ValueError."""
     try:
-        return [np.inf if word == END else 1e6 * float(word) for word in text.split(",")]
+        steps = [np.inf if word == END else 1e6 * float(word) for word in text.split(",")]
     except ValueError:
-        raise ValueError(f"at={text}: give million steps, such as at=0.5,1,2") from None
+        steps = [np.nan]
+    if not all(0 <= each <= MOST_STEPS or each == np.inf for each in steps):
+        raise ValueError(f"at={text}: give million steps, such as at=0.5,1,2, or end")
+    return steps
 
 
 def row(runs: List[LabeledRun], metric: str, at: List[float], window: float, average: str) -> List[str]:

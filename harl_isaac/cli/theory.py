@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Dict, Tuple
 import torch
 from torch import Tensor
 
-from harl_isaac.cli.arguments import read_arguments
+from harl_isaac.cli.arguments import check_numbers, named_file, read_arguments
+from harl_isaac.settings import check_seed
 from harl_isaac.theory.examples import EXAMPLE_1, RULES, SIZES, example_1, example_2, figure_1, theorem_7
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 Point = Tuple[float, float]
 
 DEFAULTS = {"out": "figure1.png", "rate": 3.0, "games": 200, "iterations": 5, "seed": 0}
+MOST_RATE = 1000.0
+MOST_GAMES = 100_000
 ROUNDING = 1e-12  # a smaller loss of return is none
 START: Point = (1.5, -1.0)  # Figure 1's first policies, in the fourth quadrant
 COLORS = ("tab:red", "tab:blue")
@@ -31,17 +34,16 @@ def main() -> None:
     from matplotlib import pyplot
 
     args = read_arguments(__doc__, DEFAULTS)
-    if args["games"] < len(SIZES) or args["iterations"] < 1:
-        raise ValueError(
-            f"games={args['games']} iterations={args['iterations']}; give at least {len(SIZES)} games and one iteration"
-        )
+    check_numbers(args, rate=(0, MOST_RATE), games=(len(SIZES), MOST_GAMES), iterations=(1, MOST_GAMES))
+    check_seed(args["seed"])
+    out = named_file(args, "out")
     changes = theorem_7(args["games"], args["iterations"], args["seed"])
     report(changes, args["rate"])
     figure, axes = pyplot.subplots(1, 2, figsize=(9, 4), constrained_layout=True)
     draw_game(axes[0], args["rate"])
     draw_changes(axes[1], changes)
-    figure.savefig(args["out"], dpi=90)
-    print(args["out"])
+    figure.savefig(out, dpi=90)
+    print(out)
 
 
 def report(changes: Dict[str, Tensor], rate: float) -> None:

@@ -1,10 +1,11 @@
 """Films of episodes: labeled pictures, one after the other as a video, or a row for each episode in one picture."""
 
-import os
 from pathlib import Path
 from typing import Iterable, List, NamedTuple, Sequence
 
 import numpy as np
+
+from harl_isaac.outputs import check_writable
 
 WIDTH = 640
 HEIGHT = 480
@@ -52,11 +53,7 @@ def check_out(out: Path) -> None:
     """Raise ValueError for a file that is neither a video nor a picture, or that cannot be written."""
     if out.suffix not in (VIDEO, STRIP):
         raise ValueError(f"out={out}: give a file that ends in {VIDEO} or {STRIP}")
-    folder = out.absolute().parent
-    if not folder.is_dir():
-        raise ValueError(f"out={out}: there is no folder {folder}")
-    if out.is_dir() or not os.access(out if out.exists() else folder, os.W_OK):
-        raise ValueError(f"out={out}: cannot be written; give a file in a folder of yours")
+    check_writable(out)
 
 
 def write(pictures: Iterable[np.ndarray], texts: Sequence[Label], out: Path, fps: float) -> None:

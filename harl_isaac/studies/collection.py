@@ -99,7 +99,7 @@ def read_settings(folder: Path) -> Dict[str, Any]:
     """A run's composed configuration, {} where it is missing or damaged: a picture needs its names alone."""
     try:
         content = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+    except (OSError, ValueError, RecursionError, yaml.YAMLError):
         return {}
     if not isinstance(content, dict):
         return {}

@@ -1,7 +1,11 @@
 """Command lines and folders of a kind that once passed, or ended in a traceback: one line each."""
 
-import pytest
+import sys
 
+import pytest
+from support.commands import ROOT
+
+from harl_isaac.cli import entry
 from harl_isaac.cli.entry import named_task
 from harl_isaac.cli.overrides import check_command_line
 from harl_isaac.config import differences
@@ -59,3 +63,42 @@ def test_damaged_records_are_one_line(content, message, tmp_path):
     (tmp_path / "metrics.csv").write_bytes(content)
     with pytest.raises(ValueError, match=message):
         curves.load(tmp_path)
+
+
+RUN = str(ROOT / "tests" / "support" / "old_runs" / "SumGame_hatd3")
+WORDS = {  # of a command, by what it says
+    "play speed=-1": "speed=-1.0 must be within 0.01 and 100",
+    "play speed=nan": "speed=nan must be within 0.01 and 100",
+    "play episodes=0": "episodes=0 must be within 1 and 1000000",
+    "evaluate num_envs=0": "num_envs=0 must be within 1 and 1000000",
+    "evaluate json=/": "json=/ names no file",
+    "evaluate json=nowhere/x.json": "json=nowhere/x.json: there is no folder ",
+    "plot smooth=0": "smooth=0 must be within 1 and ",
+    "plot out=": "out=. names no file",
+    "plot out=nowhere/x.png": "out=nowhere/x.png: there is no folder ",
+    "report out=": "out=. names no file",
+    "table window=0": "window=0 must be within 1 and ",
+    "table at=": "at=: give million steps",
+    "table at=-1": "at=-1: give million steps",
+    "table at=nan": "at=nan: give million steps",
+    "theory rate=nan": "rate=nan must be within 0 and 1000",
+    "theory rate=inf": "rate=inf must be within 0 and 1000",
+    "theory games=0": "games=0 must be within 5 and ",
+    "theory iterations=0": "iterations=0 must be within 1 and ",
+}
+
+
+@pytest.mark.parametrize("words", list(WORDS))
+def test_impossible_values_of_commands_are_refused_before_anything_is_computed(words, monkeypatch, tmp_path, capsys):
+    command, word = words.split()
+    if command in ("plot", "theory"):
+        pytest.importorskip("matplotlib")
+    monkeypatch.chdir(tmp_path)
+    run = [] if command == "theory" else [RUN]
+    monkeypatch.setattr(sys, "argv", [f"harl-{command}", *run, word])
+    with pytest.raises(SystemExit) as stop:
+        getattr(entry, command)()
+    error = capsys.readouterr().err
+    assert stop.value.code == 2 and error.count("\n") == 1, error
+    assert f"harl-{command}: {WORDS[words]}" in error
+    assert not list(tmp_path.iterdir())
