@@ -2,9 +2,10 @@
 
 import math
 from dataclasses import dataclass, field, fields, is_dataclass
+from functools import partial
 from typing import Any, Dict, List, Optional, cast
 
-from hydra.core.config_store import ConfigStore
+from hydra.core.config_store import ConfigNode, ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from harl_isaac.algos import ALGOS
@@ -93,15 +94,30 @@ def register() -> None:
 
 
 def _register_group(group: str, registry: Dict[str, str]) -> None:
-    store = ConfigStore.instance()
     for name in registry:
         folder, _, leaf = name.rpartition("/")  # a family's tasks are chosen as task=family/Name
-        store.store(
-            group=f"{group}/{folder}" if folder else group,
-            name=leaf,
-            node=default_settings(registry, name),
-            package=group,
-        )
+        path = f"{group}/{folder}" if folder else group
+        place: Dict[str, Any] = ConfigStore.instance().repo
+        for part in path.split("/"):
+            place = place.setdefault(part, LazyGroup())
+        file = f"{leaf}.yaml"
+        place[file] = partial(_config_node, group, path, file, registry, name)
+
+
+class LazyGroup(Dict[str, Any]):
+    """Settings in hydra's store, made when it asks for them: it needs two of some hundred."""
+
+    def __getitem__(self, file: str) -> Any:
+        """The settings of a file, or the group of a folder."""
+        value = super().__getitem__(file)
+        if isinstance(value, partial):
+            value = self[file] = value()
+        return value
+
+
+def _config_node(group: str, path: str, file: str, registry: Dict[str, str], name: str) -> ConfigNode:
+    node = OmegaConf.structured(default_settings(registry, name))
+    return ConfigNode(name=file, node=node, group=path, package=group, provider=None)
 
 
 def to_run(cfg: DictConfig) -> RunCfg:

@@ -36,6 +36,7 @@ LAYERS = {
     "devices": set(),
     "hints": set(),
     "memory": {"env"},
+    "outputs": set(),
     "settings": {"env"},
     "faults": {"env"},
     "acting": {"env", "runtime", "faults"},
@@ -56,12 +57,12 @@ LAYERS = {
     | {"networks", "buffers", "learning", "algos", "tasks", "config", "registry", "plugins", "policies", "hints"},
     "policies": set(),
     "export": CONTRACT | {"networks", "training"},
-    "rendering": set(),
+    "rendering": {"outputs"},
     "studies": {"training"},
     "theory": {"env", "settings", "tasks"},
     "cli": CONTRACT
     | {"config", "registry", "plugins", "algos", "tasks", "cfg", "networks", "training"}
-    | {"export", "rendering", "theory", "studies", "hints"},
+    | {"export", "outputs", "rendering", "theory", "studies", "hints"},
     "api": CONTRACT | {"config", "registry", "plugins", "learning", "tasks", "training", "cli"},
 }
 OLD_NAMES = """
