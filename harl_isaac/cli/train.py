@@ -123,8 +123,7 @@ def begin(cfg: DictConfig, words: Optional[List[str]] = None) -> Trainer:
     """Train a new run; returns its trainer. Its overrides are `words`, or those of hydra. Raises ValueError."""
     run = to_run(cfg)
     trainer = Trainer(run)
-    folder = new_run(cfg, run, words)
-    with owned(folder):
+    with new_run(cfg, run, words) as folder:
         trainer.train(folder)
     return trainer
 

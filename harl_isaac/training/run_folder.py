@@ -4,9 +4,10 @@ import json
 import platform
 import sys
 import time
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 import yaml
 from hydra.core.hydra_config import HydraConfig
@@ -22,26 +23,45 @@ from harl_isaac.registry import build_settings, register_external_tasks
 from harl_isaac.settings import TaskCfg
 from harl_isaac.tasks import TASKS
 from harl_isaac.training import checkpoint
+from harl_isaac.training.ownership import LOCK, OWNER, owned
 from harl_isaac.training.trust import check_overrides, open_modules
 
 PACKAGES = ("torch", "numpy", "mujoco", "mujoco-warp", "warp-lang", "gymnasium-robotics", "hydra-core")
 
 
-def new_run(cfg: DictConfig, run: RunCfg, words: Optional[List[str]] = None) -> Path:
-    """Make a run folder that holds the composed configuration, the overrides given, and all versions.
+@contextmanager
+def new_run(cfg: DictConfig, run: RunCfg, words: Optional[List[str]] = None) -> Iterator[Path]:
+    """A new run folder, held as long as the context lasts, with the composed configuration, overrides and versions.
 
-    The overrides are `words`, or those that hydra was started with.
+    The overrides are `words`, or those that hydra was started with. Raises ValueError where another process trains a
+    run of this name, or where one has been trained.
     """
-    base = Path(run.run_root) / run.task.name / run.algo.name
     if run.run_name is None:
+        base = Path(run.run_root) / run.task.name / run.algo.name
         folder = _make_folder(base, f"{time.strftime('%Y%m%d-%H%M%S')}-seed{run.seed}")
     else:
         folder = named_folder(run)
-        if (folder / checkpoint.FOLDER / "latest.pt").is_file():
-            raise ValueError(f"{folder} is there already: go on with resume=auto, or choose another run_name")
-        if folder.exists():  # it ended before its first checkpoint
-            folder.rename(_make_folder(base, f"{run.run_name}-unfinished"))
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
+    with owned(folder):
+        if run.run_name is not None:
+            _set_aside(folder)
+        _record(folder, cfg, run, words)
+        yield folder
+
+
+def _set_aside(folder: Path) -> None:
+    """Move what a run left that ended before its first checkpoint. Raises ValueError where there is a checkpoint."""
+    if (folder / checkpoint.FOLDER / "latest.pt").is_file():
+        raise ValueError(f"{folder} is there already: go on with resume=auto, or choose another run_name")
+    left = [path for path in folder.iterdir() if path.name not in (LOCK, OWNER)]
+    if left:
+        aside = _make_folder(folder.parent, f"{folder.name}-unfinished")
+        for path in left:
+            path.rename(aside / path.name)
+
+
+def _record(folder: Path, cfg: DictConfig, run: RunCfg, words: Optional[List[str]]) -> None:
+    """Write the configuration, the overrides and the versions of a new run."""
     (folder / "config.yaml").write_text(OmegaConf.to_yaml(cfg, resolve=True), encoding="utf-8")
     given = HydraConfig.get().overrides.task if words is None else words
     overrides = [word for word in given if not word.startswith("trust=")]
@@ -52,7 +72,6 @@ def new_run(cfg: DictConfig, run: RunCfg, words: Optional[List[str]] = None) -> 
     if plugins:
         record["plugins"] = plugins
     (folder / "versions.json").write_text(json.dumps(record, indent=2) + "\n")
-    return folder
 
 
 def named_folder(run: RunCfg) -> Path:

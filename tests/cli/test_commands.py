@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from harl_isaac.cli import entry
 from harl_isaac.cli.commands import COMMANDS, newest_run
 from harl_isaac.cli.help import KEYS
 from harl_isaac.cli.train import STOPPED
+from harl_isaac.training.ownership import owned
 
 GAME = ["task=SumGame", *TINY]
 LONG = [word for word in GAME if not word.startswith(("total_steps", "eval."))] + ["total_steps=100000000"]
@@ -140,6 +142,24 @@ def test_a_run_that_ended_before_its_first_checkpoint_begins_anew(tmp_path):
     assert result.returncode == 0, result.stderr
     assert (folder.parent / "first-unfinished" / "metrics.csv").is_file()
     assert len((folder / "metrics.csv").read_text().splitlines()) == 3
+
+
+def test_of_two_starts_of_a_name_at_once_one_trains_and_loses_nothing(tmp_path):
+    """Neither finds a folder; the second must not take the first one's for a run that ended without a checkpoint."""
+    folder = tmp_path / "runs/SumGame/happo/first"
+    folder.mkdir(parents=True)
+    (folder / "metrics.csv").write_text("iteration,steps\n1,12\n")
+    with owned(folder):
+        result = run(*GAME, "run_name=first", "resume=auto", cwd=tmp_path)
+    assert result.returncode == 2 and f"{folder.name} is being trained by process {os.getpid()} on " in result.stderr
+    assert (folder / "metrics.csv").is_file() and [path.name for path in folder.parent.iterdir()] == ["first"]
+
+
+def test_runs_that_start_in_one_second_have_folders_of_their_own(tmp_path):
+    with ThreadPoolExecutor() as pool:
+        results = list(pool.map(lambda _: run(*GAME, cwd=tmp_path), range(2)))
+    assert [result.returncode for result in results] == [0, 0]
+    assert len(list(tmp_path.glob("runs/SumGame/happo/*/checkpoints/latest.pt"))) == 2
 
 
 def test_a_point_that_fails_stops_no_other(tmp_path):
