@@ -17,7 +17,7 @@ from harl_isaac.learning.gradient import gradient_step
 from harl_isaac.learning.learner import GradientLearner, Metrics, Observer
 from harl_isaac.learning.metrics import per_agent_metrics
 from harl_isaac.learning.off_policy_cfg import OffPolicyCfg
-from harl_isaac.learning.optimizers import adam, rollback_unless
+from harl_isaac.learning.optimizers import adam, restore, rollback_unless
 from harl_isaac.networks.joint_policy import ObservationPacker
 from harl_isaac.networks.off_policy_nets import JointCritics, OffPolicyActors
 from harl_isaac.settings import INFINITY
@@ -231,8 +231,7 @@ class OffPolicyLearner(GradientLearner):
         self.critic.load_state_dict(state["critic"])
         for (target, _), saved in zip(self.targets, state["targets"]):
             target.load_state_dict(saved)
-        for optimizer, saved in zip(self.all_optimizers(), state["optimizers"]):
-            optimizer.load_state_dict(saved)
+        restore(self.all_optimizers(), state["optimizers"])
         self.order.setstate(state["order"])
         self.count = state["count"]
         device = self.spec.device

@@ -13,6 +13,7 @@ from harl_isaac.learning.gae import gae
 from harl_isaac.learning.learner import GradientLearner, Metrics, Observer
 from harl_isaac.learning.metrics import explained_variance, per_agent_metrics
 from harl_isaac.learning.on_policy_cfg import OnPolicyCfg
+from harl_isaac.learning.optimizers import restore
 from harl_isaac.learning.sequential import Scheme, sequential_update, simultaneous_update
 from harl_isaac.learning.values import CentralCritic, PerAgentCritics
 from harl_isaac.networks.actors import StackedActors
@@ -97,8 +98,7 @@ class OnPolicyLearner(GradientLearner):
         self.actors.load_state_dict(state["actors"])
         for function, saved in zip(self.critic.functions, state["critics"]):
             function.load_state_dict(saved)
-        for optimizer, saved in zip(self.optimizers, state["optimizers"]):
-            optimizer.load_state_dict(saved)
+        restore(self.optimizers, state["optimizers"])
         self.order.setstate(state["order"])
         if self.rollout.recurrent:
             self.rollout.hidden.copy_(state["hidden"])

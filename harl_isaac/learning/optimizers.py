@@ -1,7 +1,7 @@
 """Optimizers: Adam as the networks use it, and undoing its steps without a read on the host."""
 
 from contextlib import contextmanager
-from typing import Iterable, Iterator, List
+from typing import Any, Dict, Iterable, Iterator, List, Sequence
 
 import torch
 from torch import Tensor
@@ -19,6 +19,24 @@ def adam(parameters: Iterable[Tensor], lr: float, eps: float) -> torch.optim.Ada
 def parameters_of(optimizer: torch.optim.Optimizer) -> List[Tensor]:
     """All parameters that an optimizer moves."""
     return [parameter for group in optimizer.param_groups for parameter in group["params"]]
+
+
+def restore(optimizers: Sequence[torch.optim.Optimizer], states: Sequence[Dict[str, Any]]) -> None:
+    """Load the optimizers' states. Raises RuntimeError where they are not those of the parameters."""
+    if len(states) != len(optimizers):
+        raise RuntimeError(f"{len(optimizers)} optimizers, {len(states)} saved")
+    for optimizer, saved in zip(optimizers, states):
+        optimizer.load_state_dict(saved)
+        for parameter in parameters_of(optimizer):
+            for name, value in optimizer.state.get(parameter, {}).items():
+                _check_fits(name, value, parameter)
+
+
+def _check_fits(name: str, value: Any, parameter: Tensor) -> None:
+    shape = () if name == "step" else tuple(parameter.shape)
+    if not isinstance(value, Tensor) or tuple(value.shape) != shape or value.dtype != parameter.dtype:
+        found = f"{value.dtype} {tuple(value.shape)}" if isinstance(value, Tensor) else "no tensor"
+        raise RuntimeError(f"an optimizer's {name} is {found}, not {parameter.dtype} {shape}")
 
 
 @contextmanager

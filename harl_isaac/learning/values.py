@@ -8,7 +8,7 @@ from torch import Tensor
 from harl_isaac.buffers.rollout import Rollout
 from harl_isaac.env import EnvSpec
 from harl_isaac.learning.critic_fit import fit_critic
-from harl_isaac.learning.optimizers import adam
+from harl_isaac.learning.optimizers import adam, restore
 from harl_isaac.networks.critic import Critic
 from harl_isaac.networks.gru import SequenceStart
 
@@ -79,7 +79,7 @@ class ValueFunction:
     def load_state_dict(self, state: Dict[str, Any]) -> None:
         """Continue from a `state_dict` of a value function of the same sizes."""
         self.critic.load_state_dict(state["critic"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        restore([self.optimizer], [state["optimizer"]])
         if self.cfg.recurrent:
             self.hidden.copy_(state["hidden"])
 

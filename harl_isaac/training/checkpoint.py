@@ -5,7 +5,7 @@ import zipfile
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Any, Callable, Dict, Iterator, NoReturn
+from typing import IO, Any, Callable, Dict, Iterator, NoReturn, Tuple
 
 import torch
 from torch import Tensor
@@ -164,6 +164,19 @@ def check_run(state: Dict[str, Any], task: str, algo: str, file: Path) -> None:
         found = state.get(key, name)
         if found != name:
             raise ValueError(f"checkpoint {file} is of {key}={found}, the run folder's settings have {key}={name}")
+
+
+def counters(state: Dict[str, Any]) -> Tuple[int, int, float]:
+    """Iterations and steps done, and the best evaluation. Raises TypeError where they are no such numbers."""
+    iteration = state["counters"]["iteration"]
+    steps = state["counters"]["steps"]
+    best = state["counters"]["best"]
+    for name, value in (("iteration", iteration), ("steps", steps)):
+        if not isinstance(value, int) or not 0 <= value < 2**63:
+            raise TypeError(f"{name} {value!r} is no count")
+    if not isinstance(best, float):
+        raise TypeError(f"best {best!r} is no number")
+    return iteration, steps, best
 
 
 @contextmanager

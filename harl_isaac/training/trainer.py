@@ -233,9 +233,7 @@ class Trainer:
             self.step = self.step.with_observations(**state["step"])
         else:  # this simulator cannot be saved: its episodes ended with the run
             self._begin_episodes(begun)
-        self.iteration = state["counters"]["iteration"]
-        self.steps = state["counters"]["steps"]
-        self.best = state["counters"]["best"]
+        self.iteration, self.steps, self.best = checkpoint.counters(state)
         checkpoint.restore_random_state(state["random"], self.env.spec.device)
 
     def _rescue(self) -> str:

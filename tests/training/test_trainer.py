@@ -3,6 +3,7 @@
 import csv
 import re
 import signal
+from pathlib import Path
 
 import pytest
 import torch
@@ -176,6 +177,39 @@ def test_a_checkpoint_of_other_sizes_is_refused(settings, tmp_path):
         Trainer(settings("ShadowHandOver", "num_envs=4"), saved)
     with pytest.raises(ValueError, match="the checkpoint has agents="):
         Trainer(settings("ShadowHandOver", "task.agents=fingers"), saved)
+
+
+def first_moments(state):
+    """What the first optimizer keeps of its first parameter."""
+    learner = state["learner"]
+    optimizer = learner["optimizers"][0] if "optimizers" in learner else learner["values"]["optimizer"]
+    return optimizer["state"][0]
+
+
+CHANGES = {
+    "step": (lambda state: first_moments(state).update(step=torch.ones(3)), r"an optimizer's step is .*\(3,\)"),
+    "shape": (lambda state: first_moments(state).update(exp_avg=torch.ones(3)), "an optimizer's exp_avg is"),
+    "moment": (lambda state: first_moments(state).update(exp_avg_sq="x"), "an optimizer's exp_avg_sq is no tensor"),
+    "optimizers": (lambda state: state["learner"]["optimizers"].pop(), "[0-9]+ optimizers, [0-9]+ saved"),
+    "iteration": (lambda state: state["counters"].update(iteration="a"), "iteration 'a' is no count"),
+    "steps": (lambda state: state["counters"].update(steps=-5), "steps -5 is no count"),
+    "huge": (lambda state: state["counters"].update(steps=10**30), "steps 10+ is no count"),
+    "best": (lambda state: state["counters"].update(best=None), "best None is no number"),
+}
+
+
+@pytest.mark.parametrize("algo", ["happo", "hatd3"])
+@pytest.mark.parametrize("kind", list(CHANGES))
+def test_counters_and_optimizers_that_are_none_are_refused_when_a_run_is_resumed(kind, algo, settings, tmp_path):
+    cfg = settings("SumGame", f"algo={algo}", "total_steps=90")
+    trainer = Trainer(cfg)
+    trainer.train(tmp_path)
+    state = trainer.state_dict()
+    Trainer(cfg, state)
+    change, message = CHANGES[kind]
+    change(state)
+    with pytest.raises(ValueError, match=f"file does not fit .*{message}"), checkpoint.damage_named(Path("file")):
+        Trainer(cfg, state)
 
 
 def test_damaged_missing_and_foreign_checkpoints_are_named(tmp_path):
