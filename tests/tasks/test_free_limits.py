@@ -18,6 +18,7 @@ PRESSED = (
     "ShadowHandPen",
     "ShadowHandPushBlock",
     "ShadowHandScissors",
+    "ShadowHandSwitch",
 )
 FREE = sorted(name for name in TASKS if name.startswith("ShadowHand") and name not in FIXED)
 OVERSHOOT = 0.3  # [rad]

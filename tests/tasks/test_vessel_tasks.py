@@ -1,0 +1,305 @@
+"""Switches and vessels against their specification: widths, every index of the state, starts, verdicts, engines."""
+
+import importlib.util
+import math
+
+import numpy as np
+import pytest
+import torch
+from support.hand_reference import DIGITS, SIDES, base_of, body_block, hand_block, labeled, state_of
+
+from harl_isaac.check_env import check_env
+from harl_isaac.cli.draw_tasks import draw_start
+from harl_isaac.env import Box
+from harl_isaac.registry import default_settings
+from harl_isaac.tasks import TASKS
+
+CPU = torch.device("cpu")
+BLOCK = 199
+POSE = [("object pose", 7), ("object velocity", 6)]
+# Episode, force [N] and torque [Nm] of the base, tail, and by point: its place [m] and the sum [m] of the distances of
+# the fingertips of a hand to it at the start.
+SPECS = {
+    "ShadowHandSwitch": (
+        (125, 833.333, 1.66667),
+        [("switch", 13), ("right lever", 3), ("left lever", 3)],
+        {"right lever": ((0.031, 0.2, 0.6917), "right", 0.716), "left lever": ((0.031, -0.2, 0.6917), "left", 0.716)},
+    ),
+}
+# Bodies and offsets [m] of the points.
+POINTS = {
+    "right lever": ("right lever", (0.02, 0, 0)),
+    "left lever": ("left lever", (0.02, 0, 0)),
+}
+CONSTANTS = {"switch": [0, 0.2, 0.65, math.cos(0.785), 0, -math.sin(0.785), 0] + [0] * 6}
+TOWARDS = {"ShadowHandSwitch": (-0.3, 0.0, -1.0)}  # forces that bring hands in touch with objects
+each_task = pytest.mark.parametrize("name", sorted(SPECS))
+each_compat = pytest.mark.parametrize("compat", ["fixed", "original"])
+needs_warp = pytest.mark.skipif(
+    any(importlib.util.find_spec(name) is None for name in ("mujoco_warp", "warp")),
+    reason="mujoco-warp is not installed",
+)
+
+
+def make(name, num_envs=4, sim="mujoco", **settings):
+    cfg = default_settings(TASKS, name)
+    return type(cfg)(**settings).make(num_envs, CPU, sim)
+
+
+def random_actions(env, steps, seed, force=None):
+    """Actions at random, but for a given `force` of both bases."""
+    random = torch.Generator().manual_seed(seed)
+    for _ in range(steps):
+        action = 2.0 * torch.rand(2, env.spec.num_envs, 26, generator=random) - 1.0
+        if force:
+            action[..., :3] = torch.tensor(force)
+        yield tuple(action.unbind(0))
+
+
+@each_task
+def test_widths(name):
+    (episode, force, torque), tail, _ = SPECS[name]
+    env = make(name, 1)
+    width = sum(size for _, size in tail)
+    assert env.spec.obs_sizes == (BLOCK + width,) * 2 and env.spec.state_size == 2 * BLOCK + width
+    assert width == (22 if name == "ShadowHandBottleCap" else 19)
+    assert env.spec.actions == (Box(26), Box(26)) and env.spec.max_episode_steps == episode
+    assert make(name, 1, agents="fingers").spec.actions == tuple(map(Box, [8, 3, 3, 3, 4, 5] * 2))
+    assert env.base == pytest.approx((force, torque), rel=1e-5)
+    assert [(block.name, block.width) for block in env.tail] == tail
+
+
+# Observations
+
+
+def place(data, body, offset=(0.0, 0.0, 0.0)):
+    """A point of a body."""
+    return data.body(body).xpos + data.body(body).xmat.reshape(3, 3) @ np.array(offset)
+
+
+def expected_state(model, env, row, tail):
+    data = state_of(model, env, row)
+    parts = []
+    for side, last_action in zip(SIDES, env.action[row].double().numpy().reshape(2, 26)):
+        parts += hand_block(model, data, side, last_action, base_of(env, model, data, side, "palm"))
+    for block, _ in tail:
+        if block == "object pose":
+            parts += body_block(model, data, "object")
+        elif block in POINTS:
+            parts.append((block, place(data, *POINTS[block])))
+        elif block in CONSTANTS:
+            parts.append((block, CONSTANTS[block]))
+    return labeled(parts)
+
+
+@each_task
+def test_every_index_of_the_state(name):
+    """In states that random play reaches."""
+    env = make(name, 8, joint_noise=0.2)
+    model = env.physics.model
+    everyone = torch.ones(8, dtype=torch.bool)
+    env.reset(0)
+    for action in random_actions(env, 4, 1):
+        env.step(action)
+    env.physics.set_state(everyone, env.physics.qpos, env.physics.qvel)  # the solver starts anew, as the test's does
+    env.physics.forward(everyone)
+    obs, state = env.observe()
+    state = state[:, 0]
+    for row in range(8):
+        labels, expected = expected_state(model, env, row, SPECS[name][1])
+        difference = np.abs(state[row].double().numpy() - expected.clip(-5.0, 5.0))
+        wrong = [f"{i} {labels[i]}" for i in np.flatnonzero(difference > 3e-4) if labels[i] != "wrench"]
+        assert wrong == []
+    for side in range(2):
+        own = state[:, side * BLOCK : (side + 1) * BLOCK]
+        assert torch.equal(obs[side], torch.cat((own, state[:, 2 * BLOCK :]), dim=1))
+
+
+# Starts and resets
+
+
+def hold(env, steps=30):
+    """Step with the targets of the start; the greatest speed of what is not a hand."""
+    first = 60  # degrees of freedom of two free hands
+    worst = 0.0
+    for _ in range(steps):
+        env.physics.step()
+        worst = max(worst, float(env.physics.qvel[:, first:].abs().max()))
+    return worst
+
+
+@each_compat
+@each_task
+def test_starts(name, compat):
+    """Places and sums within 2 mm; objects at rest when the hands hold still."""
+    env = make(name, 2, compat=compat)
+    env.reset(0)
+    for point, (where, side, total) in SPECS[name][2].items():
+        assert torch.allclose(env.signals.point(point), torch.tensor(where).float().expand(2, 3), atol=2e-3), point
+        assert env.reach(env.signals, side, point) == pytest.approx(torch.full((2,), total), abs=2e-3)
+    assert not env.physics.qvel.any() and not env.verdict(env.signals).success.any()
+    start = env.physics.qpos[:, 62:].clone()
+    assert hold(env) < 0.01
+    assert float((env.physics.qpos[:, 62:] - start).abs().max()) < 2e-3
+
+
+@each_task
+def test_a_reset_leaves_other_rows_alone(name):
+    env = make(name, 6)
+    start = env.reset(0).state.clone()
+    for action in random_actions(env, 3, 4):
+        env.step(action)
+    before = (env.physics.qpos.clone(), env.physics.qvel.clone())
+    mask = torch.tensor([True, False] * 3)
+    env.reset_rows(mask)
+    env.physics.forward(mask)
+    assert torch.equal(env.physics.qpos[~mask], before[0][~mask])
+    assert torch.equal(env.physics.qvel[~mask], before[1][~mask])
+    assert not torch.equal(before[0][mask], env.physics.qpos[mask]) and not env.physics.qvel[mask].any()
+    columns = [i for i in range(start.shape[-1]) if not 137 <= i % BLOCK < 167 or i >= 2 * BLOCK]
+    assert torch.allclose(env.observe()[1][mask][..., columns], start[mask][..., columns], atol=1e-4)
+
+
+@each_compat
+@each_task
+def test_the_contract(name, compat):
+    check_env(lambda: make(name, 3, compat=compat, episode_length=7), steps=40)
+
+
+@each_task
+def test_the_start_scene_renders(name, tmp_path):
+    try:
+        draw_start(make(name, 1), 0, tmp_path / "start.png")
+    except ValueError as error:
+        pytest.skip(f"no OpenGL here: {error}")
+    assert (tmp_path / "start.png").stat().st_size > 5000
+
+
+# Switches
+
+
+def press(env, angle):
+    """Turn both levers."""
+    for lever in ("right lever", "left lever"):
+        env.physics.qpos[:, env.signals.columns(lever)] = angle
+    everyone = torch.ones(env.spec.num_envs, dtype=torch.bool)
+    env.physics.set_state(everyone, env.physics.qpos, env.physics.qvel)
+    env.physics.forward(everyone)
+
+
+@each_compat
+def test_levers_lower_their_points_unless_as_in_the_original(compat):
+    env = make("ShadowHandSwitch", 2, compat=compat)
+    env.reset(0)
+    press(env, torch.tensor([[0.4], [0.45]]))
+    env.evaluate()
+    assert env.succeeded().tolist() == [False, compat == "fixed"]
+    press(env, 0.5585)
+    height = 0.6917 + (-0.0106 if compat == "fixed" else 0.0106)
+    assert env.signals.point("left lever")[:, 2] == pytest.approx(torch.full((2,), height), abs=2e-4)
+    env.evaluate()
+    assert env.succeeded().tolist() == [compat == "fixed"] * 2
+    env.physics.qpos[1, env.signals.columns("left lever")] = math.nan
+    env.reset_rows(torch.tensor([True, True]))
+    kept = 0.0 if compat == "fixed" else 0.5585
+    assert env.signals.joint("right lever") == pytest.approx(torch.full((2,), kept))
+    assert env.physics.qpos.isfinite().all()
+
+
+@pytest.mark.parametrize("hands, success", [((1.0, 1.0), True), ((1.0, 0.0), False)])
+def test_straight_fingers_press_levers(hands, success):
+    """A little forward, then down: both levers count, one does not."""
+    env = make("ShadowHandSwitch", 1)
+    env.reset(0)
+    action = torch.zeros(2, 1, 26)
+    action[..., 6:] = (-env._target_mid / env._target_half).view(2, 1, 20)
+    succeeded = False
+    for step in range(40):
+        for hand, share in enumerate(hands):
+            action[hand, :, :3] = share * torch.tensor([-0.7, 0.0, 0.0] if step < 2 else [0.0, 0.0, -0.3])
+        env.step(tuple(action.unbind(0)))
+        succeeded |= bool(env.succeeded())
+    assert succeeded is success
+
+
+# Rewards and ends
+
+
+class Values:
+    """Points around given places, and fingertips of both hands from close to far from theirs."""
+
+    def __init__(self, places, targets, rows=400, seed=0):
+        random = torch.Generator().manual_seed(seed)
+        self.points = {
+            name: torch.tensor(where).float() + spread * torch.randn(rows, 3, generator=random)
+            for name, (where, spread) in places.items()
+        }
+        self.targets = targets
+        for side, target in zip(SIDES, targets):
+            reach = 0.3 * torch.rand(rows, 1, generator=random)
+            for digit in DIGITS:
+                way = torch.randn(rows, 3, generator=random)
+                way = reach * way / way.norm(dim=1, keepdim=True)
+                self.points[f"{side} {digit}distal"] = self.points[target] + way
+        self.point = self.points.__getitem__
+
+    def literal(self, row):
+        """Points in one row, and the sums of right and left hand."""
+        points = {name: value[row].double().tolist() for name, value in self.points.items()}
+        sums = [
+            sum(math.dist(points[f"{side} {digit}distal"], points[target]) for digit in DIGITS)
+            for side, target in zip(SIDES, self.targets)
+        ]
+        return points, sums
+
+
+def compare(verdict, literals, fails=True):
+    """Equality of a verdict and its literal version in all rows, of which some succeed and some fail."""
+    for row, (reward, success, failed) in enumerate(literals):
+        assert float(verdict.reward[row]) == pytest.approx(reward, rel=1e-4, abs=1e-5)
+        assert (bool(verdict.success[row]), bool(verdict.failed[row])) == (success, failed)
+    succeeded, failed = (sum(each) for each in list(zip(*literals))[1:])
+    assert 10 < succeeded < 390 and (10 < failed < 390 if fails else failed == 0)
+
+
+@each_compat
+def test_the_verdict_on_switches_is_the_literal_one(compat):
+    places = {f"{side} lever": ((0.03, y, 0.685), 0.01) for side, y in zip(SIDES, (0.2, -0.2))}
+    values = Values(places, list(places))
+    literals = []
+    for row in range(400):
+        points, (right, left) = values.literal(row)
+        low = 1.4 - (points["right lever"][2] + points["left lever"][2])
+        literals.append((2 - right - left + 50 * low, low > (0.033 if compat == "fixed" else 0.05), False))
+    env = make("ShadowHandSwitch", 1, compat=compat)
+    env.signals = values
+    env.evaluate()
+    compare(env._verdict, literals, fails=False)
+
+
+# Engines
+
+
+@needs_warp
+@each_task
+def test_engines_agree_step_by_step(name):
+    """From the same states, with pushes towards the objects: one control step, every environment."""
+    one, two = [make(name, 3, sim, joint_noise=0.2) for sim in ("mujoco", "mujoco_warp")]
+    everyone = torch.ones(3, dtype=torch.bool)
+    one.reset(seed=2)
+    two.reset(seed=2)
+    touched = False
+    for action in random_actions(one, 6, 3, TOWARDS[name]):
+        for task in (two, one):  # the first still from the other's state
+            task.physics.set_state(everyone, one.physics.qpos, one.physics.qvel)
+            task.physics.forward(everyone)
+            task.act(torch.cat(action, dim=1))
+            task.physics.step()
+        torch.testing.assert_close(one.physics.qpos, two.physics.qpos, atol=1e-4, rtol=0)
+        torch.testing.assert_close(one.physics.qvel, two.physics.qvel, atol=3e-2, rtol=0)
+        touched |= bool((one.physics.qvel[:, 60:].abs() > 0.01).any())
+        one.evaluate()
+        two.evaluate()
+        torch.testing.assert_close(one.reward(), two.reward(), atol=2e-3, rtol=0)
+        assert torch.equal(one.terminated(), two.terminated())
+    assert not two.physics.overflow.any() and touched
