@@ -40,10 +40,12 @@ BLADE = (0.11, 0.012, 0.004)  # half sizes
 GRIP = ((0.0, 0.0), (0.19, 0.012), (0.205, 0.055), (0.25, 0.055), (0.265, 0.015), (0.19, 0.012))  # along, across
 
 
-def add_table(scene: SceneBuilder, size: Sequence[float], friction: float = 1.0) -> None:
-    """Add a fixed table of size (x, y, z) that stands on the floor, centered."""
+def add_table(
+    scene: SceneBuilder, size: Sequence[float], friction: float = 1.0, at: Sequence[float] = (0.0, 0.0)
+) -> None:
+    """Add a fixed table of size (x, y, z) that stands on the floor with its middle at (x, y)."""
     half = [edge / 2 for edge in size]
-    pos = [0.0, 0.0, half[2]]
+    pos = [*at, half[2]]
     rubbing = [friction, 0.005, 0.0001]
     scene.add_geom(scene.spec.worldbody, "table", "fixture", BOX, half, pos=pos, friction=rubbing, rgba=WOOD)
 
@@ -53,11 +55,18 @@ def add_blocks(scene: SceneBuilder, top: float, y: float, friction: float) -> No
 
     Their centers are the points "right block" and "left block".
     """
-    for side, name, place, rgba in (("right", "object", y, ORANGE), ("left", "block", -y, BLUE)):
-        body = scene.add_free_body(name, (0.0, place, top + BLOCK_LIFT), euler=LYING)
-        rubbing = [friction, 0.005, 0.0001]
-        scene.add_geom(body, name, "object", BOX, [BLOCK] * 3, mass=BLOCK_MASS, friction=rubbing, rgba=rgba)
-        scene.add_point(f"{side} block", name)
+    add_block(scene, "object", "right block", top, y, friction, ORANGE)
+    add_block(scene, "block", "left block", top, -y, friction, BLUE)
+
+
+def add_block(
+    scene: SceneBuilder, name: str, point: str, top: float, y: float, friction: float, rgba: Sequence[float]
+) -> None:
+    """Add a free cube at y on a table of height `top`; its center is the point `point`."""
+    body = scene.add_free_body(name, (0.0, y, top + BLOCK_LIFT), euler=LYING)
+    rubbing = [friction, 0.005, 0.0001]
+    scene.add_geom(body, name, "object", BOX, [BLOCK] * 3, mass=BLOCK_MASS, friction=rubbing, rgba=rgba)
+    scene.add_point(point, name)
 
 
 def add_block_goal(scene: SceneBuilder, name: str, pos: Sequence[float]) -> None:
