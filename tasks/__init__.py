@@ -24,6 +24,7 @@ TASKS = {
     "ShadowHandPen": "harl_isaac.tasks.hands.pen:ShadowHandPenCfg",
     "ShadowHandPushBlock": "harl_isaac.tasks.hands.push_block:ShadowHandPushBlockCfg",
     "ShadowHandScissors": "harl_isaac.tasks.hands.scissors:ShadowHandScissorsCfg",
+    "ShadowHandSwingCup": "harl_isaac.tasks.hands.swing_cup:ShadowHandSwingCupCfg",
     "ShadowHandSwitch": "harl_isaac.tasks.hands.switch:ShadowHandSwitchCfg",
     "ShadowHandTwoCatchUnderarm": "harl_isaac.tasks.hands.catch:ShadowHandTwoCatchUnderarmCfg",
     "CountingGame": "harl_isaac.tasks.games.counting:CountingGameCfg",

@@ -13,6 +13,9 @@ from harl_isaac.cli.draw_tasks import draw_start
 from harl_isaac.env import Box
 from harl_isaac.registry import default_settings
 from harl_isaac.tasks import TASKS
+from harl_isaac.tasks.hands.quaternions import quat_mul, rotation_angle
+from harl_isaac.tasks.hands.signals import Pose
+from harl_isaac.tasks.hands.swing_cup import AROUND
 
 CPU = torch.device("cpu")
 BLOCK = 199
@@ -25,14 +28,30 @@ SPECS = {
         [("switch", 13), ("right lever", 3), ("left lever", 3)],
         {"right lever": ((0.031, 0.2, 0.6917), "right", 0.716), "left lever": ((0.031, -0.2, 0.6917), "left", 0.716)},
     ),
+    "ShadowHandSwingCup": (
+        (300, 166.667, 1.66667),
+        [*POSE, ("right handle", 3), ("left handle", 3)],
+        {"right handle": ((0, 0.062, 0.6842), "right", 1.1625), "left handle": ((0, -0.06, 0.6842), "left", 1.056)},
+    ),
+}
+# The same at the originals' places, with the specification's sums, where vessels here stand on their table: the cup
+# 8.4 cm higher.
+ORIGINALS = {
+    "ShadowHandSwingCup": [((0, 0.062, 0.6), "right", 1.445), ((0, -0.06, 0.6), "left", 1.296)],
 }
 # Bodies and offsets [m] of the points.
 POINTS = {
     "right lever": ("right lever", (0.02, 0, 0)),
     "left lever": ("left lever", (0.02, 0, 0)),
+    "right handle": ("object", (0.062, 0, 0)),
+    "left handle": ("object", (-0.06, 0, 0)),
 }
 CONSTANTS = {"switch": [0, 0.2, 0.65, math.cos(0.785), 0, -math.sin(0.785), 0] + [0] * 6}
-TOWARDS = {"ShadowHandSwitch": (-0.3, 0.0, -1.0)}  # forces that bring hands in touch with objects
+# Forces of both bases, the left one's y reversed, that bring hands in touch with objects, and for how many steps first.
+TOWARDS = {
+    "ShadowHandSwitch": ((-0.3, 0.0, -1.0), 0),
+    "ShadowHandSwingCup": ((0.3, -1.0, -0.7), 15),
+}
 each_task = pytest.mark.parametrize("name", sorted(SPECS))
 each_compat = pytest.mark.parametrize("compat", ["fixed", "original"])
 needs_warp = pytest.mark.skipif(
@@ -53,6 +72,7 @@ def random_actions(env, steps, seed, force=None):
         action = 2.0 * torch.rand(2, env.spec.num_envs, 26, generator=random) - 1.0
         if force:
             action[..., :3] = torch.tensor(force)
+            action[1, :, 1] *= -1.0
         yield tuple(action.unbind(0))
 
 
@@ -141,6 +161,15 @@ def test_starts(name, compat):
     start = env.physics.qpos[:, 62:].clone()
     assert hold(env) < 0.01
     assert float((env.physics.qpos[:, 62:] - start).abs().max()) < 2e-3
+
+
+@pytest.mark.parametrize("name", sorted(ORIGINALS))
+def test_sums_at_the_originals_places(name):
+    env = make(name, 1)
+    env.reset(0)
+    for where, side, total in ORIGINALS[name]:
+        tips = torch.stack([env.signals.point(f"{side} {tip}")[0] for tip in env.hand.tips])
+        assert float((tips - torch.tensor(where)).norm(dim=1).sum()) == pytest.approx(total, abs=2e-3)
 
 
 @each_task
@@ -277,6 +306,37 @@ def test_the_verdict_on_switches_is_the_literal_one(compat):
     compare(env._verdict, literals, fails=False)
 
 
+def turned(axis, angle):
+    """Quaternions xyzw of rotations about random axes [rows, 3] by angles [rows]."""
+    axis = axis / axis.norm(dim=1, keepdim=True)
+    return torch.cat((axis * (angle / 2).sin()[:, None], (angle / 2).cos()[:, None]), dim=1)
+
+
+def test_the_verdict_on_the_cup_is_the_literal_one():
+    places = {"right handle": ((0, 0.06, 0.7), 0.01), "left handle": ((0, -0.06, 0.7), 0.01)}
+    values = Values(places, list(places))
+    random = torch.Generator().manual_seed(1)
+    angles = math.pi * torch.rand(400, generator=random)
+    axes = torch.randn(400, 3, generator=random)
+    goal = torch.tensor([[0.0, 0.0, math.sin(0.75 * math.pi), math.cos(0.75 * math.pi)]])
+    cups = Pose(torch.rand(400, 3, generator=random), quat_mul(turned(axes, angles), goal.expand(400, 4)))
+    values.pose = {"object": cups}.__getitem__
+    values.constant = lambda numbers: torch.tensor(numbers).expand(400, -1)
+    literals = []
+    for row, angle in enumerate(angles.tolist()):
+        _, (right, left) = values.literal(row)
+        bonus = 5 / (angle + 0.1) - 1 if right < 0.4 and left < 0.4 else 0.0
+        literals.append((bonus - right - left, angle < 0.785, float(cups.pos[row, 2]) <= 0.3))
+    compare(make("ShadowHandSwingCup", 1).verdict(values), literals)
+
+
+def test_the_cups_goal_is_half_a_turn_away():
+    env = make("ShadowHandSwingCup", 1)
+    env.reset(0)
+    start = rotation_angle(env.signals.pose("object").quat, env.signals.constant(AROUND))
+    assert float(start) == pytest.approx(math.pi, abs=2e-3)
+
+
 # Engines
 
 
@@ -289,7 +349,12 @@ def test_engines_agree_step_by_step(name):
     one.reset(seed=2)
     two.reset(seed=2)
     touched = False
-    for action in random_actions(one, 6, 3, TOWARDS[name]):
+    force, lead = TOWARDS[name]
+    for number, action in enumerate(random_actions(one, lead + 6, 3, force)):
+        if number < lead:
+            one.act(torch.cat(action, dim=1))
+            one.physics.step()
+            continue
         for task in (two, one):  # the first still from the other's state
             task.physics.set_state(everyone, one.physics.qpos, one.physics.qvel)
             task.physics.forward(everyone)
