@@ -13,6 +13,7 @@ and add a line to TASKS. `harl_isaac.check_env.check_env` tests an environment a
 # name -> module:dataclass of settings
 TASKS = {
     "ShadowHandBlockStack": "harl_isaac.tasks.hands.block_stack:ShadowHandBlockStackCfg",
+    "ShadowHandBottleCap": "harl_isaac.tasks.hands.bottle_cap:ShadowHandBottleCapCfg",
     "ShadowHandCatchAbreast": "harl_isaac.tasks.hands.catch:ShadowHandCatchAbreastCfg",
     "ShadowHandCatchOver2Underarm": "harl_isaac.tasks.hands.catch_over:ShadowHandCatchOver2UnderarmCfg",
     "ShadowHandCatchUnderarm": "harl_isaac.tasks.hands.catch:ShadowHandCatchUnderarmCfg",

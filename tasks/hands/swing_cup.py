@@ -1,4 +1,4 @@
-"""ShadowHandSwingCup: the hands take a cup by its two handles and turn it around (Bi-DexterousHands, Chen et al., 2022).
+"""ShadowHandSwingCup: the hands turn a cup around by its two handles (Bi-DexterousHands, Chen et al., 2022).
 
 Observation 218, state 417, rewards, end and success as in its code (commit dc41afd); the goal, half a turn from the
 start, is not observed, as there. A hand's action is force 3 and torque 3 on its base, then 20 joint targets. In both

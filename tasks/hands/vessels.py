@@ -24,6 +24,17 @@ CUP_HANDLE = ((0.035, 0.045), (0.079, 0.045), (0.079, -0.05), (0.035, -0.05))  #
 CUP_HANDLE_RADIUS = 0.008
 CUP_HANDLE_MASS = 0.043
 
+BOTTLE_TILT = -0.7  # [rad] about y, towards the left hand's thumb
+BOTTLE_BODY = (0.031, 0.0047, 0.0877)  # radius (there 0.0385, 7 mm within palm and thumb), ends of its axis
+BOTTLE_NECK = (0.0115, 0.1, 0.125)
+BOTTLE_MASS = (0.37, 0.01)  # of body and neck
+STICKY = (2.0, 0.005, 0.0001)  # friction; of the original's, 100, pyramids slip like ice, of 5 they hold less than of 2
+CAP_HALF = (0.0105, 0.0105, 0.0052)  # half sizes
+CAP_PLACE = 0.1445  # of its center along the bottle's axis
+CAP_ORIGIN = (-0.0075, -0.007, 0.0)  # of its link in the original, whose distance from the bottle's frame is rewarded
+CAP_TRAVEL = 0.064
+CAP_MASS = 0.0026
+
 
 def add_cup(scene: SceneBuilder, top: float) -> None:
     """Add the cup "object" on a table of height `top`, with the points "right handle" and "left handle"."""
@@ -34,6 +45,38 @@ def add_cup(scene: SceneBuilder, top: float) -> None:
         _add_bent_bar(scene, cup, f"{side} handle", line, CUP_HANDLE_RADIUS, CUP_HANDLE_MASS, rgba=rgba)
     scene.add_point("right handle", "object", (0.062, 0.0, 0.0))
     scene.add_point("left handle", "object", (-0.06, 0.0, 0.0))
+
+
+def add_bottle(scene: SceneBuilder, pos: Vector) -> None:
+    """Add the bottle "object", its cap on the slide "cap slide" and the hinge "cap turn", and its points.
+
+    These are "bottle", its frame, "neck", where the cap is at the start, and "cap", which slides and does not turn. The
+    cap of 2.6 g has armatures, as it would diverge when squeezed.
+    """
+    bottle = scene.add_free_body("object", pos, euler=(0.0, BOTTLE_TILT, 0.0))
+    for part, (radius, low, high), mass in zip(("body", "neck"), (BOTTLE_BODY, BOTTLE_NECK), BOTTLE_MASS):
+        line = [0.0, 0.0, low, 0.0, 0.0, high]
+        look = {"fromto": line, "mass": mass, "friction": STICKY, "rgba": BLUE}
+        scene.add_geom(bottle, f"bottle {part}", "object", CAPSULE, [radius], **look)
+    slide = bottle.add_body(name="cap slide", mass=1e-4, inertia=[1e-8] * 3, explicitinertial=True)
+    slide.add_joint(
+        name="cap slide",
+        type=mujoco.mjtJoint.mjJNT_SLIDE,
+        axis=[0.0, 0.0, 1.0],
+        limited=True,
+        range=[0.0, CAP_TRAVEL],
+        stiffness=[5.0, 0.0, 0.0],
+        damping=[1.0, 0.0, 0.0],
+        armature=0.02,
+    )
+    cap = slide.add_body(name="cap", pos=[0.0, 0.0, CAP_PLACE])
+    hinge = mujoco.mjtJoint.mjJNT_HINGE
+    cap.add_joint(name="cap turn", type=hinge, axis=[0.0, 0.0, 1.0], damping=[1e-3, 0.0, 0.0], armature=1e-5)
+    scene.add_geom(cap, "cap", "object", BOX, CAP_HALF, mass=CAP_MASS, friction=STICKY, rgba=ORANGE)
+    scene.spec.add_exclude(bodyname1="object", bodyname2="cap")
+    scene.add_point("bottle", "object")
+    scene.add_point("neck", "object", (0.0, 0.0, 0.15))
+    scene.add_point("cap", "cap slide", CAP_ORIGIN)
 
 
 def _add_round(

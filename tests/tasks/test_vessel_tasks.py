@@ -33,6 +33,15 @@ SPECS = {
         [*POSE, ("right handle", 3), ("left handle", 3)],
         {"right handle": ((0, 0.062, 0.6842), "right", 1.1625), "left handle": ((0, -0.06, 0.6842), "left", 1.056)},
     ),
+    "ShadowHandBottleCap": (
+        (125, 166.667, 1.66667),
+        [*POSE, ("bottle", 3), ("neck", 3), ("cap", 3)],
+        {
+            "bottle": ((0, -0.6, 0.5), "left", 0.623),
+            "neck": ((-0.0966, -0.6, 0.6147), "right", 0.8055),
+            "cap": ((-0.0057, -0.607, 0.4952), "right", 1.18),
+        },
+    ),
 }
 # The same at the originals' places, with the specification's sums, where vessels here stand on their table: the cup
 # 8.4 cm higher.
@@ -45,12 +54,16 @@ POINTS = {
     "left lever": ("left lever", (0.02, 0, 0)),
     "right handle": ("object", (0.062, 0, 0)),
     "left handle": ("object", (-0.06, 0, 0)),
+    "bottle": ("object",),
+    "neck": ("object", (0, 0, 0.15)),
+    "cap": ("cap slide", (-0.0075, -0.007, 0)),
 }
 CONSTANTS = {"switch": [0, 0.2, 0.65, math.cos(0.785), 0, -math.sin(0.785), 0] + [0] * 6}
 # Forces of both bases, the left one's y reversed, that bring hands in touch with objects, and for how many steps first.
 TOWARDS = {
-    "ShadowHandSwitch": ((-0.3, 0.0, -1.0), 0),
-    "ShadowHandSwingCup": ((0.3, -1.0, -0.7), 15),
+    "ShadowHandSwitch": ((-0.3, 0.0, -1.0), 2),
+    "ShadowHandSwingCup": ((0.3, -1.0, -0.7), 17),
+    "ShadowHandBottleCap": ((0.0, 0.0, 0.0), 2),
 }
 each_task = pytest.mark.parametrize("name", sorted(SPECS))
 each_compat = pytest.mark.parametrize("compat", ["fixed", "original"])
@@ -151,7 +164,7 @@ def hold(env, steps=30):
 @each_compat
 @each_task
 def test_starts(name, compat):
-    """Places and sums within 2 mm; objects at rest when the hands hold still."""
+    """Places and sums within 2 mm; what stands on a table is at rest when the hands hold still."""
     env = make(name, 2, compat=compat)
     env.reset(0)
     for point, (where, side, total) in SPECS[name][2].items():
@@ -159,8 +172,9 @@ def test_starts(name, compat):
         assert env.reach(env.signals, side, point) == pytest.approx(torch.full((2,), total), abs=2e-3)
     assert not env.physics.qvel.any() and not env.verdict(env.signals).success.any()
     start = env.physics.qpos[:, 62:].clone()
-    assert hold(env) < 0.01
-    assert float((env.physics.qpos[:, 62:] - start).abs().max()) < 2e-3
+    if name != "ShadowHandBottleCap":
+        assert hold(env) < 0.01
+        assert float((env.physics.qpos[:, 62:] - start).abs().max()) < 2e-3
 
 
 @pytest.mark.parametrize("name", sorted(ORIGINALS))
@@ -251,6 +265,55 @@ def test_straight_fingers_press_levers(hands, success):
     assert succeeded is success
 
 
+# Bottle and cap
+
+
+@each_compat
+def test_the_hands_around_the_bottle(compat):
+    env = make("ShadowHandBottleCap", 1, compat=compat)
+    env.reset(0)
+    s = env.signals
+    for side in SIDES:
+        thumb = [float(s.joint(f"{side}/robot0:THJ{number}")) for number in (4, 3, 2, 1, 0)]
+        assert thumb == pytest.approx([-1.04, 1.2, 0.0, 0.0, -1.57], abs=2e-3)
+    others = [joint for joint in env.hand.joints if not joint.startswith("TH")]
+    assert not any(float(s.joint(f"left/robot0:{joint}")) for joint in others)
+    assert float((s.point("bottle") - s.point("left palm")).norm()) == pytest.approx(0.049, abs=2e-3)
+    assert float((s.point("cap") - s.point("bottle")).norm()) == pytest.approx(0.0103, abs=2e-4)
+    with_noise = make("ShadowHandBottleCap", 64, joint_noise=0.3)
+    with_noise.reset(0)
+    angles = with_noise.physics.qpos[:, with_noise._joints]
+    assert (angles >= with_noise._joint_low).all() and (angles <= with_noise._joint_high).all()
+    assert (angles.std(0) > 0).all()
+
+
+@pytest.mark.parametrize("slide, success", [(0.0278, False), (0.0286, True)])
+def test_a_cap_counts_when_it_is_off_by_28_mm(slide, success):
+    env = make("ShadowHandBottleCap", 1)
+    env.reset(0)
+    env.physics.qpos[:, env.signals.columns("cap slide")] = slide
+    env.physics.qpos[:, env.signals.columns("cap turn")] = 1.0
+    everyone = torch.ones(1, dtype=torch.bool)
+    env.physics.set_state(everyone, env.physics.qpos, env.physics.qvel)
+    env.physics.forward(everyone)
+    env.evaluate()
+    assert bool(env.succeeded()) is success
+
+
+def test_a_hand_that_closes_holds_the_bottle():
+    """For a whole episode, though the cap is not off."""
+    env = make("ShadowHandBottleCap", 1)
+    env.reset(0)
+    action = torch.zeros(2, 1, 26)
+    action[..., 6:] = (-env._target_mid / env._target_half).view(2, 1, 20)
+    for finger in (3, 6, 9, 13):
+        action[1, :, 6 + finger : 8 + finger] = -0.82
+    action[1, :, 21:] = torch.tensor([0.87, 0.88, 0.2, -0.87, 0.09])
+    for _ in range(124):
+        assert not env.step(tuple(action.unbind(0))).done.any()
+    assert not env.succeeded().any()
+
+
 # Rewards and ends
 
 
@@ -330,6 +393,21 @@ def test_the_verdict_on_the_cup_is_the_literal_one():
     compare(make("ShadowHandSwingCup", 1).verdict(values), literals)
 
 
+@each_compat
+def test_the_verdict_on_the_bottle_is_the_literal_one(compat):
+    places = {"neck": ((0, -0.6, 0.55), 0.04), "bottle": ((0, -0.6, 0.5), 0.01), "cap": ((0, -0.6, 0.51), 0.012)}
+    palms = {"right palm": ((0, -0.4, 0.8), 0.1), "left palm": ((0, -0.6, 0.4), 0.05)}
+    values = Values({**places, **palms}, ["neck", "bottle"])
+    literals = []
+    for row in range(400):
+        points, (right, _) = values.literal(row)
+        held = math.dist(points["bottle"], points["left palm"])
+        lifted = math.dist(points["cap"], points["bottle"])
+        failed = points["neck"][2] <= 0.5 or math.dist(points["neck"], points["right palm"]) >= 0.5 or held >= 0.2
+        literals.append((2 - right - held + (30 * lifted if right <= 0.3 else 0.0), lifted > 0.03, failed))
+    compare(make("ShadowHandBottleCap", 1, compat=compat).verdict(values), literals)
+
+
 def test_the_cups_goal_is_half_a_turn_away():
     env = make("ShadowHandSwingCup", 1)
     env.reset(0)
@@ -350,7 +428,7 @@ def test_engines_agree_step_by_step(name):
     two.reset(seed=2)
     touched = False
     force, lead = TOWARDS[name]
-    for number, action in enumerate(random_actions(one, lead + 6, 3, force)):
+    for number, action in enumerate(random_actions(one, lead + 4, 3, force)):
         if number < lead:
             one.act(torch.cat(action, dim=1))
             one.physics.step()
