@@ -21,6 +21,7 @@ TASKS = {
     "ShadowHandDoorCloseOutward": "harl_isaac.tasks.hands.door_close:ShadowHandDoorCloseOutwardCfg",
     "ShadowHandDoorOpenInward": "harl_isaac.tasks.hands.door_open:ShadowHandDoorOpenInwardCfg",
     "ShadowHandDoorOpenOutward": "harl_isaac.tasks.hands.door_open:ShadowHandDoorOpenOutwardCfg",
+    "ShadowHandKettle": "harl_isaac.tasks.hands.kettle:ShadowHandKettleCfg",
     "ShadowHandOver": "harl_isaac.tasks.hands.over:ShadowHandOverCfg",
     "ShadowHandPen": "harl_isaac.tasks.hands.pen:ShadowHandPenCfg",
     "ShadowHandPushBlock": "harl_isaac.tasks.hands.push_block:ShadowHandPushBlockCfg",

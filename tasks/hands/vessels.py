@@ -35,6 +35,18 @@ CAP_ORIGIN = (-0.0075, -0.007, 0.0)  # of its link in the original, whose distan
 CAP_TRAVEL = 0.064
 CAP_MASS = 0.0026
 
+KETTLE_HALF = 0.081  # of an edge
+KETTLE_HEIGHTS = (-0.0738, 0.0687)  # of the body in the kettle's frame
+KETTLE_MASS = 2.31
+KETTLE_LIFT = 0.0737  # of the frame above the table
+LID_HALF = 0.052
+LID_TOP = 0.105  # the lid is a part of the kettle here
+LID_MASS = 0.16
+KETTLE_HANDLE = ((0.075, 0.0, 0.043), (0.1585, 0.0, 0.043), (0.1585, 0.0, -0.028), (0.075, 0.0, -0.028))
+KETTLE_HANDLE_RADIUS = 0.0115
+SPOUT = ((-0.09, 0.0, -0.02), (-0.18, 0.0, 0.05))
+SPOUT_RADIUS = 0.0175
+
 
 def add_cup(scene: SceneBuilder, top: float) -> None:
     """Add the cup "object" on a table of height `top`, with the points "right handle" and "left handle"."""
@@ -77,6 +89,20 @@ def add_bottle(scene: SceneBuilder, pos: Vector) -> None:
     scene.add_point("bottle", "object")
     scene.add_point("neck", "object", (0.0, 0.0, 0.15))
     scene.add_point("cap", "cap slide", CAP_ORIGIN)
+
+
+def add_kettle(scene: SceneBuilder, top: float) -> None:
+    """Add the kettle "object" on a table of height `top`, its handle to the right, with the points "handle", "spout".
+
+    Spout and body are not hollow: nothing flows.
+    """
+    kettle = scene.add_free_body("object", (0.0, 0.0, top + KETTLE_LIFT), euler=(0.0, 0.0, ACROSS))
+    _add_round(scene, kettle, "kettle", KETTLE_HALF, KETTLE_HEIGHTS, mass=KETTLE_MASS, rgba=STEEL)
+    _add_round(scene, kettle, "lid", LID_HALF, (KETTLE_HEIGHTS[1], LID_TOP), mass=LID_MASS, rgba=STEEL)
+    _add_bent_bar(scene, kettle, "handle", KETTLE_HANDLE, KETTLE_HANDLE_RADIUS, 0.065, rgba=ORANGE)
+    _add_bent_bar(scene, kettle, "spout", SPOUT, SPOUT_RADIUS, 0.083, rgba=STEEL)
+    scene.add_point("handle", "object", (0.15, 0.0, 0.0))
+    scene.add_point("spout", "object", (-0.2, 0.0, 0.07))
 
 
 def _add_round(

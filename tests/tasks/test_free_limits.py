@@ -15,6 +15,7 @@ PRESSED = (
     "ShadowHandDoorCloseOutward",
     "ShadowHandDoorCloseInward",
     "ShadowHandDoorOpenInward",
+    "ShadowHandKettle",
     "ShadowHandPen",
     "ShadowHandPushBlock",
     "ShadowHandScissors",

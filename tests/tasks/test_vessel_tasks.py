@@ -13,7 +13,7 @@ from harl_isaac.cli.draw_tasks import draw_start
 from harl_isaac.env import Box
 from harl_isaac.registry import default_settings
 from harl_isaac.tasks import TASKS
-from harl_isaac.tasks.hands.quaternions import quat_mul, rotation_angle
+from harl_isaac.tasks.hands.quaternions import quat_mul, rotate, rotation_angle
 from harl_isaac.tasks.hands.signals import Pose
 from harl_isaac.tasks.hands.swing_cup import AROUND
 
@@ -42,10 +42,16 @@ SPECS = {
             "cap": ((-0.0057, -0.607, 0.4952), "right", 1.18),
         },
     ),
+    "ShadowHandKettle": (
+        (125, 833.333, 1.66667),
+        [*POSE, ("handle", 3), ("bucket", 3)],
+        {"handle": ((0, 0.15, 0.4737), "right", 0.9237), "bucket": ((0, -0.3, 0.453), "left", 0.9577)},
+    ),
 }
 # The same at the originals' places, with the specification's sums, where vessels here stand on their table: the cup
-# 8.4 cm higher.
+# 8.4 cm higher, kettle and bucket 2.6 and 4.7 cm lower, of which the point is 10 cm higher in `fixed`.
 ORIGINALS = {
+    "ShadowHandKettle": [((0, 0.15, 0.5), "right", 0.826), ((0, -0.3, 0.4), "left", 1.151)],
     "ShadowHandSwingCup": [((0, 0.062, 0.6), "right", 1.445), ((0, -0.06, 0.6), "left", 1.296)],
 }
 # Bodies and offsets [m] of the points.
@@ -57,6 +63,8 @@ POINTS = {
     "bottle": ("object",),
     "neck": ("object", (0, 0, 0.15)),
     "cap": ("cap slide", (-0.0075, -0.007, 0)),
+    "handle": ("object", (0.15, 0, 0)),
+    "bucket": ("bucket",),
 }
 CONSTANTS = {"switch": [0, 0.2, 0.65, math.cos(0.785), 0, -math.sin(0.785), 0] + [0] * 6}
 # Forces of both bases, the left one's y reversed, that bring hands in touch with objects, and for how many steps first.
@@ -64,6 +72,7 @@ TOWARDS = {
     "ShadowHandSwitch": ((-0.3, 0.0, -1.0), 2),
     "ShadowHandSwingCup": ((0.3, -1.0, -0.7), 17),
     "ShadowHandBottleCap": ((0.0, 0.0, 0.0), 2),
+    "ShadowHandKettle": ((-0.9, -0.4, -0.8), 4),
 }
 each_task = pytest.mark.parametrize("name", sorted(SPECS))
 each_compat = pytest.mark.parametrize("compat", ["fixed", "original"])
@@ -168,6 +177,8 @@ def test_starts(name, compat):
     env = make(name, 2, compat=compat)
     env.reset(0)
     for point, (where, side, total) in SPECS[name][2].items():
+        if point == "bucket" and compat == "original":
+            continue
         assert torch.allclose(env.signals.point(point), torch.tensor(where).float().expand(2, 3), atol=2e-3), point
         assert env.reach(env.signals, side, point) == pytest.approx(torch.full((2,), total), abs=2e-3)
     assert not env.physics.qvel.any() and not env.verdict(env.signals).success.any()
@@ -314,6 +325,43 @@ def test_a_hand_that_closes_holds_the_bottle():
     assert not env.succeeded().any()
 
 
+# Kettle and bucket
+
+
+def turned(axis, angle):
+    """Quaternions xyzw of rotations about random axes [rows, 3] by angles [rows]."""
+    axis = axis / axis.norm(dim=1, keepdim=True)
+    return torch.cat((axis * (angle / 2).sin()[:, None], (angle / 2).cos()[:, None]), dim=1)
+
+
+def test_the_buckets_point_is_below_it_in_the_original():
+    env = make("ShadowHandKettle", 1, compat="original")
+    env.reset(0)
+    s = env.signals
+    assert s.point("bucket")[0].tolist() == pytest.approx([0, -0.3, 0.353], abs=2e-3)
+    assert s.point("spout")[0].tolist() == pytest.approx([0, -0.2, 0.544], abs=2e-3)
+
+
+@pytest.mark.parametrize("tilt, below, success", [(1.3, 0.046, True), (1.3, 0.06, False)])
+def test_a_spout_at_the_buckets_mouth_succeeds(tilt, below, success):
+    """A tilted kettle above a bucket that stands upright: they need not touch."""
+    env = make("ShadowHandKettle", 1)
+    env.reset(0)
+    s = env.signals
+    everyone = torch.ones(1, dtype=torch.bool)
+    pouring = quat_mul(s.pose("object").quat, turned(torch.tensor([[0.0, -1.0, 0.0]]), torch.tensor([tilt])))
+    place = torch.tensor([[0.0, 0.0, 1.2]])
+    mouth = place + rotate(pouring, torch.tensor([[-0.2, 0.0, 0.07]]))
+    upright = torch.tensor([[1.0, 0.0, 0.0, 0.0]])
+    env.physics.qpos[:, s.columns("object")] = torch.cat((place, pouring.roll(1, dims=1)), dim=1)
+    env.physics.qpos[:, s.columns("bucket")] = torch.cat((mouth - torch.tensor([0.0, 0.0, below]), upright), dim=1)
+    env.physics.set_state(everyone, env.physics.qpos, env.physics.qvel)
+    env.physics.forward(everyone)
+    env.evaluate()
+    assert bool(env.succeeded()) is success
+    assert state_of(env.physics.model, env, 0).ncon == 0
+
+
 # Rewards and ends
 
 
@@ -369,12 +417,6 @@ def test_the_verdict_on_switches_is_the_literal_one(compat):
     compare(env._verdict, literals, fails=False)
 
 
-def turned(axis, angle):
-    """Quaternions xyzw of rotations about random axes [rows, 3] by angles [rows]."""
-    axis = axis / axis.norm(dim=1, keepdim=True)
-    return torch.cat((axis * (angle / 2).sin()[:, None], (angle / 2).cos()[:, None]), dim=1)
-
-
 def test_the_verdict_on_the_cup_is_the_literal_one():
     places = {"right handle": ((0, 0.06, 0.7), 0.01), "left handle": ((0, -0.06, 0.7), 0.01)}
     values = Values(places, list(places))
@@ -406,6 +448,19 @@ def test_the_verdict_on_the_bottle_is_the_literal_one(compat):
         failed = points["neck"][2] <= 0.5 or math.dist(points["neck"], points["right palm"]) >= 0.5 or held >= 0.2
         literals.append((2 - right - held + (30 * lifted if right <= 0.3 else 0.0), lifted > 0.03, failed))
     compare(make("ShadowHandBottleCap", 1, compat=compat).verdict(values), literals)
+
+
+@each_compat
+def test_the_verdict_on_the_kettle_is_the_literal_one(compat):
+    places = {"handle": ((0, 0.15, 0.5), 0.02), "bucket": ((0, -0.3, 0.25), 0.04), "spout": ((0, -0.27, 0.27), 0.03)}
+    values = Values(places, ["handle", "bucket"])
+    literals = []
+    for row in range(400):
+        points, (right, left) = values.literal(row)
+        apart = math.dist(points["bucket"], points["spout"])
+        bonus = 0.5 - 2 * apart if right < 0.7 and left < 0.7 else 0.0
+        literals.append((1 - right - left + bonus, apart < 0.05, points["bucket"][2] <= 0.2))
+    compare(make("ShadowHandKettle", 1, compat=compat).verdict(values), literals)
 
 
 def test_the_cups_goal_is_half_a_turn_away():
