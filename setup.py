@@ -42,9 +42,11 @@ SMAX = from_311("jaxmarl>=0.2,<0.3")
 PETTINGZOO = from_311("mpe2>=1.1,<2")
 WANDB = ["wandb>=0.16"]
 RL_GAMES = ["rl-games>=1.6.5,<1.7"]
+SWEEPS = ["hydra-joblib-launcher>=1.2", "hydra-submitit-launcher>=1.2", "optuna>=4"]
 DOCS = from_311("sphinx>=8", "myst-parser>=4", "furo", "latex2mathml>=3.77")
 EXPORT = from_311("onnx>=1.16", "onnxscript>=0.3", "onnxruntime>=1.18")
-TEST = ["pytest>=7", "pytest-xdist>=3", "vermin>=1.6", *DOCS, *PLOT, *PETTINGZOO, *EXPORT, *from_311(*RL_GAMES)]
+TEST = ["pytest>=7", "pytest-xdist>=3", "vermin>=1.6", *DOCS, *PLOT, *PETTINGZOO, *EXPORT]
+TEST += from_311(*RL_GAMES, *SWEEPS)
 LINT = from_311("ruff>=0.17", "mypy>=2.4", "pre-commit>=4", "types-PyYAML")
 
 # harl-<name> -> function of harl_isaac/cli/entry.py
@@ -103,7 +105,7 @@ setup(
         "harl_isaac": ["py.typed"],
         "harl_isaac.policies": ["*.policy"],
         "harl_isaac.studies": ["*.html"],
-        "harl_isaac.cfg": ["*.yaml", "experiment/*/*.yaml", "experiment/*/*/*.yaml"],
+        "harl_isaac.cfg": ["*.yaml", *(f"{folder}/*.yaml" for folder in ("launcher", "sweeper", "*/*", "*/*/*"))],
     },
     install_requires=CORE + SIMULATION,
     extras_require={
@@ -114,6 +116,7 @@ setup(
         "wandb": WANDB,
         "smax": SMAX,
         "export": EXPORT,
+        "sweeps": SWEEPS,
         "docs": DOCS,
         "test": TEST,
         "lint": LINT,

@@ -3,46 +3,64 @@
 import difflib
 import re
 from collections import Counter
+from itertools import islice
 from os.path import commonprefix
-from typing import List
+from pathlib import Path
+from typing import Dict, List, NamedTuple, NoReturn, cast
 
 from hydra import compose, initialize_config_module
+from hydra._internal.utils import get_args_parser
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import IntervalSweep, Override
 from hydra.errors import HydraException
-from omegaconf import OmegaConf
+from omegaconf import OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from harl_isaac.cli.groups import group_names
+from harl_isaac.cli.modules import quoted
 from harl_isaac.config import to_run
 
 CONFIG = "harl_isaac.cfg"
+SEARCHPATH = "hydra.searchpath="
 FREE = (
     "task.kwargs.",
     "task.options.",
 )  # keys of a simulator's own: hydra adds keys outside its schema only after a ++
-VALUED_FLAGS = (
-    "-c",
-    "--cfg",
-    "-p",
-    "--package",
-    "-i",
-    "--info",
-    "-cp",
-    "--config-path",
-    "-cn",
-    "--config-name",
-    "-cd",
-    "--config-dir",
-    "--experimental-rerun",
-)
 
 
-def overrides_in(words: List[str]) -> List[str]:
-    """The command line without hydra's own options and their values."""
-    pairs = zip(["", *words], words)
-    return [word for previous, word in pairs if not word.startswith("-") and previous not in VALUED_FLAGS]
+class CommandLine(NamedTuple):
+    """A command line as hydra reads it."""
+
+    overrides: List[str]
+    flags: List[str]  # hydra's own options with their values
+    sweep: bool  # several runs are asked for
+    config: str  # name of the configuration
+    folder: str  # with configurations of the user's own, '' for none
+    composed: bool  # the overrides are composed, unlike those of --hydra-help
+
+
+def command_line(words: List[str]) -> CommandLine:
+    """Sort a command line, whose options may stand anywhere. Raises ValueError in one line."""
+    parser = get_args_parser()
+    parser.error = refuse  # type: ignore[method-assign]
+    args = parser.parse_intermixed_args(words)
+    if args.config_path:
+        raise ValueError(f"--config-path {args.config_path} would replace all settings; --config-dir adds a folder")
+    folder = args.config_dir or ""
+    if folder and not Path(folder).is_dir():
+        raise ValueError(f"--config-dir {folder}: there is no such folder")
+    sweep = args.multirun or "hydra.mode=MULTIRUN" in args.overrides
+    other = args.hydra_help or args.shell_completion or args.experimental_rerun
+    flags = list(words)
+    for override in args.overrides:
+        flags.remove(override)
+    return CommandLine(args.overrides, flags, sweep, args.config_name or "config", folder, not other)
+
+
+def refuse(message: str) -> NoReturn:
+    """Raise ValueError for an option that hydra does not have."""
+    raise ValueError(f"{message}; --hydra-help lists the options")
 
 
 def with_free_keys(words: List[str]) -> List[str]:
@@ -50,21 +68,51 @@ def with_free_keys(words: List[str]) -> List[str]:
     return ["++" + word if word.startswith(FREE) else word for word in words]
 
 
-def check_command_line(words: List[str], several: bool = False) -> None:
-    """Compose the configuration once to find mistakes; `several`: sweeps are allowed (-m).
+def check_command_line(words: List[str], several: bool = False) -> Dict[str, str]:
+    """Check overrides, as `check_line` does; `several`: sweeps are allowed (-m). Raises ValueError with one line."""
+    return check_line(CommandLine(words, [], several, "config", "", True))
+
+
+def check_line(line: CommandLine) -> Dict[str, str]:
+    """Compose the configuration once to find mistakes; returns the names chosen, by group ("hydra/launcher").
 
     Raises ValueError with one line.
     """
+    words = line.overrides
     try:
-        overrides = OverridesParser.create().parse_overrides(words)
-        check_no_deletion(overrides)
-        plain = [first_point(override, several) for override in overrides]
         with initialize_config_module(CONFIG, version_base="1.3"):
-            to_run(compose("config", plain))
+            parser = OverridesParser.create(GlobalHydra.instance().config_loader())
+            overrides = parser.parse_overrides(words)
+            check_no_deletion(overrides)
+            plain = [first_point(override, line.sweep) for override in overrides]
+            cfg = compose(line.config, with_folder(plain, line.folder), return_hydra_config=True)
+            choices = dict(cfg.hydra.runtime.choices)
+            check_searched(overrides, choices)
+            with open_dict(cfg):
+                del cfg["hydra"]
+            to_run(cfg)
     except (HydraException, OmegaConfBaseException) as error:
         raise ValueError(explain(error, words)) from None
     finally:
         GlobalHydra.instance().clear()
+    return choices
+
+
+def with_folder(words: List[str], folder: str) -> List[str]:
+    """The overrides, with a folder of configurations in hydra's search path."""
+    if not folder:
+        return words
+    place = quoted(f"file://{Path(folder).resolve()}")
+    given = [word[:-1] for word in words if word.startswith(SEARCHPATH) and word.endswith("]")]
+    rest = [word for word in words if not word.startswith(SEARCHPATH)]
+    return [*rest, f"{given[-1]},{place}]" if given else f"{SEARCHPATH}[{place}]"]
+
+
+def check_searched(overrides: List[Override], choices: Dict[str, str]) -> None:
+    """Raise ValueError for an interval in a sweep that takes every value in turn."""
+    for override in overrides:
+        if override.is_interval_sweep() and choices.get("hydra/sweeper") == "basic":
+            raise ValueError(f"{override.input_line} names no single values: add sweeper=optuna, which tries some")
 
 
 def check_no_deletion(overrides: List[Override]) -> None:
@@ -86,13 +134,26 @@ def first_point(override: Override, several: bool) -> str:
             f"{line} has several values: add -m for a run with each, or quote it if it is one value: "
             f"\"{key}='{value}'\""
         )
-    return f"{key}={next(iter(override.sweep_string_iterator()))}"
+    if override.is_interval_sweep():
+        return f"{key}={first_in(override)}"
+    values = list(islice(override.sweep_string_iterator(), 1))
+    if not values:
+        raise ValueError(f"{line} has no value")
+    return f"{key}={values[0]}"
+
+
+def first_in(override: Override) -> float:
+    """The lower end of a sweep over an interval."""
+    interval = cast(IntervalSweep, override.value())
+    return cast(float, interval.start)
 
 
 def explain(error: BaseException, words: List[str]) -> str:
     """Hydra's and OmegaConf's errors as one line, with the nearest name where one was misspelled."""
     causes = _messages(error)
     text = "\n".join(causes)
+    if "hydra/launcher/" in text or "hydra/sweeper/" in text:
+        return " ".join(line.strip() for line in causes[-1].split("\n") if line.strip() and "provider=" not in line)
     missing = re.search(r"Could not find '(?P<group>\w+)/(?P<name>[^']+)'", text)
     if missing:
         return unknown_name(missing["group"], missing["name"], group_names(missing["group"]))

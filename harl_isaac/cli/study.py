@@ -11,8 +11,6 @@ tried again; more tasks, algorithms and seeds are added. Ctrl-C or SIGTERM stops
 Exit code: 0 all finished, 1 some failed, 2 a mistake in the command, 75 stopped. <folder>/study.json is the index.
 """
 
-import json
-import os
 import sys
 from contextlib import redirect_stdout
 from itertools import product
@@ -23,6 +21,7 @@ from harl_isaac.cli.modules import with_loaded_modules
 from harl_isaac.cli.overrides import check_command_line, with_free_keys
 from harl_isaac.config import RESUMABLE, register
 from harl_isaac.registry import register_external_tasks
+from harl_isaac.studies.child import training
 from harl_isaac.studies.index import (
     FAILED,
     FINISHED,
@@ -44,12 +43,6 @@ OWN_KEYS = ("name", "tasks", "algos", "seeds", "jobs", "root")
 PER_POINT = {"task": "tasks=", "algo": "algos=", "seed": "seeds="}
 REFUSED = ("resume", "run_root", "run_name")  # the study's own business
 FAILED_CODE = 1
-# The module search path is an argument, so that a clone's study trains with that clone.
-START = (
-    "import json, sys; path, cores, parent, *words = sys.argv[1:]; sys.path[:] = json.loads(path); "
-    "from harl_isaac.studies.child import prepare; prepare(json.loads(cores), int(parent)); "
-    "sys.argv[:] = ['harl-train', *words]; from harl_isaac.cli.entry import train; train()"
-)
 
 
 class Request(NamedTuple):
@@ -198,12 +191,7 @@ def train_points(study: Study, points: List[Point], jobs: int) -> bool:
             show(f"{point.key}: failed before ({point.error}), tried again")
     kept = len(points) - len(left)
     show(f"{study.folder}: {len(points)} runs, {kept} finished, {len(left)} to go, {jobs} at once")
-    return Scheduler(study, jobs, command, show).run(left)
-
-
-def command(words: List[str], cores: List[int]) -> List[str]:
-    """The command of a training process that keeps to `cores` and ends with this one."""
-    return [sys.executable, "-c", START, json.dumps(sys.path), json.dumps(cores), str(os.getpid()), *words]
+    return Scheduler(study, jobs, training, show).run(left)
 
 
 def summarize(study: Study, points: List[Point], stopped: bool) -> int:

@@ -4,22 +4,23 @@
 """
 
 import os
+import re
 import sys
 from pathlib import Path
-from typing import Any, Dict, List, NoReturn, Optional, Tuple, cast
+from typing import Any, Callable, Dict, List, NoReturn, Optional, Tuple, cast
 
 # Threads that spin while they wait take a core from the physics' threads; must be set before torch starts any.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 from hydra import main as hydra_main
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from harl_isaac.algos import ALGOS
 from harl_isaac.cli.commands import LAST, newest_run
 from harl_isaac.cli.modules import check_plugins, literal_path, with_loaded_modules
-from harl_isaac.cli.overrides import CONFIG, check_command_line, overrides_in, with_free_keys
+from harl_isaac.cli.overrides import CONFIG, CommandLine, check_line, command_line, with_free_keys
+from harl_isaac.cli.points import STOPPED, report_score
+from harl_isaac.cli.sweeps import check_installed, check_sweep, run_sweep
 from harl_isaac.config import differences, register, to_run
 from harl_isaac.env import SimulatorError
 from harl_isaac.registry import register_external_tasks, with_new_defaults
@@ -33,70 +34,68 @@ from harl_isaac.training.trainer import Trainer
 from harl_isaac.training.trust import check_state_trusted, check_trusted
 
 USER_ERRORS = (ValueError, OSError, FloatingPointError)  # with a message meant for the user
+POINT_ERRORS = (*USER_ERRORS, SimulatorError)
 PATH_KEYS = ("resume", "init_from", "run_root")
 AUTO = "auto"  # resume: the run of run_name if it has a checkpoint, else a new one
-STOPPED = 75  # exit code of a run that a signal stopped: EX_TEMPFAIL of sysexits.h, "try again"
-FAILED: List[str] = []  # points of a multirun in this process
 PATHS: Dict[str, str] = {}  # of this command line, by key; they pass by hydra
 GIVEN: List[str] = []  # the words of this command line, without those of a resumed run
-
-
-class PointFailed(Exception):
-    """A point of a multirun failed; what is wrong has been printed."""
 
 
 def main() -> None:
     """Parse, check and run. User errors print one line and exit with 2."""
     keep_freed_memory()
     try:
-        GIVEN[:] = sys.argv[1:]
-        words, paths = without_paths(GIVEN)
-        if paths.get("resume") == LAST:
-            paths["resume"] = str(newest_run(paths.get("run_root", "runs")))
-        PATHS.update(paths)
-        words = with_loaded_modules(words)
-        words = with_free_keys(with_saved_overrides(words, paths.get("resume")))
-        sys.argv[1:] = words
-        register_external_tasks(requested_tasks(words))
-        for line in check_plugins(words):
-            print(f"harl-train: {line}", file=sys.stderr, flush=True)
-        register()
-        check_command_line(overrides_in(words), several=is_sweep(words))
+        line = read_line()
+        choices = check_line(line) if line.composed else {}
+        check_sweep(line, choices)
     except USER_ERRORS as error:
         fail(error)
-    if is_sweep(words):
-        os.environ["HYDRA_FULL_ERROR"] = "1"  # errors of points come here, instead of hydra's traceback
+    if not line.sweep:
+        start(job)
+        return
+    failure = run_sweep(line, choices, value_of("run_root", line.overrides, "runs"), start)
+    if failure.code:
+        fail(ValueError(failure.line), failure.code)
+
+
+def read_line() -> CommandLine:
+    """Read the command line, and leave it as hydra is to read it. Raises ValueError."""
+    GIVEN[:] = sys.argv[1:]
+    words, paths = without_paths(GIVEN)
+    if paths.get("resume") == LAST:
+        paths["resume"] = str(newest_run(paths.get("run_root", "runs")))
+    PATHS.update(paths)
+    check_installed(words)
+    flags = command_line(words).flags
+    words = with_loaded_modules(command_line(words).overrides)
+    words = with_free_keys(with_saved_overrides(words, paths.get("resume")))
+    sys.argv[1:] = [*flags, *words]
+    register_external_tasks(requested_tasks(words))
+    for text in check_plugins(words):
+        print(f"harl-train: {text}", file=sys.stderr, flush=True)
+    register()
+    return command_line(sys.argv[1:])
+
+
+def start(function: Callable[[DictConfig], float]) -> None:
+    """Have hydra compose the settings and call the function with them."""
     try:
-        hydra_main(version_base="1.3", config_path="pkg://" + CONFIG, config_name="config")(job)()
+        hydra_main(version_base="1.3", config_path="pkg://" + CONFIG, config_name="config")(function)()
     except KeyboardInterrupt:
         fail(KeyboardInterrupt("interrupted; go on from its checkpoint, if any, with resume=<run folder>"), 130)
-    except PointFailed:
-        fail(ValueError(f"{len(FAILED)} points of the sweep failed: {'; '.join(FAILED)}"))
 
 
 def job(cfg: DictConfig) -> float:
-    """Train and return the run's score; hydra calls it once, or once for each point of a multirun.
-
-    Errors are printed. Those of a point let the others run; a signal stops them all.
-    """
+    """Train and return the run's score; hydra calls it. Errors are printed."""
     try:
-        return train(cfg)
-    except USER_ERRORS as error:
+        score = train(cfg)
+    except POINT_ERRORS as error:
         if os.environ.get("HARL_FULL_ERROR"):
             raise
-        return failed(error)
-    except SimulatorError as error:  # its message is long: the simulator's own traceback
-        return failed(error, 1)
-
-
-def failed(error: Exception, code: int = 2) -> float:
-    """End a single run; of a multirun, the point. Raises PointFailed or exits."""
-    if HydraConfig.get().mode != RunMode.MULTIRUN:
-        fail(error, code)
-    point = " ".join(HydraConfig.get().overrides.task)
-    print(f"harl-train: {point}: {error}", file=sys.stderr, flush=True)
-    FAILED.append(point)
-    raise PointFailed(str(error)) from None
+        # a simulator's message is long: its own traceback
+        fail(error, 1 if isinstance(error, SimulatorError) else 2)
+    report_score(score)
+    return score
 
 
 def train(cfg: DictConfig) -> float:
@@ -149,17 +148,12 @@ def resume(cfg: DictConfig, file: Path, words: List[str], given: List[str]) -> T
     return trainer
 
 
-def is_sweep(words: List[str]) -> bool:
-    """Whether the words ask for several runs."""
-    return "-m" in words or "--multirun" in words
-
-
 def without_paths(words: List[str]) -> Tuple[List[str], Dict[str, str]]:
     """The words without resume=, init_from= and run_root=, and those paths, which hydra's grammar could not read.
 
     A path may be quoted as hydra wants it; in a sweep (-m) all words are left to hydra.
     """
-    if is_sweep(words):
+    if command_line(words).sweep:
         return words, {}
     rest = []
     paths = {}
@@ -179,12 +173,18 @@ def _unquoted(path: str) -> str:
 
 
 def requested_tasks(words: List[str]) -> List[str]:
-    """Names given as task=; several in a sweep."""
+    """Names given as task=; several in a sweep, as task=a,b or task=choice(a,b)."""
     names: List[str] = []
     for word in words:
         if word.startswith("task="):
-            names += word[len("task=") :].split(",")
-    return names
+            names += re.sub(r"^choice\((.*)\)$", r"\1", word[len("task=") :]).split(",")
+    return [name.strip() for name in names]
+
+
+def value_of(key: str, words: List[str], default: str) -> str:
+    """Value of an override, the last one of the key."""
+    found = [word.partition("=")[2] for word in words if word.startswith(key + "=")]
+    return _unquoted(found[-1]) if found else default
 
 
 def with_saved_overrides(words: List[str], run: Optional[str]) -> List[str]:

@@ -8,14 +8,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Callable, Dict, List, NamedTuple, Optional
 
-from harl_isaac.studies.child import shares
+from harl_isaac.studies.child import error_in, shares
 from harl_isaac.studies.index import FAILED, FINISHED, RUNNING, STOPPED, Point, Study, has_checkpoint
 from harl_isaac.training.control import StopSignal
 from harl_isaac.training.curves import load
 from harl_isaac.training.run_folder import saved_config
 
 POLL = 0.1  # [s] between looks at the processes
-LOG_TAIL = 20_000  # [bytes] of a log that are searched for the error
 STOPPED_CODE = 75  # exit code of a training that a signal stopped, and of a study
 FAILURES = (1, 2)  # exit codes of a training that cannot go on; others may be those of one that was asked to stop
 
@@ -154,15 +153,3 @@ def total_steps(words: List[str], folder: Optional[Path]) -> float:
         if word.startswith("total_steps="):
             return float(word.partition("=")[2])
     return float(saved_config(folder)["total_steps"]) if folder is not None else float("inf")
-
-
-def error_in(log: Path, code: int) -> str:
-    """The line of a training's output that says why it ended."""
-    with log.open("rb") as file:
-        file.seek(max(0, log.stat().st_size - LOG_TAIL))
-        lines = [line.strip() for line in file.read().decode(errors="replace").splitlines() if line.strip()]
-    said = [line for line in lines if line.startswith("harl-train: ")]
-    if code > 0 and (said or lines):
-        return said[-1][len("harl-train: ") :] if said else lines[-1]
-    reason = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-    return f"ended by {reason}; its log: {log}"

@@ -1,0 +1,170 @@
+"""A sweep (-m) from its beginning to its end: plug-ins of hydra, signals, points that failed."""
+
+import os
+import re
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple
+
+from hydra.core.plugins import Plugins
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+
+from harl_isaac.cli.optuna_sweeper import OptunaSweeper, SearchError
+from harl_isaac.cli.overrides import CommandLine, explain
+from harl_isaac.cli.points import BASIC, STOP, Point, PointFailed, PointStopped, failed_points, say
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+EXTRA = "'harl-isaac[sweeps]'"
+# Choice of hydra/launcher or hydra/sweeper -> the modules that it needs, and what to install.
+PLUGINS = {
+    "launcher": {
+        "joblib": ("hydra_plugins.hydra_joblib_launcher", "hydra-joblib-launcher", EXTRA),
+        "submitit_local": ("hydra_plugins.hydra_submitit_launcher", "hydra-submitit-launcher", EXTRA),
+        "submitit_slurm": ("hydra_plugins.hydra_submitit_launcher", "hydra-submitit-launcher", EXTRA),
+        "slurm": ("hydra_plugins.hydra_submitit_launcher", "hydra-submitit-launcher", EXTRA),
+        "ray": ("hydra_plugins.hydra_ray_launcher", "hydra-ray-launcher", "hydra-ray-launcher"),
+        "rq": ("hydra_plugins.hydra_rq_launcher", "hydra-rq-launcher", "hydra-rq-launcher"),
+    },
+    "sweeper": {
+        "optuna": ("optuna", "optuna", EXTRA),
+        "ax": ("hydra_plugins.hydra_ax_sweeper", "hydra-ax-sweeper", "hydra-ax-sweeper"),
+        "nevergrad": ("hydra_plugins.hydra_nevergrad_sweeper", "hydra-nevergrad-sweeper", "hydra-nevergrad-sweeper"),
+    },
+}
+
+
+class Failure(NamedTuple):
+    """The end of a sweep that did not go as asked: a line, and the exit code."""
+
+    line: str
+    code: int
+
+
+def check_installed(words: List[str]) -> None:
+    """Raise ValueError, with the package, for a launcher or a sweeper that is asked for and not installed."""
+    for word in words:
+        key, _, name = word.partition("=")
+        group = key.rpartition("/")[2]
+        if key in (group, f"hydra/{group}") and group in PLUGINS and name in PLUGINS[group]:
+            module, package, install = PLUGINS[group][name]
+            if not has_module(module):
+                raise ValueError(f"{word} needs {package}, which is not installed: pip install {install}")
+
+
+def has_module(name: str) -> bool:
+    """Whether a module is installed."""
+    try:
+        return find_spec(name) is not None
+    except (ImportError, ValueError):  # of the package around it
+        return False
+
+
+def check_sweep(line: CommandLine, choices: Dict[str, str]) -> None:
+    """Raise ValueError for a launcher or a sweeper without a sweep."""
+    for group in PLUGINS:
+        name = choices.get(f"hydra/{group}", BASIC)
+        if name != BASIC and not line.sweep:
+            raise ValueError(f"{group}={name} is for the runs of a sweep: add -m")
+
+
+def run_sweep(line: CommandLine, choices: Dict[str, str], run_root: str, start: Callable[[Point], Any]) -> Failure:
+    """Run all points, which `start` hands to hydra, to their ends. The code is 0 where nothing failed."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # errors of points come here, instead of hydra's traceback
+    register_sweeper()
+    control = control_folder(run_root)
+    flags = tuple(flag for flag in line.flags if flag not in ("-m", "--multirun"))
+    launched = choices.get("hydra/launcher", BASIC) != BASIC
+    try:
+        with stopped_by_signals(control, launched):
+            failure = finish(control, line, launched, lambda: start(Point(str(control), flags)))
+            failed = failed_points(control)
+    finally:
+        shutil.rmtree(str(control), ignore_errors=True)
+    if failure.code or not failed or choices.get("hydra/sweeper") == "optuna":  # a search goes on without them
+        return failure
+    return Failure(f"{len(failed)} points of the sweep failed: {'; '.join(failed)}", 2)
+
+
+def finish(control: Path, line: CommandLine, launched: bool, start: Callable[[], Any]) -> Failure:
+    """Run a sweep and say how it ended."""
+    try:
+        start()
+    except PointStopped:
+        return Failure("the sweep was stopped; the runs that had begun have checkpoints", 75)
+    except PointFailed:
+        pass
+    except (HydraException, OmegaConfBaseException) as error:
+        return Failure(explain(error, line.overrides), 2)
+    except SearchError as error:
+        return Failure(str(error), 2)
+    except Exception as error:
+        if (control / STOP).exists():
+            return Failure("the sweep was stopped; the runs that had begun have checkpoints", 75)
+        if not launched or os.environ.get("HARL_FULL_ERROR"):
+            raise
+        lines = [text.strip() for text in str(error).split("\n") if text.strip()]
+        return Failure(f"the launcher failed ({type(error).__name__}: {lines[0] if lines else ''})", 1)
+    return Failure("", 0)
+
+
+def register_sweeper() -> None:
+    """Make hydra know our sweeper.
+
+    A package hydra_plugins, where hydra looks for them, would be found by every other program with hydra as well.
+    """
+    Plugins.instance().class_name_to_class["hydra_plugins.harl_isaac.OptunaSweeper"] = OptunaSweeper
+
+
+def control_folder(run_root: str) -> Path:
+    """Make the sweep's own folder, where its machines see it: it says that points are to stop, and which failed."""
+    parent = Path(run_root) / "sweeps"
+    parent.mkdir(parents=True, exist_ok=True)
+    return Path(tempfile.mkdtemp(prefix=".control-", dir=str(parent.resolve())))
+
+
+@contextmanager
+def stopped_by_signals(control: Path, launched: bool) -> Iterator[None]:
+    """Turn the first signal into the file STOP where a launcher's processes run the points; the second one ends this.
+
+    In those processes the signals are held back, as Ctrl-C reaches them too: they inherit that from this thread, and
+    another thread receives the signals. Python then runs the handlers in this one.
+    """
+    if not launched:
+        yield
+        return
+    os.environ["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)  # for those processes
+
+    def stop(number: int, frame: Any) -> None:
+        if (control / STOP).exists():
+            os._exit(130)
+        (control / STOP).touch()
+        say("stopping all points, each with a checkpoint")
+
+    before = {number: signal.signal(number, stop) for number in SIGNALS}
+    ended = threading.Event()
+    receiver = threading.Thread(target=ended.wait, daemon=True)
+    receiver.start()
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        ended.set()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def choice_unknown(text: str) -> str:
+    """A line about a launcher or sweeper of hydra's that is not there, in hydra's own message; '' for none."""
+    found = re.search(r"hydra/(?P<group>launcher|sweeper)/(?P<name>\w+)'", text)
+    if not found:
+        return ""
+    group, name = found["group"], found["name"]
+    return f"hydra/{group}={name} is unknown; possible: {', '.join([BASIC, *PLUGINS[group]])}"
