@@ -34,6 +34,7 @@ SAMPLERS = {
 }
 DIRECTIONS = ("maximize", "minimize")
 JOURNAL = "study.journal"  # Optuna's own records
+FREE_TO_CHANGE = ("launcher=", "sweeper=", "run_root=", "device=", "log.", "checkpoint.")
 SPACE = "space.json"  # what the study was begun with
 BEST = "best.json"
 
@@ -66,15 +67,6 @@ class OptunaSweeper(Sweeper):
         seed: Optional[int],
         params: Dict[str, Any],
     ):
-        if sampler not in SAMPLERS:
-            raise SearchError(f"hydra.sweeper.sampler={sampler} is unknown; possible: {', '.join(SAMPLERS)}")
-        if direction not in DIRECTIONS:
-            raise SearchError(f"hydra.sweeper.direction={direction} is unknown; possible: {', '.join(DIRECTIONS)}")
-        for key, number in (("n_trials", n_trials), ("n_jobs", n_jobs)):
-            if number is not None and (not isinstance(number, int) or number < 1):
-                raise SearchError(f"hydra.sweeper.{key}={number} must be a whole number of at least 1")
-        if study is not None and Path(study).name != study:
-            raise SearchError(f"hydra.sweeper.study={study} must be a name without folders")
         self.n_trials = n_trials
         self.n_jobs = n_jobs
         self.name = study
@@ -85,11 +77,24 @@ class OptunaSweeper(Sweeper):
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Take over what hydra has composed, and make the launcher."""
+        self.check_settings()
         self.config = config
         self.context = hydra_context
         self.launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
         )
+
+    def check_settings(self) -> None:
+        """Raise SearchError, with what is possible, for a setting that cannot be."""
+        if self.sampler not in SAMPLERS:
+            raise SearchError(f"hydra.sweeper.sampler={self.sampler} is unknown; possible: {', '.join(SAMPLERS)}")
+        if self.direction not in DIRECTIONS:
+            raise SearchError(f"hydra.sweeper.direction={self.direction} is unknown; possible: {', '.join(DIRECTIONS)}")
+        for key, number in (("n_trials", self.n_trials), ("n_jobs", self.n_jobs)):
+            if number is not None and (not isinstance(number, int) or number < 1):
+                raise SearchError(f"hydra.sweeper.{key}={number} must be a whole number of at least 1")
+        if self.name is not None and Path(self.name).name != self.name:
+            raise SearchError(f"hydra.sweeper.study={self.name} must be a name without folders")
 
     def sweep(self, arguments: List[str]) -> Any:
         """Run the trials that are left. Raises SearchError, PointStopped."""
@@ -239,8 +244,7 @@ def score_of(result: JobReturn) -> Optional[float]:
 
 def check_same(file: Path, search: Search) -> None:
     """Keep what a study was begun with. Raises SearchError for other settings: its scores could not be compared."""
-    own = ("launcher=", "sweeper=", "run_root=")
-    now = sorted(word for word in search.fixed if not word.startswith(own))
+    now = sorted(word for word in search.fixed if not word.startswith(FREE_TO_CHANGE))
     now += [f"{key}={values}" for key, values in search.space.items()]
     if not file.exists():
         temporary = file.with_suffix(".tmp")

@@ -91,7 +91,7 @@ def check_line(line: CommandLine) -> Dict[str, str]:
             with open_dict(cfg):
                 del cfg["hydra"]
             to_run(cfg)
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, AssertionError) as error:
         raise ValueError(explain(error, words)) from None
     finally:
         GlobalHydra.instance().clear()
@@ -152,13 +152,14 @@ def explain(error: BaseException, words: List[str]) -> str:
     """Hydra's and OmegaConf's errors as one line, with the nearest name where one was misspelled."""
     causes = _messages(error)
     text = "\n".join(causes)
-    if "hydra/launcher/" in text or "hydra/sweeper/" in text:
-        return " ".join(line.strip() for line in causes[-1].split("\n") if line.strip() and "provider=" not in line)
+    plugin = re.search(r"Could not find '(hydra/\w+)/(\w+)'\s+Available options in '[^']+':((?:\n\t\w+)*)", text)
+    if plugin:
+        return unknown_name(plugin[1], plugin[2], plugin[3].split())
     missing = re.search(r"Could not find '(?P<group>\w+)/(?P<name>[^']+)'", text)
     if missing:
         return unknown_name(missing["group"], missing["name"], group_names(missing["group"]))
     full_key = re.search(r"full_key: (\S+)", text)
-    key = re.search(r"Key '(?P<key>[^']+)' (?:is )?not in '(?P<cls>\w+)'", text)
+    key = re.search(r"Key '(?P<key>[^']+)' (?:is )?not in '?(?P<cls>\w+)", text)
     if key:
         given = full_key[1] if full_key else key["key"]
         return unknown_name("key", given, known_keys(words, given))
@@ -207,9 +208,15 @@ def first_step_away(name: str, near: str) -> str:
 def known_keys(words: List[str], given: str) -> List[str]:
     """The keys beside a misspelled one."""
     parent = given.rpartition(".")[0]
-    choices = [word for word in words if re.match(r"(task|algo|experiment)=[A-Za-z]", word)]
-    with initialize_config_module(CONFIG, version_base="1.3"):
-        node = compose("config", choices)
+    groups = r"(task|algo|experiment|launcher|sweeper|hydra/launcher|hydra/sweeper)=[A-Za-z]"
+    choices = [word for word in words if re.match(groups, word)]
+    running = GlobalHydra.instance().hydra  # of a sweep, if one runs
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_module(CONFIG, version_base="1.3"):
+            node = compose("config", choices, return_hydra_config=given.startswith("hydra."))
+    finally:
+        GlobalHydra.instance().hydra = running
     if parent:
         node = OmegaConf.select(node, parent)
     keys = [str(key) for key in node or {}]

@@ -127,14 +127,16 @@ class Attempt(NamedTuple):
             )
         try:
             while process.poll() is None:
-                gone = os.getppid() != parent
-                if not stopping and (gone or noted.number is not None or (self.control / STOP).exists()):
+                asked = noted.number is not None or (self.control / STOP).exists()
+                if not stopping and (asked or os.getppid() != parent):
                     stopping = True
                     process.send_signal(signal.SIGTERM)
                 time.sleep(POLL)
         finally:
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
+        if os.getppid() != parent:  # nobody waits for the result
+            os._exit(STOPPED)
         return process.returncode
 
     def result(self, code: int, log: Path, score: Path) -> float:
@@ -168,21 +170,21 @@ class Noted:
         self.number = self.number or number
 
     def hand_on(self) -> None:
-        """Call submitit's own handler, which requeues the job and ends the process; else end it as stopped."""
+        """Call submitit's own handler, which requeues the job and ends the process; else end a job as stopped."""
         before = self.before.get(self.number or 0)
         if self.number in REQUEUE and callable(before):
             before(self.number, None)
-        sys.exit(STOPPED)
+        if "SUBMITIT_EXECUTOR" in os.environ:
+            sys.exit(STOPPED)  # without a result: Slurm may start the job again
 
 
 @contextmanager
 def signals_noted() -> Iterator[Noted]:
-    """Note signals instead of handling them. Those of joblib's processes are held back: its parent stops them."""
+    """Note signals instead of handling them; Ctrl-C, which the sweep gets too, is the sweep's business."""
     noted = Noted({})
-    if "SUBMITIT_EXECUTOR" in os.environ:
-        for number in (signal.SIGTERM, *REQUEUE):
-            noted.before[number] = signal.signal(number, noted.note)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, noted.before)
+    for number in (signal.SIGTERM, *REQUEUE):
+        noted.before[number] = signal.signal(number, noted.note)
+    noted.before[signal.SIGINT] = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         yield noted
     finally:

@@ -1,12 +1,10 @@
 """A sweep (-m) from its beginning to its end: plug-ins of hydra, signals, points that failed."""
 
 import os
-import re
 import shutil
 import signal
 import sys
 import tempfile
-import threading
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,9 +16,10 @@ from omegaconf.errors import OmegaConfBaseException
 
 from harl_isaac.cli.optuna_sweeper import OptunaSweeper, SearchError
 from harl_isaac.cli.overrides import CommandLine, explain
-from harl_isaac.cli.points import BASIC, STOP, Point, PointFailed, PointStopped, failed_points, say
+from harl_isaac.cli.points import BASIC, STOP, STOPPED, Point, PointFailed, PointStopped, failed_points, say
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+STOPPED_LINE = "the sweep was stopped; the runs that had begun have checkpoints"
 EXTRA = "'harl-isaac[sweeps]'"
 # Choice of hydra/launcher or hydra/sweeper -> the modules that it needs, and what to install.
 PLUGINS = {
@@ -97,16 +96,16 @@ def finish(control: Path, line: CommandLine, launched: bool, start: Callable[[],
     try:
         start()
     except PointStopped:
-        return Failure("the sweep was stopped; the runs that had begun have checkpoints", 75)
+        return Failure(STOPPED_LINE, STOPPED)
     except PointFailed:
         pass
     except (HydraException, OmegaConfBaseException) as error:
         return Failure(explain(error, line.overrides), 2)
     except SearchError as error:
         return Failure(str(error), 2)
-    except Exception as error:
-        if (control / STOP).exists():
-            return Failure("the sweep was stopped; the runs that had begun have checkpoints", 75)
+    except (Exception, KeyboardInterrupt) as error:
+        if (control / STOP).exists():  # a launcher's process may have ended before it could say so
+            return Failure(STOPPED_LINE, STOPPED)
         if not launched or os.environ.get("HARL_FULL_ERROR"):
             raise
         lines = [text.strip() for text in str(error).split("\n") if text.strip()]
@@ -131,11 +130,7 @@ def control_folder(run_root: str) -> Path:
 
 @contextmanager
 def stopped_by_signals(control: Path, launched: bool) -> Iterator[None]:
-    """Turn the first signal into the file STOP where a launcher's processes run the points; the second one ends this.
-
-    In those processes the signals are held back, as Ctrl-C reaches them too: they inherit that from this thread, and
-    another thread receives the signals. Python then runs the handlers in this one.
-    """
+    """Turn the first signal into the file STOP where a launcher's processes run the points; a second one ends this."""
     if not launched:
         yield
         return
@@ -148,23 +143,8 @@ def stopped_by_signals(control: Path, launched: bool) -> Iterator[None]:
         say("stopping all points, each with a checkpoint")
 
     before = {number: signal.signal(number, stop) for number in SIGNALS}
-    ended = threading.Event()
-    receiver = threading.Thread(target=ended.wait, daemon=True)
-    receiver.start()
-    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         yield
     finally:
-        ended.set()
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def choice_unknown(text: str) -> str:
-    """A line about a launcher or sweeper of hydra's that is not there, in hydra's own message; '' for none."""
-    found = re.search(r"hydra/(?P<group>launcher|sweeper)/(?P<name>\w+)'", text)
-    if not found:
-        return ""
-    group, name = found["group"], found["name"]
-    return f"hydra/{group}={name} is unknown; possible: {', '.join([BASIC, *PLUGINS[group]])}"

@@ -50,12 +50,15 @@ def main() -> None:
         check_sweep(line, choices)
     except USER_ERRORS as error:
         fail(error)
-    if not line.sweep:
-        start(job)
-        return
-    failure = run_sweep(line, choices, value_of("run_root", line.overrides, "runs"), start)
+    try:
+        if not line.sweep:
+            return start(job)
+        failure = run_sweep(line, choices, value_of("run_root", line.overrides, "runs"), start)
+    except KeyboardInterrupt:
+        fail(KeyboardInterrupt("interrupted; go on from its checkpoint, if any, with resume=<run folder>"), 130)
     if failure.code:
         fail(ValueError(failure.line), failure.code)
+    return None
 
 
 def read_line() -> CommandLine:
@@ -79,10 +82,7 @@ def read_line() -> CommandLine:
 
 def start(function: Callable[[DictConfig], float]) -> None:
     """Have hydra compose the settings and call the function with them."""
-    try:
-        hydra_main(version_base="1.3", config_path="pkg://" + CONFIG, config_name="config")(function)()
-    except KeyboardInterrupt:
-        fail(KeyboardInterrupt("interrupted; go on from its checkpoint, if any, with resume=<run folder>"), 130)
+    hydra_main(version_base="1.3", config_path="pkg://" + CONFIG, config_name="config")(function)()
 
 
 def job(cfg: DictConfig) -> float:

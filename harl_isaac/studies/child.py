@@ -28,7 +28,7 @@ def prepare(cores: List[int], parent: int) -> None:
 
     torch, MuJoCo and the workers of a simulator start as many threads and processes as the process has cores.
     """
-    signal.pthread_sigmask(signal.SIG_SETMASK, [])  # what the process before held back
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # the process before may ignore it
     if cores and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, cores)
     if sys.platform.startswith("linux"):
