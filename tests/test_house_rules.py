@@ -70,7 +70,7 @@ OLD_NAMES = """
     PlainMLP PlainActors JointTable of_agent OwnCritics sees_obs only_if Share descend improved replayed followers
     unless_absent DeterministicLearner SmoothedLearner SoftLearner DuelingLearner MOST KEPT _succeed _here _turns
     Board lose blank crew Died let_go value_of unproven claim surroundings OwnRandom Unsavable ManyAgents OneAgent
-    TwoHalves Choosing admit locate calm sights movers discs MujocoTask playback launch command_line
+    TwoHalves Choosing admit locate calm sights movers discs MujocoTask playback command_line
 """
 STEMS = (
     "optim minim maxim normal initial parametr random serial synchron organ recogn summar discret vector quant util "

@@ -12,8 +12,16 @@ USAGE = """Train heterogeneous agents. Values are given as key=value, several at
 
   harl-train task=ShadowHandOver algo=happo num_envs=256
   harl-train resume=runs/ShadowHandOver/happo/20260101-120000-seed1
-  harl-train task=ShadowHandOver --cfg job             (show the whole configuration, train nothing)"""
-GROUPS = {"algo": "Algorithms", "task": "Tasks", "experiment": "Experiments: settings that belong together"}
+  harl-train task=ShadowHandOver --cfg job             (show the whole configuration, train nothing)
+  harl-train -m task=SumGame seed=1,2,3,4 launcher=joblib                              (several runs at once)
+  harl-train -m task=SumGame sweeper=optuna 'algo.lr=interval(1e-4,1e-3)'              (search the best)"""
+GROUPS = {
+    "algo": "Algorithms",
+    "task": "Tasks",
+    "experiment": "Experiments: settings that belong together",
+    "launcher": "Places for the runs of a sweep (-m)",
+    "sweeper": "Searches",
+}
 # key=default -> meaning; the defaults are those of task=ShadowHandOver algo=happo.
 KEYS = {
     "num_envs=256": "environments in parallel",

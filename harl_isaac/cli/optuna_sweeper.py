@@ -133,10 +133,15 @@ class OptunaSweeper(Sweeper):
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         seed = {} if self.seed is None else {"seed": self.seed}
+        try:
+            sampler = getattr(optuna.samplers, SAMPLERS[self.sampler])(**seed)
+        except ImportError as error:
+            reason = str(error).split("\n")[0]
+            raise SearchError(f"hydra.sweeper.sampler={self.sampler} needs another package ({reason})") from None
         return optuna.create_study(
             study_name=folder.name,
             storage=JournalStorage(JournalFileBackend(str(folder / JOURNAL))),
-            sampler=getattr(optuna.samplers, SAMPLERS[self.sampler])(**seed),
+            sampler=sampler,
             direction=self.direction,
             load_if_exists=True,
         )

@@ -40,7 +40,7 @@ class CommandLine(NamedTuple):
     composed: bool  # the overrides are composed, unlike those of --hydra-help
 
 
-def command_line(words: List[str]) -> CommandLine:
+def read_options(words: List[str]) -> CommandLine:
     """Sort a command line, whose options may stand anywhere. Raises ValueError in one line."""
     parser = get_args_parser()
     parser.error = refuse  # type: ignore[method-assign]

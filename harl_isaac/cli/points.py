@@ -13,7 +13,7 @@ import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 from filelock import FileLock, Timeout
 from hydra.core.hydra_config import HydraConfig
@@ -21,6 +21,7 @@ from omegaconf import DictConfig
 
 from harl_isaac.studies.child import error_in, shares, training
 
+USER_ERRORS = (ValueError, OSError, FloatingPointError)  # with a message meant for the user
 BASIC = "basic"  # hydra's launcher in this process, and its sweeper over all values
 FAILED = ".failed"  # ending of files in the sweep's own folder: a point each
 STOP = "stop"  # file of the sweep's own folder: its points are to stop
@@ -45,6 +46,7 @@ class Point:
 
     control: str  # the sweep's own folder, of this machine or of all that see the file system
     flags: Tuple[str, ...]  # hydra's options that add configurations
+    train: Callable[[DictConfig], float]  # in this process
 
     def __call__(self, cfg: DictConfig) -> float:
         """Train the point's run and return its score. Raises PointFailed or PointStopped."""
@@ -63,11 +65,11 @@ class Point:
 
     def train_here(self, cfg: DictConfig) -> float:
         """Train in this process. Raises PointFailed; a signal ends the process."""
-        from harl_isaac.cli.train import POINT_ERRORS, train
+        from harl_isaac.env import SimulatorError
 
         try:
-            return train(cfg)
-        except POINT_ERRORS as error:
+            return self.train(cfg)
+        except (*USER_ERRORS, SimulatorError) as error:
             if os.environ.get("HARL_FULL_ERROR"):
                 raise
             note_failed(Path(self.control), int(HydraConfig.get().job.num), point_name(), str(error))

@@ -12,6 +12,7 @@ from typing import Any, Callable, Dict, Iterator, List, NamedTuple
 
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from harl_isaac.cli.optuna_sweeper import OptunaSweeper, SearchError
@@ -73,7 +74,13 @@ def check_sweep(line: CommandLine, choices: Dict[str, str]) -> None:
             raise ValueError(f"{group}={name} is for the runs of a sweep: add -m")
 
 
-def run_sweep(line: CommandLine, choices: Dict[str, str], run_root: str, start: Callable[[Point], Any]) -> Failure:
+def run_sweep(
+    line: CommandLine,
+    choices: Dict[str, str],
+    run_root: str,
+    train: Callable[[DictConfig], float],
+    start: Callable[[Point], Any],
+) -> Failure:
     """Run all points, which `start` hands to hydra, to their ends. The code is 0 where nothing failed."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors of points come here, instead of hydra's traceback
     register_sweeper()
@@ -82,7 +89,7 @@ def run_sweep(line: CommandLine, choices: Dict[str, str], run_root: str, start: 
     launched = choices.get("hydra/launcher", BASIC) != BASIC
     try:
         with stopped_by_signals(control, launched):
-            failure = finish(control, line, launched, lambda: start(Point(str(control), flags)))
+            failure = finish(control, line, launched, lambda: start(Point(str(control), flags, train)))
             failed = failed_points(control)
     finally:
         shutil.rmtree(str(control), ignore_errors=True)

@@ -18,8 +18,8 @@ from omegaconf import DictConfig, OmegaConf
 from harl_isaac.algos import ALGOS
 from harl_isaac.cli.commands import LAST, newest_run
 from harl_isaac.cli.modules import check_plugins, literal_path, with_loaded_modules
-from harl_isaac.cli.overrides import CONFIG, CommandLine, check_line, command_line, with_free_keys
-from harl_isaac.cli.points import STOPPED, report_score
+from harl_isaac.cli.overrides import CONFIG, CommandLine, check_line, read_options, with_free_keys
+from harl_isaac.cli.points import STOPPED, USER_ERRORS, report_score
 from harl_isaac.cli.sweeps import check_installed, check_sweep, run_sweep
 from harl_isaac.config import differences, register, to_run
 from harl_isaac.env import SimulatorError
@@ -33,8 +33,6 @@ from harl_isaac.training.run_folder import named_folder, new_run, read_overrides
 from harl_isaac.training.trainer import Trainer
 from harl_isaac.training.trust import check_state_trusted, check_trusted
 
-USER_ERRORS = (ValueError, OSError, FloatingPointError)  # with a message meant for the user
-POINT_ERRORS = (*USER_ERRORS, SimulatorError)
 PATH_KEYS = ("resume", "init_from", "run_root")
 AUTO = "auto"  # resume: the run of run_name if it has a checkpoint, else a new one
 PATHS: Dict[str, str] = {}  # of this command line, by key; they pass by hydra
@@ -53,7 +51,7 @@ def main() -> None:
     try:
         if not line.sweep:
             return start(job)
-        failure = run_sweep(line, choices, value_of("run_root", line.overrides, "runs"), start)
+        failure = run_sweep(line, choices, last_value("run_root", line.overrides, "runs"), train, start)
     except KeyboardInterrupt:
         fail(KeyboardInterrupt("interrupted; go on from its checkpoint, if any, with resume=<run folder>"), 130)
     if failure.code:
@@ -69,15 +67,15 @@ def read_line() -> CommandLine:
         paths["resume"] = str(newest_run(paths.get("run_root", "runs")))
     PATHS.update(paths)
     check_installed(words)
-    flags = command_line(words).flags
-    words = with_loaded_modules(command_line(words).overrides)
+    flags = read_options(words).flags
+    words = with_loaded_modules(read_options(words).overrides)
     words = with_free_keys(with_saved_overrides(words, paths.get("resume")))
     sys.argv[1:] = [*flags, *words]
     register_external_tasks(requested_tasks(words))
     for text in check_plugins(words):
         print(f"harl-train: {text}", file=sys.stderr, flush=True)
     register()
-    return command_line(sys.argv[1:])
+    return read_options(sys.argv[1:])
 
 
 def start(function: Callable[[DictConfig], float]) -> None:
@@ -89,7 +87,7 @@ def job(cfg: DictConfig) -> float:
     """Train and return the run's score; hydra calls it. Errors are printed."""
     try:
         score = train(cfg)
-    except POINT_ERRORS as error:
+    except (*USER_ERRORS, SimulatorError) as error:
         if os.environ.get("HARL_FULL_ERROR"):
             raise
         # a simulator's message is long: its own traceback
@@ -153,7 +151,7 @@ def without_paths(words: List[str]) -> Tuple[List[str], Dict[str, str]]:
 
     A path may be quoted as hydra wants it; in a sweep (-m) all words are left to hydra.
     """
-    if command_line(words).sweep:
+    if read_options(words).sweep:
         return words, {}
     rest = []
     paths = {}
@@ -181,7 +179,7 @@ def requested_tasks(words: List[str]) -> List[str]:
     return [name.strip() for name in names]
 
 
-def value_of(key: str, words: List[str], default: str) -> str:
+def last_value(key: str, words: List[str], default: str) -> str:
     """Value of an override, the last one of the key."""
     found = [word.partition("=")[2] for word in words if word.startswith(key + "=")]
     return _unquoted(found[-1]) if found else default

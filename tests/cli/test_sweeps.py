@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -13,7 +15,7 @@ from support.commands import ROOT, TINY, run
 from support.killing import in_folder
 
 from harl_isaac.cli import sweeps
-from harl_isaac.cli.overrides import check_line, command_line
+from harl_isaac.cli.overrides import check_line, read_options
 from harl_isaac.cli.points import STOPPED, run_words
 from harl_isaac.config import register
 
@@ -31,15 +33,15 @@ def needs(*modules):
 
 def check(*words):
     register()
-    return check_line(command_line(list(words)))
+    return check_line(read_options(list(words)))
 
 
 def test_options_stand_anywhere():
-    line = command_line(["task=SumGame", "-m", "seed=1,2", "--config-dir", str(ROOT), "num_envs=4"])
+    line = read_options(["task=SumGame", "-m", "seed=1,2", "--config-dir", str(ROOT), "num_envs=4"])
     assert line.sweep and line.folder == str(ROOT)
     assert line.overrides == ["task=SumGame", "seed=1,2", "num_envs=4"]
     assert line.flags == ["-m", "--config-dir", str(ROOT)]
-    assert command_line(["hydra.mode=MULTIRUN"]).sweep and not command_line(["seed=1"]).sweep
+    assert read_options(["hydra.mode=MULTIRUN"]).sweep and not read_options(["seed=1"]).sweep
 
 
 @pytest.mark.parametrize(
@@ -114,10 +116,23 @@ def test_a_missing_plugin_names_its_package(word, advice, monkeypatch):
     assert str(caught.value) == f"{word} {advice}"
 
 
+def documented():
+    page = (ROOT / "docs" / "clusters.md").read_text().replace("\\\n", "")
+    blocks = re.findall(r"```bash\n(.*?)```", page, re.S)
+    return [line for block in blocks for line in block.splitlines() if line.startswith("harl-train ")]
+
+
+@pytest.mark.parametrize("command", documented())
+def test_the_page_s_commands_can_be_given(command):
+    needs("hydra_plugins.hydra_joblib_launcher", "hydra_plugins.hydra_submitit_launcher", "optuna")
+    choices = check(*shlex.split(command)[1:])
+    assert "launcher=" not in command or choices["launcher"] is not None
+
+
 def test_a_launcher_is_for_a_sweep():
     with pytest.raises(ValueError, match="launcher=joblib is for the runs of a sweep: add -m"):
-        sweeps.check_sweep(command_line(["launcher=joblib"]), {"hydra/launcher": "joblib"})
-    sweeps.check_sweep(command_line(["seed=1"]), {"hydra/launcher": "basic", "hydra/sweeper": "basic"})
+        sweeps.check_sweep(read_options(["launcher=joblib"]), {"hydra/launcher": "joblib"})
+    sweeps.check_sweep(read_options(["seed=1"]), {"hydra/launcher": "basic", "hydra/sweeper": "basic"})
 
 
 def test_a_point_goes_on_by_its_name():
