@@ -29,6 +29,7 @@ __all__ = [
     "Step",
     "action_width",
     "mask_width",
+    "picture_fault",
 ]
 
 
@@ -149,8 +150,26 @@ class Step:
         )
 
 
+def picture_fault(picture: Any) -> str:
+    """Say in words what keeps the result of a `render()` from being a picture [H, W, 3] uint8; "" for a picture."""
+    shape = getattr(picture, "shape", None)
+    if not shape:
+        found = "None" if picture is None else f"a {type(picture).__name__}"
+    else:
+        kind = str(picture.dtype).replace("torch.", "")
+        if kind == "uint8" and len(shape) == 3 and shape[2] == 3 and 0 not in shape:
+            return ""
+        found = f"{kind} of shape {tuple(shape)}"
+    return f"render() returned {found}; expected a picture of shape (height, width, 3), uint8"
+
+
 class MultiAgentEnv(Protocol):
-    """E copies of a multi-agent game. `check_env` (harl_isaac/check_env.py) tests an implementation."""
+    """E copies of a multi-agent game. `check_env` (harl_isaac/check_env.py) tests an implementation.
+
+    An environment that can be drawn also has `render()`: the picture of the first of the E, [H, W, 3] uint8 of one size
+    throughout (or of all, [E, H, W, 3]), as an array or a tensor; and, if it knows, `control_seconds`, how long a step
+    takes [s]. `harl-play` makes one with E = 1.
+    """
 
     spec: EnvSpec
 

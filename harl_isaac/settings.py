@@ -36,6 +36,10 @@ class TaskCfg(ABC):
         Raises ValueError for settings that cannot run, MissingSimulator where a package is not installed.
         """
 
+    def with_pictures(self) -> "TaskCfg":
+        """These settings, for an environment that will be asked for pictures by its `render()`."""
+        return self
+
     def foreign_code(self) -> str:
         """Code outside of this project and its known packages that these settings run, as key=value; "" for none.
 

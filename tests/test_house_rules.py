@@ -57,7 +57,7 @@ LAYERS = {
     | {"networks", "buffers", "learning", "algos", "tasks", "config", "registry", "plugins", "policies", "hints"},
     "policies": set(),
     "export": CONTRACT | {"networks", "training"},
-    "rendering": {"outputs"},
+    "rendering": {"env", "outputs"},
     "studies": {"training"},
     "theory": {"env", "settings", "tasks"},
     "cli": CONTRACT

@@ -21,9 +21,15 @@ def statements(code):
     return [line for line in code.splitlines() if line.strip() and not line.lstrip().startswith(("from ", "import "))]
 
 
+def mine(page):
+    """The page's first program, with the methods that later blocks add to its last class."""
+    first, *others = blocks(page, "python")
+    return first + "".join("\n" + block for block in others if block.startswith(" "))
+
+
 @pytest.fixture(params=sorted(PAGES))
 def page(request, tmp_path):
-    (tmp_path / "mine.py").write_text(blocks(request.param, "python")[0])
+    (tmp_path / "mine.py").write_text(mine(request.param))
     return request.param
 
 
@@ -43,9 +49,10 @@ def test_the_commands_run(page, tmp_path):
 def test_environments_keep_the_contract(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
-    (tmp_path / "mine.py").write_text(blocks("own_task", "python")[0])
+    (tmp_path / "mine.py").write_text(mine("own_task"))
     for block in blocks("own_task", "python")[1:]:
-        exec(block, {"torch": torch})
+        if not block.startswith(" "):
+            exec(block, {"torch": torch})
     names = {"__name__": "keep_up"}
     exec(blocks("own_hand_task", "python")[0], names)
     pytest.importorskip("mujoco", reason="MuJoCo is not installed")

@@ -9,7 +9,8 @@ from typing import List
 import torch
 
 from harl_isaac.cli.arguments import read_arguments
-from harl_isaac.cli.play import VisibleEnv, snapshot, write_parts
+from harl_isaac.cli.play import snapshot, write_parts
+from harl_isaac.cli.recording import VisibleEnv
 from harl_isaac.registry import default_settings
 from harl_isaac.rendering.film import Label
 from harl_isaac.tasks import TASKS

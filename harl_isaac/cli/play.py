@@ -1,5 +1,5 @@
 """harl-play <run folder>: show a trained policy, in MuJoCo's viewer where there is a screen, else as a video. Tasks
-without MuJoCo are drawn, if they say how.
+without MuJoCo are drawn, if they say how: environments of PettingZoo, and those of one's own, by their `render()`.
 
 Keys: run (the first word: a run folder, which means its best checkpoint, a checkpoint or a policy file, or `last`, the
 newest run below run_root=runs) or policy (a policy file, or the name of one that comes with the package), out
@@ -13,7 +13,7 @@ import os
 import tempfile
 import time
 from pathlib import Path
-from typing import Any, Dict, List, NamedTuple, Sequence
+from typing import Any, Dict, List, Sequence, Tuple
 
 import numpy as np
 import torch
@@ -21,14 +21,26 @@ from torch import Tensor
 
 from harl_isaac.cli.arguments import check_amounts, check_numbers, read_arguments
 from harl_isaac.cli.modules import load_modules
+from harl_isaac.cli.recording import (
+    CANDIDATES,
+    Recording,
+    VisibleEnv,
+    check_pick,
+    choose,
+    pictures_again,
+    record,
+    rehearse,
+)
 from harl_isaac.networks.joint_policy import JointPolicy
+from harl_isaac.rendering.camera import STEP_SECONDS, Camera, step_seconds
 from harl_isaac.rendering.film import Label, check_out, labels, needed, write
 from harl_isaac.rendering.mujoco_video import render, save_recording
 from harl_isaac.rendering.particle_frames import pictures
+from harl_isaac.settings import check_engine
 from harl_isaac.training import policy_file
 from harl_isaac.training.checkpoint import run_folder
 from harl_isaac.training.evaluation import Player
-from harl_isaac.training.load_policy import load_policy
+from harl_isaac.training.load_policy import saved_policy
 
 DEFAULTS = {
     "run": None,
@@ -45,19 +57,7 @@ DEFAULTS = {
 }
 SLOWEST = 0.01  # speeds of a video
 FASTEST = 100.0
-CANDIDATES = 16  # episodes played for each that is shown, with pick=success
-
-# A MultiAgentEnv that can be shown has `control_seconds` and either `physics` and `visual_model()` (MuJoCo) or
-# `render_shapes()` and `shape_radii()` (drawn in the plane).
-VisibleEnv = Any
-
-
-class Recording(NamedTuple):
-    """One episode of every environment."""
-
-    parts: List[np.ndarray]  # of a snapshot, each [F, E, ...]
-    lengths: np.ndarray  # [E] steps
-    success: np.ndarray  # [E] bool, all false where the task has no such metric
+CPU = torch.device("cpu")
 
 
 def main() -> None:
@@ -65,20 +65,38 @@ def main() -> None:
     args = read_arguments(__doc__, DEFAULTS, first="run")
     check_amounts(args)
     check_numbers(args, speed=(SLOWEST, FASTEST))
+    check_pick(args["pick"])
     load_modules(args["modules"])
     has_screen = bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
     if args["out"] is not None:
         check_out(Path(args["out"]))  # before anything is played
-    num_envs = args["episodes"] * (CANDIDATES if args["pick"] == "success" else 1)
-    run = policy_file.chosen(args["run"], args["policy"])
-    env, actors, checkpoint = load_policy(run, num_envs, "cpu", args["sim"], args["trust"])
-    if not is_drawn(env) and not hasattr(env, "visual_model"):
-        raise ValueError("the run's task has no picture: it is not simulated by MuJoCo")
+    env, actors, checkpoint = open_run(args)
     torch.manual_seed(args["seed"])
-    if args["out"] is None and has_screen and not is_drawn(env):  # drawings have no viewer
+    out = Path(args["out"] or default_video(checkpoint))
+    if draws_itself(env):
+        write_pictures(env, actors, args, out)
+    elif args["out"] is None and has_screen and not is_drawn(env):  # drawings have no viewer
         watch(env, actors, args["seed"])
     else:
-        write_video(env, actors, args, Path(args["out"] or default_video(checkpoint)))
+        write_video(env, actors, args, out)
+
+
+def open_run(args: Dict[str, Any]) -> Tuple[VisibleEnv, JointPolicy, Path]:
+    """The environment to be shown, the policies, and the file that they come from. Raises ValueError."""
+    check_engine(args["sim"])
+    saved = saved_policy(policy_file.chosen(args["run"], args["policy"]), args["trust"])
+    task = saved.task.with_pictures()
+    count = args["episodes"] * (CANDIDATES if args["pick"] == "success" else 1)
+    env: VisibleEnv = task.make(count, CPU, args["sim"])
+    if draws_itself(env) and count > 1:  # one plays all episodes, one after the other
+        env.close()
+        env = task.make(1, CPU, args["sim"])
+    if not (draws_itself(env) or is_drawn(env) or hasattr(env, "visual_model")):
+        raise ValueError(
+            f"{saved.task.name} has no picture: it is not simulated by MuJoCo, and its environment has no render() "
+            "that returns one"
+        )
+    return env, saved.actors(env.spec), saved.file
 
 
 def default_video(file: Path) -> Path:
@@ -91,6 +109,11 @@ def is_drawn(env: VisibleEnv) -> bool:
     return hasattr(env, "render_shapes")
 
 
+def draws_itself(env: VisibleEnv) -> bool:
+    """Whether the task's environment makes its pictures itself."""
+    return hasattr(env, "render") and not is_drawn(env) and not hasattr(env, "visual_model")
+
+
 def snapshot(env: VisibleEnv) -> Sequence[Tensor]:
     """State of all environments that a picture needs, each part [E, ...]."""
     if is_drawn(env):
@@ -98,47 +121,42 @@ def snapshot(env: VisibleEnv) -> Sequence[Tensor]:
     return env.physics.qpos, env.physics.mocap_pos, env.physics.mocap_quat
 
 
-def record(env: VisibleEnv, actors: JointPolicy, seed: int) -> Recording:
-    """Play one episode in every environment with the deterministic policy."""
-    step = env.reset(seed)
-    frames = []
-    player = Player(env.spec, actors)
-    lengths = np.zeros(env.spec.num_envs, dtype=int)
-    success = np.zeros_like(lengths, dtype=bool)
-    running = np.ones_like(lengths, dtype=bool)
-    for t in range(env.spec.max_episode_steps):
-        frames.append([part.cpu().numpy().copy() for part in snapshot(env)])
-        step = env.step(player.act(step))
-        lengths[running] = t + 1
-        if "success" in step.metrics:
-            success |= running & (step.metrics["success"].cpu().numpy() > 0)
-        running &= ~step.done.cpu().numpy()
-        if not running.any():
-            break
-    return Recording([np.stack(part) for part in zip(*frames)], lengths, success)
-
-
-def choose(recording: Recording, pick: str, episodes: int) -> np.ndarray:
-    """Indices of the environments to show, at most `episodes`. Raises ValueError if none qualifies."""
-    if pick not in ("any", "success"):
-        raise ValueError(f"pick={pick}; possible: any, success")
-    count = len(recording.lengths)
-    candidates = np.flatnonzero(recording.success) if pick == "success" else np.arange(count)
-    if not len(candidates):
-        raise ValueError(f"pick=success: none of {count} episodes succeeded; use pick=any")
-    return candidates[:episodes]
-
-
 def write_video(env: VisibleEnv, actors: JointPolicy, args: Dict[str, Any], out: Path) -> None:
     """Play episodes and write the chosen ones, one after the other, to `out`."""
     check_out(out)
-    recording = record(env, actors, args["seed"])
+    recording = record(env, actors, args["seed"], snapshot)
     chosen = choose(recording, args["pick"], args["episodes"])
-    outcomes = ["success" if recording.success[episode] else "" for episode in chosen]
-    texts = labels(recording.lengths[chosen], env.control_seconds, outcomes)
+    texts = texts_of(recording, chosen, env.control_seconds)
     shown = needed(texts, out)
     parts = [joined_episodes(part, recording.lengths, chosen)[shown] for part in recording.parts]
     write_parts(env, parts, [texts[index] for index in shown], out, args["speed"] / env.control_seconds)
+    say_written(env, recording, chosen, shown, out)
+
+
+def write_pictures(env: VisibleEnv, actors: JointPolicy, args: Dict[str, Any], out: Path) -> None:
+    """Play episodes, then the chosen ones again for their pictures, which the environment makes, into `out`."""
+    check_out(out)
+    env.reset(args["seed"])
+    Camera(env).picture()  # before anything is played
+    seconds = step_seconds(env)
+    recording = rehearse(env, actors, args["seed"], args["episodes"], args["pick"])
+    chosen = choose(recording, args["pick"], args["episodes"])
+    texts = texts_of(recording, chosen, seconds)
+    shown = needed(texts, out)
+    seeds = [args["seed"] + int(episode) for episode in chosen]
+    pictures = pictures_again(env, actors, seeds, recording.lengths[chosen], shown)
+    write(pictures, [texts[index] for index in shown], out, args["speed"] / (seconds or STEP_SECONDS))
+    say_written(env, recording, chosen, shown, out)
+
+
+def texts_of(recording: Recording, chosen: np.ndarray, seconds: float) -> List[Label]:
+    """A label for each picture of the chosen episodes, whose steps take so many seconds."""
+    outcomes = ["success" if recording.success[episode] else "" for episode in chosen]
+    return labels(recording.lengths[chosen], seconds, outcomes)
+
+
+def say_written(env: VisibleEnv, recording: Recording, chosen: np.ndarray, shown: List[int], out: Path) -> None:
+    """Print what was written."""
     successes = f", {recording.success[chosen].sum()} of them with success" if "success" in env.spec.metrics else ""
     print(f"{out}: {len(chosen)} episodes{successes}, {len(shown)} pictures")
 

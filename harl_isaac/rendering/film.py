@@ -1,7 +1,7 @@
 """Films of episodes: labeled pictures, one after the other as a video, or a row for each episode in one picture."""
 
 from pathlib import Path
-from typing import Iterable, List, NamedTuple, Sequence
+from typing import Iterable, Iterator, List, NamedTuple, Sequence
 
 import numpy as np
 
@@ -13,6 +13,7 @@ STRIP_PICTURES = 6  # of an episode in a strip
 GAP = 4  # [pixels] between the pictures of a strip
 PAUSE = 0.5  # [s] between two episodes of a video
 TEXT_HEIGHT = 18  # [pixels]
+GROUND = "#e4e4e4"  # around a picture of another shape
 MARGIN = 8  # [pixels] of a label from the picture's edge
 VIDEO = ".mp4"
 STRIP = ".png"
@@ -26,11 +27,15 @@ class Label(NamedTuple):
 
 
 def labels(lengths: Sequence[int], control_seconds: float, outcomes: Sequence[str]) -> List[Label]:
-    """A label for each picture of episodes that follow each other: `lengths` [steps], `outcomes` at their ends."""
+    """A label for each picture of episodes that follow each other: `lengths` [steps], `outcomes` at their ends.
+
+    Steps are numbered where `control_seconds` is 0: not known.
+    """
     found = []
     for episode, (length, outcome) in enumerate(zip(lengths, outcomes)):
         for step in range(length):
-            text = f"episode {episode + 1} of {len(lengths)}   {step * control_seconds:.2f} s"
+            time = f"{step * control_seconds:.2f} s" if control_seconds else f"step {step}"
+            text = f"episode {episode + 1} of {len(lengths)}   {time}"
             if step == length - 1 and outcome:
                 text += f"   {outcome}"
             found.append(Label(episode, text))
@@ -92,16 +97,40 @@ def write_video(pictures: Iterable[np.ndarray], texts: Sequence[Label], out: Pat
 
     writer = imageio_ffmpeg.write_frames(str(out), (WIDTH, HEIGHT), fps=fps, quality=6, ffmpeg_log_level="error")
     writer.send(None)
+    try:
+        for picture in with_pauses(pictures, texts, fps):
+            writer.send(picture)
+    except BaseException:
+        writer.close()
+        out.unlink(missing_ok=True)  # a part of a film is none
+        raise
+    writer.close()
+
+
+def with_pauses(pictures: Iterable[np.ndarray], texts: Sequence[Label], fps: float) -> Iterator[np.ndarray]:
+    """Labeled pictures, and between two episodes, for a moment, the last one faded."""
     last = None
     episode = 0
     for picture, label in zip(pictures, texts):
         if last is not None and label.episode != episode:
             for _ in range(round(PAUSE * fps)):
-                writer.send(faded(last))
+                yield faded(last)
         episode = label.episode
         last = labeled(picture, label.text, TEXT_HEIGHT)
-        writer.send(last)
-    writer.close()
+        yield last
+
+
+def fitted(picture: np.ndarray) -> np.ndarray:
+    """A picture [H, W, 3] as large as fits in [HEIGHT, WIDTH, 3], in the middle of light gray."""
+    from PIL import Image
+
+    height, width = picture.shape[:2]
+    scale = min(HEIGHT / height, WIDTH / width)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    way = Image.Resampling.NEAREST if scale > 1.0 else Image.Resampling.LANCZOS  # the cells of a grid stay sharp
+    sheet = Image.new("RGB", (WIDTH, HEIGHT), GROUND)
+    sheet.paste(Image.fromarray(picture).resize(size, way), ((WIDTH - size[0]) // 2, (HEIGHT - size[1]) // 2))
+    return np.asarray(sheet)
 
 
 def labeled(picture: np.ndarray, text: str, height: int) -> np.ndarray:

@@ -11,12 +11,15 @@ import pkgutil
 import sys
 from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
-from typing import Any, Dict, Tuple
+from typing import Any, Callable, Dict, Tuple
 
 from harl_isaac.env import MissingSimulator
 
 # packages with environments of which this project knows how they are installed -> pip's requirement
 REQUIREMENTS = {"mpe2": "'mpe2>=1.1,<2'", "gymnasium_robotics": "gymnasium-robotics", "pettingzoo": "pettingzoo"}
+PICTURES = "rgb_array"  # the render_mode in which `render()` returns an array [H, W, 3]
+# how pygame and MuJoCo draw where there is no screen
+WITHOUT_SCREEN = {"SDL_VIDEODRIVER": "dummy", "MUJOCO_GL": "egl"}
 KNOWN_PACKAGES = tuple(REQUIREMENTS)  # whose environments a run folder may name
 
 
@@ -35,8 +38,14 @@ def package_of(module: str) -> str:
     return module.split(".", maxsplit=1)[0]
 
 
-def make_parallel_env(path: str, kwargs: Dict[str, Any]) -> Any:
-    """Make the environment named by `path`. Raises MissingSimulator, ValueError for a wrong path or wrong kwargs."""
+def make_parallel_env(path: str, kwargs: Dict[str, Any], pictures: bool = False) -> Any:
+    """Make the environment named by `path`, with render_mode=rgb_array for `pictures` where it takes that.
+
+    Raises MissingSimulator, ValueError for a wrong path or wrong kwargs.
+    """
+    if pictures and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        for name, value in WITHOUT_SCREEN.items():
+            os.environ.setdefault(name, value)  # read when their packages are imported
     module, function_name = split_path(path)
     function: Any = getattr(import_env_module(path, module), function_name, None)
     if not is_factory(function):
@@ -46,13 +55,22 @@ def make_parallel_env(path: str, kwargs: Dict[str, Any]) -> Any:
             else f"{module} has no {function_name}"
         )
         raise ValueError(f"task.env={path}: {found}; give a module with a function parallel_env, or module:function")
+    env = made_for_pictures(function, kwargs) if pictures else None
     try:
-        env = function(**kwargs)
+        env = function(**kwargs) if env is None else env
     except TypeError as error:
         raise ValueError(f"task.env={path} does not take task.kwargs={kwargs}: {error}") from error
     if not hasattr(env, "possible_agents"):
         raise ValueError(f"task.env={path} has no possible_agents: it is no parallel environment of PettingZoo")
     return env
+
+
+def made_for_pictures(function: Callable[..., Any], kwargs: Dict[str, Any]) -> Any:
+    """The environment that draws into arrays, or None where `function` takes no render_mode."""
+    try:
+        return function(**{**kwargs, "render_mode": PICTURES})
+    except TypeError:
+        return None
 
 
 def split_path(path: str) -> Tuple[str, str]:

@@ -12,7 +12,7 @@ from typing import Any, Dict, Iterator, List, Mapping, Optional, Set, Tuple
 
 import numpy as np
 
-from harl_isaac.adapters.pettingzoo.factory import is_known, make_parallel_env
+from harl_isaac.adapters.pettingzoo.factory import PICTURES, is_known, make_parallel_env
 from harl_isaac.adapters.pettingzoo.spaces import MASK, ActionConverter, ObservationFlattener
 from harl_isaac.adapters.workers.game import GameFault, GameSpec, GameView, Outcome, fill, real_array
 from harl_isaac.adapters.workers.settings import SimulatorCfg
@@ -48,12 +48,29 @@ class PettingZooCfg(SimulatorCfg):
             "max_steps": self.max_steps,
         }
 
+    def with_pictures(self) -> "DrawnPettingZooCfg":
+        """These settings, with render_mode=rgb_array where the environment's function takes it."""
+        return DrawnPettingZooCfg(**vars(self))
+
+
+@dataclass
+class DrawnPettingZooCfg(PettingZooCfg):
+    """Settings of a parallel environment that is to be drawn."""
+
+    def game(self) -> Tuple[str, Dict[str, Any]]:
+        """Return PettingZooGame and its arguments. Raises ValueError."""
+        path, arguments = super().game()
+        return path, {**arguments, "pictures": True}
+
 
 class PettingZooGame:
     """One parallel environment. It is saved as its episode's seed and actions, and restored by playing them again."""
 
-    def __init__(self, env: str, kwargs: Dict[str, Any], reward: str = "mean", max_steps: int = 0):
-        self.env = make_parallel_env(env, kwargs)
+    def __init__(
+        self, env: str, kwargs: Dict[str, Any], reward: str = "mean", max_steps: int = 0, pictures: bool = False
+    ):
+        self.env = make_parallel_env(env, kwargs, pictures)
+        self.path = env
         self.agents = list(self.env.possible_agents)
         self.known = set(self.agents)
         self.own_rewards = reward == "own"
@@ -86,6 +103,7 @@ class PettingZooGame:
             reward_agents=len(self.agents) if self.own_rewards else 1,
             has_action_mask=self.masked,
             has_alive=True,
+            control_seconds=seconds_of(self.env),
         )
 
     def reset(self, seed: int) -> None:
@@ -154,6 +172,16 @@ class PettingZooGame:
             raise GameFault(f"agent {agent}: expected an observation{when}, got none")
         else:
             out[:] = 0.0
+
+    def render(self) -> Any:
+        """Return the environment's picture. Raises GameFault where it has none."""
+        draw = getattr(self.env, "render", None)
+        picture = None if draw is None else draw()
+        if picture is None:
+            given = getattr(self.env, "render_mode", None)
+            found = "it has no render()" if draw is None else f"its render() returned None with render_mode={given}"
+            raise GameFault(f"{self.path} cannot be drawn: {found}; its function must take render_mode={PICTURES}")
+        return picture
 
     def save(self) -> bytes:
         """Return the seed and the actions of the episode so far."""
@@ -251,6 +279,13 @@ def time_limit(env: Any, path: str, kwargs: Dict[str, Any]) -> int:
         f"task.env={path} does not say how long its episodes can be; give the number of steps as task.max_steps, "
         "after which they are truncated"
     )
+
+
+def seconds_of(env: Any) -> float:
+    """Return the seconds that a step stands for in videos, from the environment's pictures per second; 0: not known."""
+    metadata = getattr(env, "metadata", None)
+    rate = metadata.get("render_fps") if isinstance(metadata, Mapping) else None
+    return 1.0 / rate if isinstance(rate, (int, float)) and 0.1 <= rate <= 1000.0 else 0.0
 
 
 def declared_limits(env: Any) -> Iterator[Any]:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from harl_isaac.adapters.workers.game import GameSpec
 from harl_isaac.adapters.workers.handle import GRACE, WorkerDied, WorkerProcess
-from harl_isaac.adapters.workers.messages import Job, Saved, restored_text
+from harl_isaac.adapters.workers.messages import Job, Saved, restored_text, split_jobs, usable_cores
 from harl_isaac.adapters.workers.results import StepResults
 from harl_isaac.adapters.workers.shared_memory import Layout, SharedBuffers, shared_file
 from harl_isaac.env import Box, EnvSpec, SimulatorError, Step
@@ -68,6 +68,7 @@ class WorkerEnv:
             self.close()
             raise
         self.spec = make_spec(specs[0], num_envs, device, self.restart)
+        self.control_seconds = specs[0].control_seconds  # [s] of a step in videos, 0: not known
         self.results = StepResults(self.buffers, self.spec)
         self.buffers.start_seeds(0)
 
@@ -87,6 +88,15 @@ class WorkerEnv:
         self._write_actions(actions)
         self._request(lambda worker: worker.step(), self._replace_in_step)
         return self.results.read()
+
+    def render(self) -> np.ndarray:
+        """The picture [H, W, 3] of the first environment. Raises ValueError where its game has none, SimulatorError."""
+        self._check_running()
+        self.results.wait()
+        picture = self._request(lambda worker: worker.send("draw"), self._stop)[0]
+        if isinstance(picture, str):
+            raise ValueError(picture)
+        return picture
 
     def state_dict(self) -> Dict[str, Any]:
         """Return seeds and games; "games" is None where they cannot be saved, or are lost: new episodes then begin."""
@@ -254,20 +264,6 @@ class WorkerEnv:
 def as_bytes(value: Optional[bytes]) -> Tensor:
     """Bytes as a tensor [bytes] uint8."""
     return torch.from_numpy(np.array(bytearray(value or b""), np.uint8))
-
-
-def usable_cores() -> int:
-    """Number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def split_jobs(game: str, settings: Dict[str, Any], num_envs: int, workers: int, restart: bool) -> List[Job]:
-    """Jobs of all workers: blocks of environments whose sizes differ by one at most."""
-    jobs = []
-    for w in range(workers):
-        envs = range(num_envs * w // workers, num_envs * (w + 1) // workers)
-        jobs.append(Job(game, settings, w, workers, envs, num_envs, restart))
-    return jobs
 
 
 def make_spec(game: GameSpec, num_envs: int, device: torch.device, restart: bool) -> EnvSpec:

@@ -9,6 +9,8 @@ from typing import Any, Dict, List, Optional, Protocol, Sequence, Tuple
 
 import numpy as np
 
+from harl_isaac.adapters.workers.messages import one_line
+from harl_isaac.env import picture_fault
 from harl_isaac.spaces import Space, action_space, obs_width
 
 LARGEST = float(np.finfo(np.float32).max)
@@ -35,6 +37,7 @@ class GameSpec:
     metrics: Tuple[str, ...] = ()
     has_action_mask: bool = False
     has_alive: bool = False
+    control_seconds: float = 0.0  # [s] that a step stands for in videos, 0: not known
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "obs_sizes", tuple(map(obs_width, self.obs_sizes, self.agents)))
@@ -71,6 +74,8 @@ class Game(Protocol):
     for each episode. Whatever a method raises ends the run, and its traceback is shown to the user; with
     task.on_crash=restart it ends the game instead, and a new one is made. A MissingSimulator or ValueError of the
     constructor is shown as it is.
+
+    A game that can be drawn also has `render()`, which returns a picture [H, W, 3] uint8 of its present state.
     """
 
     spec: GameSpec
@@ -92,6 +97,20 @@ class Game(Protocol):
 
     def close(self) -> None:
         """Release what the game holds, its own processes above all."""
+
+
+def picture_of(game: Game) -> Any:
+    """A game's picture [H, W, 3], or a text about why there is none."""
+    render = getattr(game, "render", None)
+    if render is None:
+        return f"{type(game).__name__} has no render(): there is no picture of this task"
+    try:
+        picture = render()
+    except GameFault as fault:
+        return str(fault)
+    except Exception as error:
+        return f"render() raised {one_line(error)}"
+    return picture_fault(picture) or np.asarray(picture)
 
 
 def fill(out: np.ndarray, value: Any, name: str) -> None:

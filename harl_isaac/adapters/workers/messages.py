@@ -5,9 +5,10 @@ Worker to parent: the games' specs, after which one message of any kind says tha
 answer to each request: STEP, or a pickled value. A `Failure` in place of an answer is the worker's last message.
 """
 
+import os
 import re
 from dataclasses import dataclass
-from typing import Any, Dict, Optional
+from typing import Any, Dict, List, Optional
 
 SHOWN = 3000  # [characters] of a game's own words that are shown
 LOST = "harl_isaac: the connection to the training process was lost"  # a worker's last words then
@@ -45,6 +46,20 @@ class Saved:
 
     game: Optional[bytes]  # None where it cannot be saved
     generators: bytes  # of the process-wide random numbers, see generators.py
+
+
+def usable_cores() -> int:
+    """Number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def split_jobs(game: str, settings: Dict[str, Any], num_envs: int, workers: int, restart: bool) -> List[Job]:
+    """Jobs of all workers: blocks of environments whose sizes differ by one at most."""
+    jobs = []
+    for w in range(workers):
+        envs = range(num_envs * w // workers, num_envs * (w + 1) // workers)
+        jobs.append(Job(game, settings, w, workers, envs, num_envs, restart))
+    return jobs
 
 
 def restored_text(failures: Dict[int, str], games: int) -> str:

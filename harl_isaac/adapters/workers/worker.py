@@ -15,7 +15,7 @@ from typing import IO, Any, Callable, Dict, List, Set
 
 import numpy as np
 
-from harl_isaac.adapters.workers.game import Game, GameFault, check_outcome, check_spec, check_view
+from harl_isaac.adapters.workers.game import Game, GameFault, check_outcome, check_spec, check_view, picture_of
 from harl_isaac.adapters.workers.generators import Generators
 from harl_isaac.adapters.workers.messages import STEP, Failure, Job, Saved, one_line, shortened, words_of
 from harl_isaac.adapters.workers.shared_memory import Draft, Layout, SharedBuffers
@@ -76,6 +76,7 @@ class Worker:
             "reset": self.reset_all,
             "save": self.save,
             "restore": self.restore,
+            "draw": self.draw,
         }
 
     def serve(self) -> None:
@@ -260,6 +261,12 @@ class Worker:
         self.clear(e)
         self.look(e)
         self.generators.restore(e, saved.generators)
+
+    def draw(self, _: None) -> Any:
+        """The picture of the first environment, or a text about why there is none."""
+        e = self.job.envs[0]
+        self.mark_active(e, "being drawn")
+        return self.ask(e, picture_of, self.games[e])
 
     def close(self) -> None:
         """Close all games."""
