@@ -74,6 +74,16 @@ def test_a_policy_of_the_package_is_played_by_name(file, tmp_path, monkeypatch, 
         play.main()
 
 
+def test_the_policy_that_comes_with_the_package_catches_most_throws():
+    """By 320 episodes it succeeds in 81 %: of 32, fewer than 19 are as rare as one test in a thousand."""
+    assert policy_file.names() == ["ShadowHandOver"]
+    name = policy_file.chosen(None, "ShadowHandOver")
+    env, actors, file = load_policy(name, 32, "cpu", "mujoco")
+    assert file.stat().st_size < 1_000_000
+    result = evaluate_policy(env, actors, 32, seed=1)
+    assert result.intervals()["success"][0] >= 19 / 32
+
+
 def test_it_is_not_resumed(file, tmp_path):
     result = run(f"resume={file}", cwd=tmp_path)
     assert result.returncode == 2 and "mine.policy is a policy file" in result.stderr
