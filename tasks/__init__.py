@@ -25,6 +25,7 @@ TASKS = {
     "ShadowHandOver": "harl_isaac.tasks.hands.over:ShadowHandOverCfg",
     "ShadowHandPen": "harl_isaac.tasks.hands.pen:ShadowHandPenCfg",
     "ShadowHandPushBlock": "harl_isaac.tasks.hands.push_block:ShadowHandPushBlockCfg",
+    "ShadowHandReOrientation": "harl_isaac.tasks.hands.re_orientation:ShadowHandReOrientationCfg",
     "ShadowHandScissors": "harl_isaac.tasks.hands.scissors:ShadowHandScissorsCfg",
     "ShadowHandSwingCup": "harl_isaac.tasks.hands.swing_cup:ShadowHandSwingCupCfg",
     "ShadowHandSwitch": "harl_isaac.tasks.hands.switch:ShadowHandSwitchCfg",
