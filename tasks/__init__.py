@@ -22,6 +22,7 @@ TASKS = {
     "ShadowHandDoorOpenInward": "harl_isaac.tasks.hands.door_open:ShadowHandDoorOpenInwardCfg",
     "ShadowHandDoorOpenOutward": "harl_isaac.tasks.hands.door_open:ShadowHandDoorOpenOutwardCfg",
     "ShadowHandKettle": "harl_isaac.tasks.hands.kettle:ShadowHandKettleCfg",
+    "ShadowHandGraspAndPlace": "harl_isaac.tasks.hands.grasp_and_place:ShadowHandGraspAndPlaceCfg",
     "ShadowHandOver": "harl_isaac.tasks.hands.over:ShadowHandOverCfg",
     "ShadowHandPen": "harl_isaac.tasks.hands.pen:ShadowHandPenCfg",
     "ShadowHandPushBlock": "harl_isaac.tasks.hands.push_block:ShadowHandPushBlockCfg",

@@ -16,6 +16,7 @@ PRESSED = (
     "ShadowHandDoorCloseInward",
     "ShadowHandDoorOpenInward",
     "ShadowHandKettle",
+    "ShadowHandGraspAndPlace",
     "ShadowHandPen",
     "ShadowHandPushBlock",
     "ShadowHandScissors",
