@@ -23,6 +23,7 @@ TASKS = {
     "ShadowHandDoorOpenOutward": "harl_isaac.tasks.hands.door_open:ShadowHandDoorOpenOutwardCfg",
     "ShadowHandKettle": "harl_isaac.tasks.hands.kettle:ShadowHandKettleCfg",
     "ShadowHandGraspAndPlace": "harl_isaac.tasks.hands.grasp_and_place:ShadowHandGraspAndPlaceCfg",
+    "ShadowHandLiftUnderarm": "harl_isaac.tasks.hands.lift_underarm:ShadowHandLiftUnderarmCfg",
     "ShadowHandOver": "harl_isaac.tasks.hands.over:ShadowHandOverCfg",
     "ShadowHandPen": "harl_isaac.tasks.hands.pen:ShadowHandPenCfg",
     "ShadowHandPushBlock": "harl_isaac.tasks.hands.push_block:ShadowHandPushBlockCfg",

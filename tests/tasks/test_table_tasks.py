@@ -29,7 +29,7 @@ CPU = torch.device("cpu")
 BLOCK = 199
 POSE = [("object pose", 7), ("object velocity", 6)]
 # Episode, force [N] and torque [Nm] of the base, tail, the points of right and left hand with their places [m] and
-# sums of the fingertips' distances [m] at the start. Where an object starts clear of
+# sums of the fingertips' distances [m] at the start, of the pot's the palms' distances. Where an object starts clear of
 # its table (pen 13 mm, scissors 9 mm, blocks to push 25 mm, bucket 53 mm, pot 15 mm above the originals' start) these
 # are of the raised points. From the originals' places they are 1.178 for the bucket and 0.139 for the pot.
 SPECS = {
@@ -58,8 +58,13 @@ SPECS = {
         [*POSE, ("bucket", 3), ("object orientation", 4), ("left block", 3), ("block orientation", 4)],
         {"bucket": ((0, 0.2, 0.653), 0.948), "left block": ((0, -0.2, 0.625), 1.067)},
     ),
+    "ShadowHandLiftUnderarm": (
+        (500, 416.667, 16.6667),
+        [*POSE, ("right handle", 3), ("left handle", 3)],
+        {"right handle": ((0, -0.45, 0.525), 0.145), "left handle": ((0, -0.75, 0.525), 0.145)},
+    ),
 }
-TAILS = {"Pen": 19, "Scissors": 19, "BlockStack": 30, "PushBlock": 30, "GraspAndPlace": 27}
+TAILS = {"Pen": 19, "Scissors": 19, "BlockStack": 30, "PushBlock": 30, "GraspAndPlace": 27, "LiftUnderarm": 19}
 NAMES = sorted(SPECS)
 each_task = pytest.mark.parametrize("name", NAMES)
 needs_warp = pytest.mark.skipif(
@@ -109,6 +114,8 @@ POINTS = {
     "right block": ("object",),
     "left block": ("block",),
     "bucket": ("object",),
+    "right handle": ("object", (0, 0.15, 0.06)),
+    "left handle": ("object", (0, -0.15, 0.06)),
 }
 # Of the bucket's link, Rz(-90 degrees) Rx(90 degrees) in its body; of the block.
 TURNS = {
@@ -161,6 +168,13 @@ def test_every_index_of_the_state(name):
 # Starts
 
 
+def nearness(env, side, point):
+    """Sum of the fingertips' distances, or the palm's from the pot's handle."""
+    if hasattr(env, "reach"):
+        return env.reach(env.signals, side, point)
+    return (env.signals.point(f"{side} palm") - env.signals.point(point)).norm(dim=1)
+
+
 @each_task
 @pytest.mark.parametrize("compat", ["fixed", "original"])
 def test_starts(name, compat):
@@ -169,7 +183,7 @@ def test_starts(name, compat):
     env.reset(0)
     for side, (point, (where, total)) in zip(SIDES, SPECS[name][2].items()):
         assert torch.allclose(env.signals.point(point), torch.tensor(where).float().expand(4, 3), atol=2e-3)
-        assert env.reach(env.signals, side, point) == pytest.approx(torch.full((4,), total), abs=2e-3)
+        assert nearness(env, side, point) == pytest.approx(torch.full((4,), total), abs=2e-3)
     assert not env.physics.qpos[:, env._joints].any() and not env.physics.qvel.any()
     start = env.signals.pose("object").pos.clone()
     for _ in range(30):
@@ -344,6 +358,43 @@ def test_a_block_near_the_bucket_is_placed_in_the_original_mode_only(compat, wit
     env.signals = values
     env.evaluate()
     compare(env._verdict, [literal_place(values, row, within) for row in range(400)])
+
+
+class Lifted:
+    """Handles, palms and a pot at random."""
+
+    def __init__(self, rows, seed):
+        random = torch.Generator().manual_seed(seed)
+        self.points = {}
+        for side in SIDES:
+            handle = torch.randn(rows, 3, generator=random)
+            way = torch.randn(rows, 3, generator=random)
+            reach = 0.22 * torch.rand(rows, 1, generator=random)
+            self.points[f"{side} handle"] = handle
+            self.points[f"{side} palm"] = handle + reach * way / way.norm(dim=1, keepdim=True)
+        height = 0.25 + 0.65 * torch.rand(rows, generator=random)
+        aside = 0.02 * torch.randn(rows, 2, generator=random)
+        self.pot = Pose(torch.stack((aside[:, 0], aside[:, 1] - 0.6, height), dim=1), torch.zeros(rows, 4))
+        self.point = self.points.__getitem__
+
+    def pose(self, body):
+        assert body == "object"
+        return self.pot
+
+    def literal(self, row):
+        right, left = (
+            math.dist(self.points[f"{side} palm"][row].tolist(), self.points[f"{side} handle"][row].tolist())
+            for side in SIDES
+        )
+        pot = self.pot.pos[row].tolist()
+        missing = math.dist(pot, (0, -0.6, 0.85))
+        lifting = 3 * (0.385 - missing) if right < 0.08 and left < 0.08 else 0.0
+        return 0.2 - right - left + lifting, missing < 0.05, pot[2] <= 0.3 or right >= 0.2 or left >= 0.2
+
+
+def test_the_verdict_on_lifting_is_the_literal_one():
+    values = Lifted(400, 0)
+    compare(make("ShadowHandLiftUnderarm", 1).verdict(values), [values.literal(row) for row in range(400)])
 
 
 # Engines
