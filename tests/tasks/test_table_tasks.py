@@ -360,6 +360,22 @@ def test_a_block_near_the_bucket_is_placed_in_the_original_mode_only(compat, wit
     compare(env._verdict, [literal_place(values, row, within) for row in range(400)])
 
 
+@pytest.mark.parametrize("compat", ["fixed", "original"])
+def test_a_block_beside_the_bucket_is_not_in_it(compat):
+    """It touches the bucket, and comes to rest there."""
+    env = make("ShadowHandGraspAndPlace", 1, compat=compat)
+    env.reset(0)
+    qpos = env.physics.qpos.clone()
+    qpos[:, env.signals.columns("block")] = torch.tensor([0.0, 0.128, 0.625, 1.0, 0.0, 0.0, 0.0])
+    env.physics.set_state(torch.ones(1, dtype=torch.bool), qpos, torch.zeros_like(env.physics.qvel))
+    for _ in range(30):
+        env.physics.step()
+    apart = (env.signals.point("bucket") - env.signals.point("left block")).norm(dim=1)
+    assert 0.07 < float(apart) < 0.09 and float(env.physics.qvel.abs().max()) < 0.01
+    env.evaluate()
+    assert bool(env.succeeded()) == (compat == "original")
+
+
 class Lifted:
     """Handles, palms and a pot at random."""
 
