@@ -57,11 +57,12 @@ class ThrowTask(TwoHands):
         self._ends = {throw.goal: torch.tensor(throw.end, device=device) for throw in self.throws}  # [3] m each
 
     def build(self, scene: "SceneBuilder") -> None:
-        """Add the objects, and their goals of the same shape."""
-        from harl_isaac.tasks.hands.objects import add_shape, add_shape_goal
+        """Add the objects, the first orange and a second blue, and their goals of the same shape."""
+        from harl_isaac.tasks.hands.objects import ORANGE, add_shape, add_shape_goal
+        from harl_isaac.tasks.hands.table_objects import BLUE
 
-        for throw in self.throws:
-            add_shape(scene, throw.object, self.cfg.object, throw.start)
+        for throw, rgba in zip(self.throws, (ORANGE, BLUE)):
+            add_shape(scene, throw.object, self.cfg.object, throw.start, rgba)
             add_shape_goal(scene, throw.goal, self.cfg.object, throw.start)
 
     @classmethod
