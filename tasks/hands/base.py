@@ -95,7 +95,7 @@ class TwoHands(SuccessTask):
             name: Pose(torch.zeros(num_envs, 3, device=device), torch.zeros(num_envs, 4, device=device))
             for name in addresses.goals()
         }
-        self.signals = Signals(physics, addresses, self.goals)
+        self.signals = Signals(physics, addresses, self.goals, self.action)
         self._no_velocity = torch.zeros_like(physics.qvel)  # [E, nv]
 
     # What a task defines.
@@ -170,6 +170,10 @@ class TwoHands(SuccessTask):
         if self._flight:
             self._flight.release(mask)
         self.physics.set_state(mask, qpos, self._no_velocity)
+        self.show_goals()
+
+    def show_goals(self) -> None:
+        """Move the goals' marks to the goals."""
         for row, pose in enumerate(self.goals.values()):
             self.physics.mocap_pos[:, row] = pose.pos
             self.physics.mocap_quat[:, row] = pose.quat.roll(1, dims=1)

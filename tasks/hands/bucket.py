@@ -12,6 +12,7 @@ from harl_isaac.tasks.hands.objects import ORANGE
 from harl_isaac.tasks.hands.scene import SceneBuilder
 
 BUCKET_FOOT = 0.053  # below the origin
+BUCKET_LIFT = BUCKET_FOOT - 0.0001  # of the origin above a table: both engines find the contact at once
 BUCKET_RIM = 0.0445  # above it
 BUCKET_MASS = 0.29
 PLATES = 12
@@ -24,7 +25,7 @@ BOX = mujoco.mjtGeom.mjGEOM_BOX
 
 
 def add_bucket(scene: SceneBuilder, name: str, pos: Sequence[float], rgba: Sequence[float] = ORANGE) -> None:
-    """Add a free upright bucket with its origin at `pos`: on a table of height `top`, top + BUCKET_FOOT is in touch."""
+    """Add a free upright bucket with its origin at `pos`, on a table BUCKET_LIFT above its top."""
     bucket = scene.add_free_body(name, pos)
     look = {"mass": BUCKET_MASS / (PLATES + 2), "rgba": rgba}
     for number, turn in enumerate((0.0, math.pi / 4)):

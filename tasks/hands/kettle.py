@@ -52,14 +52,14 @@ class ShadowHandKettle(TableTask):
 
     def build(self, scene: "SceneBuilder") -> None:
         """Add the table, the kettle and the bucket."""
-        from harl_isaac.tasks.hands.bucket import BUCKET_FOOT, add_bucket
+        from harl_isaac.tasks.hands.bucket import BUCKET_LIFT, add_bucket
         from harl_isaac.tasks.hands.table_objects import BLUE, add_table
         from harl_isaac.tasks.hands.vessels import add_kettle
 
         super().build(scene)
         add_table(scene, TABLE)
         add_kettle(scene, TABLE[2])
-        add_bucket(scene, "bucket", (*BUCKET_PLACE, TABLE[2] + BUCKET_FOOT - 1e-4), rgba=BLUE)
+        add_bucket(scene, "bucket", (*BUCKET_PLACE, TABLE[2] + BUCKET_LIFT), rgba=BLUE)
         height = BELOW if self.cfg.compat == "original" else 0.0
         scene.add_point("bucket", "bucket", (0.0, 0.0, height))
 

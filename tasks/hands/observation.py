@@ -4,7 +4,7 @@ Layout and scales as in Bi-DexterousHands: right block, left block, the task's t
 own block and the tail.
 """
 
-from typing import Callable, List, NamedTuple, Optional
+from typing import Callable, List, NamedTuple, Optional, Tuple
 
 import torch
 from torch import Tensor
@@ -138,6 +138,11 @@ def velocity(body: str) -> TailBlock:
         return torch.cat((linear, VELOCITY_SCALE * angular), dim=1)
 
     return TailBlock(f"{body} velocity", 6, read)
+
+
+def orientation(body: str, turn: Tuple[float, ...] = (0.0, 0.0, 0.0, 1.0)) -> TailBlock:
+    """Orientation xyzw 4 of a body's part that is turned against it by `turn` xyzw."""
+    return TailBlock(f"{body} orientation", 4, lambda s: quat_mul(s.pose(body).quat, s.constant(turn)))
 
 
 def goal(name: str) -> TailBlock:

@@ -34,7 +34,8 @@ class Signals:
     Poses, velocities and joints are current. Points are sensors: after a step they are one substep old.
     """
 
-    def __init__(self, physics: Physics, addresses: Addresses, goals: Dict[str, Pose]):
+    def __init__(self, physics: Physics, addresses: Addresses, goals: Dict[str, Pose], action: Tensor):
+        self.action = action  # [E, 2 x slots] last actions within [-1, 1], right hand, left hand
         self._physics = physics
         self._constants: Dict[Tuple[float, ...], Tensor] = {}
         self._goals = goals

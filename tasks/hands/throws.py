@@ -57,25 +57,36 @@ class ThrowTask(TwoHands):
         self._ends = {throw.goal: torch.tensor(throw.end, device=device) for throw in self.throws}  # [3] m each
 
     def build(self, scene: "SceneBuilder") -> None:
-        """Add the objects, and their goals of the same shape."""
-        from harl_isaac.tasks.hands.objects import add_shape, add_shape_goal
+        """Add the objects, the first orange and a second blue, and their goals of the same shape."""
+        from harl_isaac.tasks.hands.objects import ORANGE, add_shape, add_shape_goal
+        from harl_isaac.tasks.hands.table_objects import BLUE
 
-        for throw in self.throws:
-            add_shape(scene, throw.object, self.cfg.object, throw.start)
+        for throw, rgba in zip(self.throws, (ORANGE, BLUE)):
+            add_shape(scene, throw.object, self.cfg.object, throw.start, rgba)
             add_shape_goal(scene, throw.goal, self.cfg.object, throw.start)
 
     @classmethod
     def verdict(cls, s: Signals) -> Verdict:
         """Closeness of the objects to their goals; success where all are there, failure by a drop or a drift."""
-        things = [s.pose(throw.object) for throw in cls.throws]
-        goals = [s.goal(throw.goal) for throw in cls.throws]
-        distances = [(thing.pos - goal.pos).norm(dim=1) for thing, goal in zip(things, goals)]
-        angles = [rotation_angle(thing.quat, goal.quat) for thing, goal in zip(things, goals)]
+        distances, angles = cls.errors(s)
         rewards = [closeness(*each, cls.distance_scale) for each in zip(distances, angles)]
-        success = torch.stack(distances).sum(0) < SUCCESS_DISTANCE * len(cls.throws)
-        dropped = [thing.pos[:, 2] <= cls.drop_height for thing in things]
+        success = distances.sum(0) < SUCCESS_DISTANCE * len(cls.throws)
+        return Verdict(torch.stack(rewards).sum(0), success, cls.lost(s))
+
+    @classmethod
+    def errors(cls, s: Signals) -> Tuple[Tensor, Tensor]:
+        """Distances [N, E] m and angles [N, E] rad of N objects from their goals."""
+        pairs = [(s.pose(throw.object), s.goal(throw.goal)) for throw in cls.throws]
+        distances = [(thing.pos - goal.pos).norm(dim=1) for thing, goal in pairs]
+        angles = [rotation_angle(thing.quat, goal.quat) for thing, goal in pairs]
+        return torch.stack(distances), torch.stack(angles)
+
+    @classmethod
+    def lost(cls, s: Signals) -> Tensor:
+        """Environments in which an object dropped or a hand drifted, [E] bool."""
+        dropped = [s.pose(throw.object).pos[:, 2] <= cls.drop_height for throw in cls.throws]
         drifted = [distance_to(s.point(name), place) > DRIFT for name, place in cls.leashes]
-        return Verdict(torch.stack(rewards).sum(0), success, torch.stack(dropped + drifted).any(0))
+        return torch.stack(dropped + drifted).any(0)
 
     def start_objects(self, mask: Tensor, qpos: Tensor) -> None:
         """Place objects near their starts, turned by chance, and goals of another orientation; all objects alike."""

@@ -10,11 +10,12 @@ from support.soak import MODES, soak
 from harl_isaac.registry import default_settings
 from harl_isaac.tasks import TASKS
 
-FIXED = ("ShadowHandOver",)
+FIXED = ("ShadowHandOver", "ShadowHandReOrientation")
 PRESSED = (
     "ShadowHandDoorCloseOutward",
     "ShadowHandDoorCloseInward",
     "ShadowHandDoorOpenInward",
+    "ShadowHandGraspAndPlace",
     "ShadowHandKettle",
     "ShadowHandPen",
     "ShadowHandPushBlock",
@@ -25,6 +26,7 @@ FREE = sorted(name for name in TASKS if name.startswith("ShadowHand") and name n
 OVERSHOOT = 0.3  # [rad]
 SPEED = 200.0  # [rad/s]
 each_task = pytest.mark.parametrize("name", FREE)
+each_soaked = pytest.mark.parametrize("name", [*FREE, "ShadowHandReOrientation"])
 each_mode = pytest.mark.parametrize("mode", MODES)
 needs_warp = pytest.mark.skipif(
     any(importlib.util.find_spec(name) is None for name in ("mujoco_warp", "warp")),
@@ -43,14 +45,14 @@ def hold_limits(name, mode, num_envs, steps, seed):
 
 
 @each_mode
-@each_task
+@each_soaked
 def test_limits_hold(name, mode):
     hold_limits(name, mode, num_envs=16, steps=60, seed=1)
 
 
 @pytest.mark.slow
 @each_mode
-@each_task
+@each_soaked
 def test_limits_hold_for_long(name, mode):
     hold_limits(name, mode, num_envs=64, steps=2000, seed=11)
 
@@ -73,8 +75,9 @@ def test_settings(name):
         assert (model.tendon_solref_lim[each], model.tendon_solimp_lim[each]) == firm
 
 
-def test_fixed_hands_keep_theirs():
-    env = make("ShadowHandOver", 1)
+@pytest.mark.parametrize("name", FIXED)
+def test_fixed_hands_keep_theirs(name):
+    env = make(name, 1)
     model = env.physics.model
     assert (model.opt.timestep, env.physics.substeps) == (1.0 / 120.0, 2)
     assert (model.nconmax, model.njmax) == (-1, -1)

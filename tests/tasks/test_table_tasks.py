@@ -13,7 +13,9 @@ from support.hand_reference import (
     body_block,
     hand_block,
     labeled,
+    product,
     state_of,
+    xyzw,
 )
 
 from harl_isaac.check_env import check_env
@@ -27,8 +29,9 @@ CPU = torch.device("cpu")
 BLOCK = 199
 POSE = [("object pose", 7), ("object velocity", 6)]
 # Episode, force [N] and torque [Nm] of the base, tail, the points of right and left hand with their places [m] and
-# sums of the fingertips' distances [m] at the start. Where an object starts clear of its table (pen 13 mm, scissors
-# 9 mm, blocks to push 25 mm above the originals' start) these are of the raised points.
+# sums of the fingertips' distances [m] at the start, of the pot's the palms' distances. Where an object starts clear of
+# its table (pen 13 mm, scissors 9 mm, blocks to push 25 mm, bucket 53 mm, pot 15 mm above the originals' start) these
+# are of the raised points. From the originals' places they are 1.178 for the bucket and 0.139 for the pot.
 SPECS = {
     "ShadowHandPen": (
         (125, 833.333, 1.66667),
@@ -50,7 +53,18 @@ SPECS = {
         [*POSE, ("right block", 3), ("left block", 3), ("left goal", 3), ("right goal", 3), ("padding", 5)],
         {"right block": ((0, 0.2, 0.625), 1.067), "left block": ((0, -0.2, 0.625), 1.067)},
     ),
+    "ShadowHandGraspAndPlace": (
+        (500, 833.333, 1.66667),
+        [*POSE, ("bucket", 3), ("object orientation", 4), ("left block", 3), ("block orientation", 4)],
+        {"bucket": ((0, 0.2, 0.653), 0.948), "left block": ((0, -0.2, 0.625), 1.067)},
+    ),
+    "ShadowHandLiftUnderarm": (
+        (500, 416.667, 16.6667),
+        [*POSE, ("right handle", 3), ("left handle", 3)],
+        {"right handle": ((0, -0.45, 0.525), 0.145), "left handle": ((0, -0.75, 0.525), 0.145)},
+    ),
 }
+TAILS = {"Pen": 19, "Scissors": 19, "BlockStack": 30, "PushBlock": 30, "GraspAndPlace": 27, "LiftUnderarm": 19}
 NAMES = sorted(SPECS)
 each_task = pytest.mark.parametrize("name", NAMES)
 needs_warp = pytest.mark.skipif(
@@ -76,7 +90,7 @@ def test_widths(name):
     env = make(name, 1)
     width = sum(size for _, size in tail)
     assert env.spec.obs_sizes == (BLOCK + width,) * 2 and env.spec.state_size == 2 * BLOCK + width
-    assert width == (19 if name in ("ShadowHandPen", "ShadowHandScissors") else 30)
+    assert width == TAILS[name[len("ShadowHand") :]]
     assert env.spec.actions == (Box(26), Box(26)) and env.spec.max_episode_steps == episode
     assert make(name, 1, agents="fingers").spec.actions == tuple(map(Box, [8, 3, 3, 3, 4, 5] * 2))
     assert env.base == pytest.approx((force, torque), rel=1e-5)
@@ -99,6 +113,14 @@ POINTS = {
     "left grip": ("object", (-0.1, -0.15, 0)),
     "right block": ("object",),
     "left block": ("block",),
+    "bucket": ("object",),
+    "right handle": ("object", (0, 0.15, 0.06)),
+    "left handle": ("object", (0, -0.15, 0.06)),
+}
+# Of the bucket's link, Rz(-90 degrees) Rx(90 degrees) in its body; of the block.
+TURNS = {
+    "object orientation": product((0, 0, -math.sqrt(0.5), math.sqrt(0.5)), (math.sqrt(0.5), 0, 0, math.sqrt(0.5))),
+    "block orientation": np.array([0.0, 0.0, 0.0, 1.0]),
 }
 GOALS = {"left goal": (-0.2, -0.2, 0.625), "right goal": (-0.2, 0.2, 0.625)}
 
@@ -113,6 +135,8 @@ def expected_state(model, env, row, tail):
             parts += body_block(model, data, block.split()[0])
         elif block in POINTS:
             parts.append((block, place(data, *POINTS[block])))
+        elif block in TURNS:
+            parts.append((block, product(xyzw(data.body(block.split()[0]).xquat), TURNS[block])))
         elif not block.endswith("velocity"):
             parts.append((block, GOALS.get(block, (0.0,) * width)))
     return labeled(parts)
@@ -144,6 +168,13 @@ def test_every_index_of_the_state(name):
 # Starts
 
 
+def nearness(env, side, point):
+    """Sum of the fingertips' distances, or the palm's from the pot's handle."""
+    if hasattr(env, "reach"):
+        return env.reach(env.signals, side, point)
+    return (env.signals.point(f"{side} palm") - env.signals.point(point)).norm(dim=1)
+
+
 @each_task
 @pytest.mark.parametrize("compat", ["fixed", "original"])
 def test_starts(name, compat):
@@ -152,7 +183,7 @@ def test_starts(name, compat):
     env.reset(0)
     for side, (point, (where, total)) in zip(SIDES, SPECS[name][2].items()):
         assert torch.allclose(env.signals.point(point), torch.tensor(where).float().expand(4, 3), atol=2e-3)
-        assert env.reach(env.signals, side, point) == pytest.approx(torch.full((4,), total), abs=2e-3)
+        assert nearness(env, side, point) == pytest.approx(torch.full((4,), total), abs=2e-3)
     assert not env.physics.qpos[:, env._joints].any() and not env.physics.qvel.any()
     start = env.signals.pose("object").pos.clone()
     for _ in range(30):
@@ -276,13 +307,22 @@ def literal_push(values, row, right_goal=(-0.2, 0.2, 0.625)):
     return reward, far_left <= 0.1 and far_right <= 0.1, right >= 1.2 or left >= 1.2
 
 
+def literal_place(values, row, within=0.05):
+    points, (right, left) = values.literal(row)
+    apart = math.dist(points["bucket"], points["left block"])
+    reward = math.exp(-10 * right) + math.exp(-10 * left) + 2 * math.exp(-10 * apart)
+    return reward, apart < within, right >= 1.5 or left >= 1.5
+
+
 # The literal version, and places of the points around which values are drawn.
 LITERAL = {
     "ShadowHandPen": (literal_pen, [(0, 0.12, 0.6), (0, -0.12, 0.6)]),
     "ShadowHandScissors": (literal_scissors, [(0, 0.1, 0.6), (0, -0.1, 0.6)]),
     "ShadowHandBlockStack": (literal_stack, [(0, 0, 0.625), (0, 0, 0.675)]),
     "ShadowHandPushBlock": (literal_push, [(-0.2, 0.2, 0.625), (-0.2, -0.2, 0.625)]),
+    "ShadowHandGraspAndPlace": (literal_place, [(0, 0.1, 0.65), (0, 0.1, 0.67)]),
 }
+SPREADS = {"ShadowHandBlockStack": 0.03, "ShadowHandGraspAndPlace": 0.05}
 
 
 def compare(verdict, literals):
@@ -293,11 +333,11 @@ def compare(verdict, literals):
     assert all(10 < sum(each) < 390 for each in list(zip(*literals))[1:])
 
 
-@each_task
+@pytest.mark.parametrize("name", sorted(LITERAL))
 def test_verdicts_are_the_literal_ones(name):
     literal, places = LITERAL[name]
     points = {point: (where, 0) for point, where in zip(SPECS[name][2], places)}
-    values = Values(points, 400, 0, spread=0.03 if name == "ShadowHandBlockStack" else 0.08)
+    values = Values(points, 400, 0, spread=SPREADS.get(name, 0.08))
     compare(make(name, 1).verdict(values), [literal(values, row) for row in range(400)])
 
 
@@ -309,6 +349,68 @@ def test_the_original_mode_pushes_both_blocks_to_the_left_goal(compat):
     env.signals = values
     env.evaluate()
     compare(env._verdict, [literal_push(values, row, own) for row in range(400)])
+
+
+@pytest.mark.parametrize("compat, within", [("fixed", 0.05), ("original", 0.2)])
+def test_a_block_near_the_bucket_is_placed_in_the_original_mode_only(compat, within):
+    env = make("ShadowHandGraspAndPlace", 1, compat=compat)
+    values = Values({"bucket": ((0, 0.1, 0.65), 0), "left block": ((0, 0.2, 0.65), 0)}, 400, 3, spread=0.05)
+    env.signals = values
+    env.evaluate()
+    compare(env._verdict, [literal_place(values, row, within) for row in range(400)])
+
+
+@pytest.mark.parametrize("compat", ["fixed", "original"])
+def test_a_block_beside_the_bucket_is_not_in_it(compat):
+    """It touches the bucket, and comes to rest there."""
+    env = make("ShadowHandGraspAndPlace", 1, compat=compat)
+    env.reset(0)
+    qpos = env.physics.qpos.clone()
+    qpos[:, env.signals.columns("block")] = torch.tensor([0.0, 0.128, 0.625, 1.0, 0.0, 0.0, 0.0])
+    env.physics.set_state(torch.ones(1, dtype=torch.bool), qpos, torch.zeros_like(env.physics.qvel))
+    for _ in range(30):
+        env.physics.step()
+    apart = (env.signals.point("bucket") - env.signals.point("left block")).norm(dim=1)
+    assert 0.07 < float(apart) < 0.09 and float(env.physics.qvel.abs().max()) < 0.01
+    env.evaluate()
+    assert bool(env.succeeded()) == (compat == "original")
+
+
+class Lifted:
+    """Handles, palms and a pot at random."""
+
+    def __init__(self, rows, seed):
+        random = torch.Generator().manual_seed(seed)
+        self.points = {}
+        for side in SIDES:
+            handle = torch.randn(rows, 3, generator=random)
+            way = torch.randn(rows, 3, generator=random)
+            reach = 0.22 * torch.rand(rows, 1, generator=random)
+            self.points[f"{side} handle"] = handle
+            self.points[f"{side} palm"] = handle + reach * way / way.norm(dim=1, keepdim=True)
+        height = 0.25 + 0.65 * torch.rand(rows, generator=random)
+        aside = 0.02 * torch.randn(rows, 2, generator=random)
+        self.pot = Pose(torch.stack((aside[:, 0], aside[:, 1] - 0.6, height), dim=1), torch.zeros(rows, 4))
+        self.point = self.points.__getitem__
+
+    def pose(self, body):
+        assert body == "object"
+        return self.pot
+
+    def literal(self, row):
+        right, left = (
+            math.dist(self.points[f"{side} palm"][row].tolist(), self.points[f"{side} handle"][row].tolist())
+            for side in SIDES
+        )
+        pot = self.pot.pos[row].tolist()
+        missing = math.dist(pot, (0, -0.6, 0.85))
+        lifting = 3 * (0.385 - missing) if right < 0.08 and left < 0.08 else 0.0
+        return 0.2 - right - left + lifting, missing < 0.05, pot[2] <= 0.3 or right >= 0.2 or left >= 0.2
+
+
+def test_the_verdict_on_lifting_is_the_literal_one():
+    values = Lifted(400, 0)
+    compare(make("ShadowHandLiftUnderarm", 1).verdict(values), [values.literal(row) for row in range(400)])
 
 
 # Engines
