@@ -190,6 +190,19 @@ def steps(cwd):
 
 
 @pytest.mark.slow
+def test_a_search_that_was_stopped_goes_on_with_its_trial(tmp_path):
+    needs("optuna")
+    words = [*SEARCH, "hydra.sweeper.n_trials=2", "algo.lr=interval(1e-4,1e-3)", *LONG]
+    done = 0
+    for _ in range(2):
+        process = started(tmp_path, *words)
+        wait_for(lambda done=done: sum(steps(tmp_path).values()) > done + 2)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(120) == STOPPED and list(steps(tmp_path)) == ["lr-000"]
+        done = steps(tmp_path)["lr-000"]
+
+
+@pytest.mark.slow
 def test_joblib_runs_points_side_by_side(tmp_path):
     needs("hydra_plugins.hydra_joblib_launcher")
     result = started(tmp_path, "-m", "launcher=joblib", "algo.minibatches=1,5,2", *GAME)
