@@ -160,6 +160,9 @@ def explain(error: BaseException, words: List[str]) -> str:
         return unknown_name(missing["group"], missing["name"], group_names(missing["group"]))
     full_key = re.search(r"full_key: (\S+)", text)
     key = re.search(r"Key '(?P<key>[^']+)' (?:is )?not in '?(?P<cls>\w+)", text)
+    inside = re.search(r"In 'experiment/(?P<name>[^']+)': ConfigKeyError", text)
+    if inside and full_key:
+        return f"experiment={inside['name']} sets {full_key[1]}, which the chosen task and algorithm do not have"
     if key:
         given = full_key[1] if full_key else key["key"]
         return unknown_name("key", given, known_keys(words, given))

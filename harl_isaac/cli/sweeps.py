@@ -82,7 +82,6 @@ def run_sweep(
     start: Callable[[Point], Any],
 ) -> Failure:
     """Run all points, which `start` hands to hydra, to their ends. The code is 0 where nothing failed."""
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # errors of points come here, instead of hydra's traceback
     register_sweeper()
     control = control_folder(run_root)
     flags = tuple(flag for flag in line.flags if flag not in ("-m", "--multirun"))

@@ -13,6 +13,7 @@ from typing import Any, Callable, Dict, List, NoReturn, Optional, Tuple, cast
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 from hydra import main as hydra_main
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from harl_isaac.algos import ALGOS
@@ -49,9 +50,12 @@ def main() -> None:
     except USER_ERRORS as error:
         fail(error)
     try:
+        os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come here, instead of hydra's traceback
         if not line.sweep:
             return start(job)
         failure = run_sweep(line, choices, last_value("run_root", line.overrides, "runs"), train, start)
+    except (OSError, HydraException) as error:  # hydra's own: its folders, its options
+        fail(ValueError(" ".join(str(error).split())))
     except KeyboardInterrupt:
         fail(KeyboardInterrupt("interrupted; go on from its checkpoint, if any, with resume=<run folder>"), 130)
     if failure.code:

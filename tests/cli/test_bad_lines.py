@@ -20,6 +20,9 @@ LINES = {
     "~seed": "~seed: settings cannot be deleted",
     "~algo": "~algo: settings cannot be deleted",
     "task.name=MatrixGame": "task.name=MatrixGame is not what was chosen; choose by task=<name>",
+    "experiment=mpe/simple_spread-discrete/had3qn": (
+        "experiment=mpe/simple_spread-discrete/had3qn sets task.version, which the chosen task and algorithm do not"
+    ),
     "task.name=foo": "task.name=foo is not what was chosen",
     "algo.name=mappo": "algo.name=mappo is not what was chosen",
 }
