@@ -6,11 +6,9 @@ class of settings in it becomes a task or an algorithm.
 """
 
 import importlib.metadata
-import importlib.util
 import inspect
 import os
 import re
-import sys
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -20,6 +18,7 @@ from typing import Any, Dict, Iterable, List, Set
 from omegaconf import OmegaConf
 
 from harl_isaac.algos import ALGOS
+from harl_isaac.importing import UnusableFile, add_path, import_file, is_file
 from harl_isaac.learning.learner import AlgoCfg
 from harl_isaac.registry import default_settings
 from harl_isaac.settings import TaskCfg
@@ -122,11 +121,6 @@ def check_settings(group: str, path: str) -> None:
     OmegaConf.structured(default_settings({"_": path}, "_"))
 
 
-def is_file(where: str) -> bool:
-    """Whether a named module is given as a file's path."""
-    return "/" in where or where.endswith(".py")
-
-
 def canonical(where: str) -> str:
     """The name by which a module is kept: its own, or the absolute path of its file."""
     return str(Path(where).expanduser().resolve()) if is_file(where) else where
@@ -208,8 +202,8 @@ def import_named(where: str) -> ModuleType:
     """Import a module that is on the path or in the working folder, or a file. Raises ValueError in one line."""
     try:
         if is_file(where):
-            return _import_file(Path(canonical(where)))
-        _add_path(os.getcwd())
+            return import_file(Path(canonical(where)))
+        add_path(os.getcwd())
         return import_module(where)
     except ModuleNotFoundError as error:
         if error.name and (where + ".").startswith(error.name + "."):
@@ -221,51 +215,3 @@ def import_named(where: str) -> ModuleType:
         raise ValueError(str(error)) from None
     except FAILURES as error:
         raise ValueError(f"module {where} cannot be imported ({describe(error)})") from error
-
-
-class UnusableFile(Exception):
-    """A file that is no module; the message is for the user."""
-
-
-def _import_file(path: Path) -> ModuleType:
-    """Import a file under its own name, so that other processes find it, with its folder on the path."""
-    if not path.is_file() or path.suffix != ".py":
-        raise UnusableFile(f"there is no Python file at {path}")
-    main = sys.modules["__main__"]
-    if getattr(main, "__file__", None) and Path(str(main.__file__)).resolve() == path:
-        return main
-    name = path.stem
-    if not name.isidentifier():
-        raise UnusableFile(f"{path} has no name of a module; rename it with letters, digits and _")
-    other = _other_module(name, path)
-    if other:
-        raise UnusableFile(f"{path} has the name of another module ({other}); rename it")
-    if name in sys.modules:
-        return sys.modules[name]
-    _add_path(str(path.parent))
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None  # it is a Python file
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
-    return module
-
-
-def _other_module(name: str, path: Path) -> str:
-    """The place of a module that `import name` finds instead of the file, or ''."""
-    loaded = sys.modules.get(name)
-    spec = getattr(loaded, "__spec__", None) if loaded else importlib.util.find_spec(name)
-    origin = getattr(spec, "origin", None)
-    if origin is None:  # nothing, or folders without code
-        return ""
-    return "" if os.path.exists(origin) and Path(origin).resolve() == path else str(origin)
-
-
-def _add_path(folder: str) -> None:
-    """Put a folder at the end of the module path."""
-    if folder not in sys.path:
-        sys.path.append(folder)

@@ -236,7 +236,7 @@ def test_a_mistake_is_one_line(words, old_run, tmp_path):
 
 def test_a_missing_package_is_named_before_anything_is_read(monkeypatch):
     monkeypatch.setattr(formats, "find_spec", lambda name: None if name == "onnxruntime" else object())
-    with pytest.raises(ValueError, match=r"format=onnx needs onnxruntime: pip install -e \.\[export\]"):
+    with pytest.raises(ValueError, match=r"format=onnx needs onnxruntime: pip install 'harl-isaac\[export\]'"):
         formats.check_available("onnx")
     monkeypatch.setattr(formats.torch, "__version__", "2.0.1")
     with pytest.raises(ValueError, match="format=torch_export needs torch 2.6 or newer, this is 2.0.1"):

@@ -28,13 +28,14 @@ FORBIDDEN = {"item", "cpu", "numpy", "nonzero", "tolist", "masked_select"}
 # Construction, and the CPU engine, whose own memory is numpy's and whose rows are chosen on the host.
 ALLOWED = {("mujoco_cpu.py", "numpy"), ("mujoco_warp.py", "numpy"), ("base.py", "cpu")}
 # A folder (or a module of the root) may import from those named after it, and from itself.
-CONTRACT = {"spaces", "env", "settings", "runtime", "devices", "faults", "memory", "acting"}
+CONTRACT = {"spaces", "env", "settings", "runtime", "devices", "faults", "memory", "acting", "hints"}
 LAYERS = {
     "spaces": set(),
     "env": {"spaces"},
     "runtime": set(),
     "devices": set(),
     "hints": set(),
+    "importing": set(),
     "memory": {"env"},
     "outputs": set(),
     "settings": {"env"},
@@ -47,10 +48,10 @@ LAYERS = {
     "algos": CONTRACT | {"networks", "buffers", "learning", "rl_games"},
     "sim": {"env", "runtime", "memory"},
     "tasks": {"env", "settings", "memory", "sim"},
-    "adapters": CONTRACT | {"tasks"},  # the partition of a hand among agents
+    "adapters": CONTRACT | {"tasks", "importing"},  # the partition of a hand among agents
     "cfg": set(),
     "registry": {"settings", "algos", "tasks"},
-    "plugins": {"settings", "registry", "learning", "algos", "tasks"},
+    "plugins": {"importing", "settings", "registry", "learning", "algos", "tasks"},
     "config": {"settings", "registry", "learning", "algos", "tasks"},
     "rl_games": CONTRACT | {"networks", "learning", "registry", "config", "tasks"},
     "training": CONTRACT
@@ -58,7 +59,7 @@ LAYERS = {
     "policies": set(),
     "export": CONTRACT | {"networks", "training"},
     "rendering": {"env", "outputs"},
-    "studies": {"training"},
+    "studies": {"training", "hints"},
     "theory": {"env", "settings", "tasks"},
     "cli": CONTRACT
     | {"config", "registry", "plugins", "algos", "tasks", "cfg", "networks", "training"}

@@ -1,5 +1,6 @@
 """Every way to get the package holds the same files, and two clones that share one virtual environment never mix."""
 
+import ast
 import email
 import os
 import re
@@ -264,3 +265,32 @@ def test_what_runs_in_a_second_clone_never_uses_the_first(words, broken_clone):
         [sys.executable, *words], cwd=str(broken_clone), env=environment, capture_output=True, text=True
     )
     assert result.returncode and MARK in result.stdout + result.stderr
+
+
+def test_messages_name_files_that_are_there(tmp_path):
+    """Those beside the source where there is one; a wheel has none."""
+    (tmp_path / "harl_isaac").mkdir()
+    shutil.copy(ROOT / "harl_isaac" / "hints.py", tmp_path / "harl_isaac")
+    program = "from harl_isaac.hints import source_file; print(source_file('docs/isaacgym.md'))"
+    for root, expected in (
+        (ROOT, str(ROOT / "docs/isaacgym.md")),
+        (tmp_path, "docs/isaacgym.md in the source repository"),
+    ):
+        environment = {**os.environ, "PYTHONPATH": str(root)}
+        result = subprocess.run(
+            [sys.executable, "-c", program], env=environment, cwd=str(tmp_path), capture_output=True
+        )
+        assert result.stdout.decode().strip() == expected
+
+
+def test_no_message_names_a_file_that_a_wheel_lacks():
+    """They go through hints.source_file, and extras through hints.install; docstrings are for readers of the source."""
+    found = []
+    for path in sorted((ROOT / "harl_isaac").rglob("*.py")) + sorted((ROOT / "tasks").rglob("*.py")):
+        tree = ast.parse(path.read_text())
+        named = {id(word) for call in ast.walk(tree) if isinstance(call, ast.Call) for word in ast.walk(call)}
+        texts = [node for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+        for node in texts:
+            if id(node) in named and re.search(r"(?<!['\"])\b(scripts|docs)/\w|pip install -e \.", node.value):
+                found.append((path.name, node.lineno, node.value))
+    assert [each for each in found if not re.fullmatch(r"(docs|scripts)/\S+", each[2])] == []

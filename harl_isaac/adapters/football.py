@@ -15,6 +15,7 @@ import numpy as np
 from harl_isaac.adapters.workers.game import GameSpec, GameView, Outcome, fill
 from harl_isaac.adapters.workers.settings import SimulatorCfg
 from harl_isaac.env import Discrete, MissingSimulator
+from harl_isaac.hints import source_file
 from harl_isaac.settings import check_choices
 
 # scenario -> players moved by agents: all of the left team but the goalkeeper (of academy_corner also that)
@@ -63,8 +64,8 @@ class FootballCfg(SimulatorCfg):
 def missing_football(task: str, cause: str = "") -> MissingSimulator:
     """Error for a task whose simulator is not installed, or cannot be loaded because of `cause`; says what to do."""
     return MissingSimulator(
-        f"task={task} needs Google Research Football{cause}: scripts/install_football.sh builds and installs it "
-        "(Debian 12, Python 3.11; some minutes)"
+        f"task={task} needs Google Research Football{cause}: {source_file('scripts/install_football.sh')} "
+        "builds and installs it (Debian 12, Python 3.11; some minutes)"
     )
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from harl_isaac.env import Discrete, EnvSpec, MissingSimulator, Step
+from harl_isaac.hints import missing_extra
 from harl_isaac.memory import check_envs_fit
 from harl_isaac.settings import TaskCfg, check_choices
 
@@ -210,10 +211,7 @@ def import_jax(task: str) -> Tuple[Any, Any]:
         import jax
         from jaxmarl.environments import smax
     except ImportError as error:
-        raise MissingSimulator(
-            f"task={task} needs jaxmarl ({error}): pip install -e .[smax] here, or pip install jaxmarl "
-            "(Python 3.11 or newer)"
-        ) from error
+        raise MissingSimulator(f"task={task}: {missing_extra('jaxmarl', error)} (Python 3.11 or newer)") from error
     return jax, smax
 
 

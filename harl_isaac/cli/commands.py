@@ -2,7 +2,7 @@
 
 import ast
 from pathlib import Path
-from typing import Dict, NamedTuple, Optional
+from typing import Dict, NamedTuple
 
 FOLDER = Path(__file__).resolve().parent
 HELP = {"-h", "--help"}
@@ -29,25 +29,6 @@ COMMANDS: Dict[str, Command] = {
     "theory": Command("theory", "the paper's examples and Theorem 7, exactly"),
     "draw": Command("draw_tasks", "pictures of the tasks' starts"),
 }
-# Module that may be missing -> the extra that brings it.
-EXTRAS = {
-    "matplotlib": "plot",
-    "scipy": "plot",
-    "jinja2": "plot",
-    "wandb": "wandb",
-    "onnx": "export",
-    "onnxruntime": "export",
-    "onnxscript": "export",
-    "optuna": "sweeps",
-    "joblib": "sweeps",
-    "submitit": "sweeps",
-    "rl_games": "rl-games",
-    "mpe2": "pettingzoo",
-    "pettingzoo": "pettingzoo",
-    "jaxmarl": "smax",
-    "warp": "warp",
-    "mujoco_warp": "warp",
-}
 
 
 def usage(name: str) -> str:
@@ -72,11 +53,3 @@ def newest_run(run_root: str) -> Path:
     if not found:
         raise ValueError(f"{LAST}: no run with a checkpoint below {run_root}; give a run folder, or run_root=<folder>")
     return max(found, key=lambda file: file.stat().st_mtime).parent.parent
-
-
-def missing_extra(module: Optional[str]) -> Optional[str]:
-    """A line about a module that an extra of this package brings; None for other modules."""
-    top = (module or "").split(".")[0]
-    if top not in EXTRAS:
-        return None
-    return f"needs {top}, which is not installed: pip install 'harl-isaac[{EXTRAS[top]}]'"

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Callable, List, Optional
 
 from harl_isaac import __version__
-from harl_isaac.cli.commands import COMMANDS, HELP, missing_extra, overview, usage
+from harl_isaac.cli.commands import COMMANDS, HELP, overview, usage
+from harl_isaac.hints import missing_extra
 
 BEFORE_TORCH = {"isaacgym": "isaacgym"}  # family of tasks -> module to import before torch
 

@@ -13,6 +13,7 @@ from harl_isaac.algos import ALGOS
 from harl_isaac.cli.arguments import read_arguments
 from harl_isaac.cli.modules import load_modules
 from harl_isaac.env import Box, Discrete, MultiAgentEnv, Space
+from harl_isaac.hints import source_file
 from harl_isaac.plugins import FAILURES, broken_plugins, describe
 from harl_isaac.registry import default_settings
 from harl_isaac.tasks import FAMILIES, TASKS
@@ -33,7 +34,7 @@ def main() -> None:
     added = [f"{name} ({path.split(':')[0]})" for name, path in ALGOS.items() if not path.startswith("harl_isaac.")]
     if added:
         print(f"algorithms from outside: {', '.join(added)}")
-    guides = "docs/isaacgym.md, docs/isaaclab.md"
+    guides = ", ".join(map(source_file, ("docs/isaacgym.md", "docs/isaaclab.md")))
     print(f"with simulators of your own ({guides}): {', '.join(external)}, or any other of theirs")
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from harl_isaac.export.agent_policy import AgentPolicy
+from harl_isaac.hints import install
 
 Runner = Callable[[Sequence[Tensor]], List[Tensor]]  # inputs in their order -> outputs in theirs
 OPSET = 18  # of ONNX operators: those of runtimes since 2023
@@ -34,7 +35,7 @@ def check_available(name: str) -> Format:
     chosen = FORMATS[name]
     missing = [package for package in chosen.packages if find_spec(package) is None]
     if missing:
-        raise ValueError(f"format={name} needs {' and '.join(missing)}: pip install -e .[export]")
+        raise ValueError(f"format={name} needs {' and '.join(missing)}: {install('export')}")
     if _version(torch.__version__) < _version(chosen.torch):
         raise ValueError(f"format={name} needs torch {chosen.torch} or newer, this is {torch.__version__}")
     return chosen

@@ -6,6 +6,7 @@ Importing this, or any module of it, raises MissingSimulator where that package 
 from importlib import import_module
 
 from harl_isaac.env import MissingSimulator
+from harl_isaac.hints import missing_extra
 
 
 def check_installed() -> None:
@@ -13,7 +14,7 @@ def check_installed() -> None:
     try:
         import_module("rl_games.common.vecenv")
     except ImportError as error:
-        raise MissingSimulator(f"rl_games is not installed here ({error}): pip install -e .[rl-games]") from None
+        raise MissingSimulator(missing_extra("rl_games", error)) from None
 
 
 check_installed()  # here, and so before the modules of this folder import rl_games in whatever order

@@ -3,6 +3,8 @@
 from importlib import import_module
 from typing import Any
 
+from harl_isaac.hints import missing_extra
+
 
 def pyplot() -> Any:
     """matplotlib.pyplot, which draws into files. Raises ValueError."""
@@ -15,5 +17,4 @@ def needed(module: str) -> Any:
     try:
         return import_module(module)
     except ImportError:
-        package = module.partition(".")[0]
-        raise ValueError(f"{package} is not installed here: pip install 'harl-isaac[plot]' (or {package})") from None
+        raise ValueError(missing_extra(module)) from None

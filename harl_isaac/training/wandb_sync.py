@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Dict
 
 from harl_isaac.config import LogCfg
+from harl_isaac.hints import missing_extra
 
 ID = "wandb.id"  # in the run folder: a resumed run goes on with the same record
 OFFLINE = ("offline", "disabled", "dryrun")
@@ -65,7 +66,5 @@ def _wandb() -> Any:
     except ImportError:
         wandb = None
     if not hasattr(wandb, "init"):
-        raise ValueError(
-            "log.wandb=true needs Weights & Biases, which is not installed here: pip install 'harl-isaac[wandb]'"
-        )
+        raise ValueError(f"log.wandb=true: {missing_extra('wandb')}")
     return wandb

@@ -18,7 +18,7 @@ CPU = torch.device("cpu")
 def test_without_jaxmarl_it_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "jaxmarl", None)
     monkeypatch.setitem(sys.modules, "jaxmarl.environments", None)
-    with pytest.raises(MissingSimulator, match="task=smax/3m needs jaxmarl .*pip install"):
+    with pytest.raises(MissingSimulator, match="task=smax/3m: jaxmarl is not installed here .*pip install"):
         import_jax("smax/3m")
 
 

@@ -279,5 +279,5 @@ def test_an_algorithm_whose_package_is_missing_says_what_to_install(tmp_path):
         text=True,
     )
     assert result.returncode == 2 and result.stderr.count("\n") == 1, result.stderr
-    assert "rl_games is not installed here" in result.stderr and "pip install -e .[rl-games]" in result.stderr
+    assert "rl_games is not installed here" in result.stderr and "pip install 'harl-isaac[rl-games]'" in result.stderr
     assert not (tmp_path / "runs").exists()

@@ -15,12 +15,13 @@ import torch
 
 from harl_isaac.adapters.in_process import claim_process, cwd_and_argv, run_seed
 from harl_isaac.env import MissingSimulator
+from harl_isaac.hints import source_file
 from harl_isaac.tasks.hands.partition import hand_groups
 from harl_isaac.tasks.hands.shadow_hand import SHADOW_HAND
 
 INSTALL = (
     "install Isaac Gym Preview 4 (developer.nvidia.com/isaac-gym, on Python 3.8: pip install -e isaacgym/python) and "
-    "https://github.com/PKU-MARL/DexterousHands (pip install -e DexterousHands); see docs/isaacgym.md"
+    "https://github.com/PKU-MARL/DexterousHands (pip install -e DexterousHands)"
 )
 
 
@@ -72,7 +73,8 @@ def import_packages() -> Path:
                 f"import isaacgym in your program's first line ({error})"
             ) from None
         raise MissingSimulator(
-            f"task=isaacgym/... needs Isaac Gym and Bi-DexterousHands ({error}): {INSTALL}"
+            f"task=isaacgym/... needs Isaac Gym and Bi-DexterousHands ({error}): {INSTALL}; see "
+            f"{source_file('docs/isaacgym.md')}"
         ) from None
     return Path(str(bidexhands.__file__)).resolve().parent
 

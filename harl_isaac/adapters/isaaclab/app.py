@@ -12,10 +12,11 @@ import torch
 
 from harl_isaac.adapters.in_process import claim_process, cwd_and_argv, run_seed
 from harl_isaac.env import MissingSimulator
+from harl_isaac.hints import source_file
 
 INSTALL = (
     "install Isaac Sim and Isaac Lab (isaac-sim.github.io/IsaacLab, on Python 3.11 with a CUDA GPU), then this package "
-    "into the same environment; see docs/isaaclab.md"
+    "into the same environment"
 )
 
 
@@ -27,7 +28,9 @@ def make_simulation(task: str, cfg: Any, num_envs: int, device: torch.device) ->
     try:
         launcher = import_module("isaaclab.app").AppLauncher
     except ImportError as error:
-        raise MissingSimulator(f"task=isaaclab/... needs Isaac Sim and Isaac Lab ({error}): {INSTALL}") from None
+        guide = source_file("docs/isaaclab.md")
+        text = f"task=isaaclab/... needs Isaac Sim and Isaac Lab ({error}): {INSTALL}; see {guide}"
+        raise MissingSimulator(text) from None
     claim_process("task=isaaclab/" + task)
     with cwd_and_argv(None, []):  # Isaac Sim reads sys.argv
         app = launcher(headless=cfg.headless, enable_cameras=cfg.cameras, device=str(device)).app

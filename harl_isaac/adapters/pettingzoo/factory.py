@@ -10,10 +10,11 @@ import os
 import pkgutil
 import sys
 from importlib import import_module
-from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
 from typing import Any, Callable, Dict, Tuple
 
 from harl_isaac.env import MissingSimulator
+from harl_isaac.importing import add_path, import_file, is_file
 
 # packages with environments of which this project knows how they are installed -> pip's requirement
 REQUIREMENTS = {"mpe2": "'mpe2>=1.1,<2'", "gymnasium_robotics": "gymnasium-robotics", "pettingzoo": "pettingzoo"}
@@ -26,11 +27,6 @@ KNOWN_PACKAGES = tuple(REQUIREMENTS)  # whose environments a run folder may name
 def is_known(path: str) -> bool:
     """Whether a name is that of a module of a known package, in which `parallel_env` is called."""
     return ":" not in path and not is_file(path) and package_of(path) in KNOWN_PACKAGES
-
-
-def is_file(module: str) -> bool:
-    """Whether a name is that of a file."""
-    return "/" in module or module.endswith(".py")
 
 
 def package_of(module: str) -> str:
@@ -99,7 +95,7 @@ def import_env_module(path: str, module: str) -> Any:
     Raises MissingSimulator where a known package is not installed, ValueError where there is no such module.
     """
     if is_file(module):
-        return import_file(path, module)
+        return import_game_file(path, module)
     if package_of(module) not in KNOWN_PACKAGES:  # a folder's settings may name these, so they are not found there
         look_in_current_folder()
     try:
@@ -115,39 +111,21 @@ def import_env_module(path: str, module: str) -> Any:
 
 def look_in_current_folder() -> None:
     """Let modules be found in the current folder too, after all others."""
-    here = os.getcwd()
-    if here not in sys.path and "" not in sys.path:
-        sys.path.append(here)
+    if "" not in sys.path:
+        add_path(os.getcwd())
 
 
-def import_file(path: str, name: str) -> Any:
+def import_game_file(path: str, name: str) -> Any:
     """Import a file; it finds modules beside it and in the current folder. Raises ValueError."""
-    file = os.path.abspath(os.path.expanduser(name))
-    if not os.path.isfile(file):
-        raise ValueError(f"task.env={path}: there is no file {file}; give one such as ./mine.py or ./mine.py:make")
-    folder, leaf = os.path.split(file)
-    title = os.path.splitext(leaf)[0]
-    loaded = sys.modules.get(title)
-    if loaded is not None and os.path.abspath(getattr(loaded, "__file__", None) or "") == file:
-        return loaded
-    if folder not in sys.path:
-        sys.path.append(folder)
+    file = Path(name).expanduser().absolute()
+    if not file.is_file() or file.suffix != ".py":
+        found = f"{file} is no Python file" if file.is_file() else f"there is no file {file}"
+        raise ValueError(f"task.env={path}: {found}; give one such as ./mine.py or ./mine.py:make")
     look_in_current_folder()
-    spec = spec_from_file_location(title, file)
-    if spec is None or spec.loader is None:
-        raise ValueError(f"task.env={path}: {file} is no Python file; give one such as ./mine.py or ./mine.py:make")
-    module = module_from_spec(spec)
-    if loaded is None:
-        sys.modules[title] = module
     try:
-        spec.loader.exec_module(module)
-    except BaseException as error:
-        if loaded is None:
-            sys.modules.pop(title, None)
-        if isinstance(error, ModuleNotFoundError):
-            raise missing_module(path, title, str(error.name)) from None
-        raise
-    return module
+        return import_file(file.resolve(), own_name=False)
+    except ModuleNotFoundError as error:
+        raise missing_module(path, file.stem, str(error.name)) from None
 
 
 def package_attribute(path: str, parent: str, leaf: str) -> Any:
