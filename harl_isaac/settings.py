@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 INFINITY = float("inf")
 LARGEST = 1e12  # of settings without an upper bound: their squares are still numbers in float32
 MOST_REPEATS = 1_000_000  # of what an iteration does over and over: epochs, updates
+MOST_STEPS = 1_000_000  # of an episode: evaluations play whole ones
 MOST_AGENTS = 1000  # that a task makes: as many networks are updated one after the other
 ENGINES = ("auto", "mujoco", "mujoco_warp")  # possible values of `sim`
 
@@ -76,12 +77,12 @@ def check_ranges(cfg: Any, ranges: Iterable[Tuple[str, float, float]], group: st
             raise ValueError(f"{group}.{name}={value:g} must be {bounds}")
 
 
-def check_limits(cfg: Any, names: Iterable[str]) -> None:
+def check_limits(cfg: Any, names: Iterable[str], group: str = "algo") -> None:
     """Raise ValueError where one of these settings, which may be inf for no limit, is negative or no number."""
     for name in names:
         value = getattr(cfg, name)
         if not value >= 0.0:
-            raise ValueError(f"algo.{name}={value:g} must be at least 0; inf: no limit")
+            raise ValueError(f"{group}.{name}={value:g} must be at least 0; inf: no limit")
 
 
 def check_engine(sim: str) -> None:

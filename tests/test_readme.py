@@ -139,3 +139,9 @@ def test_every_link_of_a_page_leads_somewhere(page):
     links = re.findall(r"\]\((?!https?:)([^)#]+)[^)]*\)", page.read_text())
     made = {ROOT / "docs" / "settings.md"}  # when the site is built
     assert [link for link in links if not ((page.parent / link).exists() or page.parent / link in made)] == []
+
+
+def test_the_readme_leads_those_without_a_gpu_to_the_smaller_build():
+    """By pytorch.org's own instructions: a registry's address would be out of date one day."""
+    text = " ".join((ROOT / "README.md").read_text().split())
+    assert re.search(r"without one, \[PyTorch's own instructions\]\(https://pytorch.org/\S+\) give .* CPU build", text)

@@ -16,7 +16,7 @@ from harl_isaac.env import Box, Discrete, MultiDiscrete
 from harl_isaac.learning.estimates import parameter_count
 from harl_isaac.networks.actors import StackedActors
 from harl_isaac.networks.off_policy_nets import FeedForward
-from harl_isaac.registry import import_object
+from harl_isaac.registry import default_settings, import_object
 from harl_isaac.settings import ENGINES, check_engine
 from harl_isaac.sim import engines
 from harl_isaac.tasks import TASKS
@@ -36,6 +36,44 @@ def numbers_of(name):
         value = getattr(default, field.name)
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             yield field.name, value
+
+
+# Numbers of tasks that may be negative, and those that may be inf, for no limit.
+REWARDS = ("forward_weight", "control_cost", "contact_cost", "impact_cost", "near_cost", "distance_cost")
+SIGNED = (*REWARDS, "healthy_reward", "lowest", "highest")
+OPEN = ("largest_tilt", "largest_state", "largest_impact_cost", "highest")
+ONE_OF_EACH = {path: name for name, path in sorted(TASKS.items())}
+
+
+def impossible(name, default):
+    """Values that a task's number cannot have."""
+    if isinstance(default, int):
+        return [-1, 10**30]
+    if name == "lowest":  # -inf: no limit
+        return [float("nan"), float("inf")]
+    open_end = [] if name in OPEN else [float("inf"), 1e30]
+    return [float("nan"), float("-inf"), *open_end, *([] if name in SIGNED else [-1.0])]
+
+
+@pytest.mark.parametrize("name", sorted(ONE_OF_EACH.values()))
+def test_every_number_of_a_task_has_bounds(name):
+    """Before anything is built or started, and whether or not its simulator is installed."""
+    default = default_settings(TASKS, name)
+    for field in fields(default):
+        value = getattr(default, field.name)
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            continue
+        for wrong in impossible(field.name, value):
+            with pytest.raises(ValueError, match=rf"task\.{field.name}=") as error:
+                replace(default, **{field.name: wrong}).make(1, CPU, "mujoco")
+            assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("delay", [10**12, 0, -3])
+def test_an_episode_without_an_end_is_refused(delay):
+    cfg = replace(default_settings(TASKS, "MemoryGame"), delay=delay)
+    with pytest.raises(ValueError, match=r"task\.delay=.* must be within 1 and 1e\+06"):
+        cfg.make(2, CPU, "auto")
 
 
 def check(name, **changed):

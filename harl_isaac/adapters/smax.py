@@ -14,7 +14,7 @@ from torch import Tensor
 from harl_isaac.env import Discrete, EnvSpec, MissingSimulator, Step
 from harl_isaac.hints import missing_extra
 from harl_isaac.memory import check_envs_fit
-from harl_isaac.settings import TaskCfg, check_choices
+from harl_isaac.settings import MOST_STEPS, TaskCfg, check_choices, check_ranges
 
 HALF = 2**31  # of JAX's 32-bit integers, to which larger seeds are wrapped
 ATTACK_MODES = ("closest", "random")
@@ -30,8 +30,7 @@ class SmaxCfg(TaskCfg):
 
     def make(self, num_envs: int, device: torch.device, sim: str) -> "Smax":
         """Build the environments. Raises ValueError, MissingSimulator."""
-        if self.max_steps < 1:
-            raise ValueError(f"task.max_steps={self.max_steps} must be at least 1")
+        check_ranges(self, [("max_steps", 1, MOST_STEPS)], "task")
         check_choices("task", self, (("attack_mode", ATTACK_MODES),))
         return Smax(self, num_envs, device)
 

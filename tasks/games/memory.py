@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from harl_isaac.env import Discrete, EnvSpec, Step
-from harl_isaac.settings import TaskCfg
+from harl_isaac.settings import MOST_STEPS, TaskCfg, check_ranges
 from harl_isaac.tasks.games.base import TensorGame
 
 CUES = (2, 3)  # each agent's number of cues, which is its number of choices
@@ -26,9 +26,8 @@ class MemoryGameCfg(TaskCfg):
     delay: int = 3  # [steps] without a cue in the shortest episodes
 
     def make(self, num_envs: int, device: torch.device, sim: str) -> "MemoryGame":
-        """Build the game; `sim` has no effect. Raises ValueError for a delay below 1."""
-        if self.delay < 1:
-            raise ValueError(f"task.delay={self.delay}: what is in sight needs no memory, give 1 or more")
+        """Build the game; `sim` has no effect. Raises ValueError for an impossible delay."""
+        check_ranges(self, [("delay", 1, MOST_STEPS)], "task")  # what is in sight needs no memory
         return MemoryGame(self, num_envs, device)
 
 

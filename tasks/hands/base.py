@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from harl_isaac.env import Box, EnvSpec
-from harl_isaac.settings import INFINITY, TaskCfg, check_choices, check_ranges
+from harl_isaac.settings import INFINITY, MOST_STEPS, TaskCfg, check_choices, check_ranges
 from harl_isaac.sim.engines import make_physics, missing_mujoco
 from harl_isaac.sim.task import METRICS, SuccessTask
 from harl_isaac.tasks.hands.addresses import Addresses
@@ -70,7 +70,7 @@ class TwoHands(SuccessTask):
 
     def __init__(self, cfg: HandsCfg, num_envs: int, device: torch.device, sim: str = "auto"):
         check_choices("task", cfg, (("compat", COMPAT),))
-        check_ranges(cfg, [("episode_length", 1, INFINITY), ("joint_noise", 0, 1), ("position_noise", 0, 1)], "task")
+        check_ranges(cfg, [("episode_length", 1, MOST_STEPS), ("joint_noise", 0, 1), ("position_noise", 0, 1)], "task")
         check_ranges(cfg.physics, [("timestep", 1e-6, 1), ("substeps", 1, 1000)], "task.physics")
         check_ranges(
             cfg.physics.gains, [(name, 0, INFINITY) for name in ("kp", "force", "damping")], "task.physics.gains"

@@ -14,7 +14,15 @@ import torch
 from torch import Tensor
 
 from harl_isaac.env import Box, EnvSpec
-from harl_isaac.settings import TaskCfg
+from harl_isaac.settings import (
+    INFINITY,
+    MOST_AGENTS,
+    MOST_STEPS,
+    TaskCfg,
+    check_choices,
+    check_limits,
+    check_ranges,
+)
 from harl_isaac.sim.engines import make_physics, missing_mujoco
 from harl_isaac.sim.task import ENGINE_METRICS, PhysicsTask
 from harl_isaac.tasks.mamujoco.factorization import Group, agents_joints, joints_by_distance
@@ -28,6 +36,27 @@ PLANAR_TRUNK: Trunk = (("qpos", (1, 2)), ("qvel", (0, 1, 2)))  # height, tilt an
 FREE_TRUNK: Trunk = (("qpos", tuple(range(2, 7))), ("qvel", tuple(range(6))))  # height, orientation, velocities
 
 
+# least and largest value of the numbers that tasks may have
+RANGES = {
+    "obsk": (0, MOST_AGENTS),
+    "episode_length": (1, MOST_STEPS),
+    "reset_noise": (0.0, 10.0),
+    **dict.fromkeys(
+        (
+            "forward_weight",
+            "control_cost",
+            "contact_cost",
+            "impact_cost",
+            "near_cost",
+            "distance_cost",
+            "healthy_reward",
+        ),
+        (-INFINITY, INFINITY),
+    ),
+}
+LIMITS = ("largest_tilt", "largest_state", "largest_impact_cost")
+
+
 @dataclass
 class MamujocoCfg(TaskCfg):
     """Settings of every MAMuJoCo task. Each task's own class has its agents."""
@@ -36,6 +65,18 @@ class MamujocoCfg(TaskCfg):
     obs: str = "full"  # full (state and agent number), local (joints near the agent's own)
     obsk: int = 1  # [joints] with obs=local: largest distance of a joint that an agent observes
     episode_length: int = 1000  # [control steps]
+
+
+def check(cfg: MamujocoCfg) -> None:
+    """Raise ValueError for settings that mean nothing."""
+    check_choices("task", cfg, (("obs", ("full", "local")),))
+    check_ranges(cfg, [(name, *bounds) for name, bounds in RANGES.items() if hasattr(cfg, name)], "task")
+    check_limits(cfg, [name for name in LIMITS if hasattr(cfg, name)], "task")
+    lowest = getattr(cfg, "lowest", 0.0)
+    highest = getattr(cfg, "highest", INFINITY)
+    if not lowest < highest:
+        bound = f"task.highest={highest:g}" if hasattr(cfg, "highest") else "inf"
+        raise ValueError(f"task.lowest={lowest:g} must be below {bound}: between them a body is healthy")
 
 
 class MamujocoTask(PhysicsTask):
@@ -66,8 +107,7 @@ class MamujocoTask(PhysicsTask):
         sim: str = "auto",
         dtype: torch.dtype = torch.float32,
     ):
-        if cfg.obs not in ("full", "local") or cfg.obsk < 0:
-            raise ValueError(f"obs={cfg.obs} obsk={cfg.obsk}; possible: obs=full, obs=local with obsk=0, 1, 2, ...")
+        check(cfg)
         self.cfg = cfg
         self.load()
         physics = make_physics(sim, self.model, num_envs, self.substeps, device, self.fields, dtype)

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from harl_isaac.env import EnvSpec, Step
 from harl_isaac.memory import check_envs_fit
-from harl_isaac.settings import TaskCfg, check_choices
+from harl_isaac.settings import MOST_STEPS, TaskCfg, check_choices, check_ranges
 from harl_isaac.tasks.particles.actions import ActionReader
 from harl_isaac.tasks.particles.geometry import penetrations, points
 from harl_isaac.tasks.particles.observation import ObservationTerm
@@ -243,8 +243,7 @@ class ParticleTask:
 def check(cfg: ParticleCfg) -> None:
     """Raise ValueError for settings that mean nothing."""
     check_choices("task", cfg, (("version", ("v3", "v2")), ("reward", ("team", "agent"))))
-    if cfg.episode_length < 1:
-        raise ValueError(f"task.episode_length={cfg.episode_length} must be at least 1")
+    check_ranges(cfg, [("episode_length", 1, MOST_STEPS)], "task")
 
 
 def check_ratio(local_ratio: float) -> None:

@@ -226,7 +226,7 @@ def test_a_missing_package_reaches_the_command_line(monkeypatch):
     "settings, message",
     [
         ({"reward": "max"}, "task.reward=max; possible: mean, sum, own"),
-        ({"max_steps": -1}, "task.max_steps=-1 must not be negative"),
+        ({"max_steps": -1}, "task.max_steps=-1 must be within 0 and 1e\\+06"),
     ],
 )
 def test_wrong_settings_are_named(settings, message):

@@ -213,7 +213,7 @@ def test_discs_in_the_same_place_stay_finite():
     [
         ("mpe/simple_spread", {"version": "v4"}, "task.version=v4; possible: v3, v2"),
         ("mpe/simple_reference", {"reward": "sum"}, "task.reward=sum; possible: team, agent"),
-        ("mpe/simple_speaker_listener", {"episode_length": 0}, "at least 1"),
+        ("mpe/simple_speaker_listener", {"episode_length": 0}, "task.episode_length=0 must be within 1"),
         ("mpe/simple_spread", {"agents": 0}, "task.agents=0 must be within 1 and 1000"),
         ("mpe/simple_reference", {"local_ratio": 1.5}, "task.local_ratio=1.5"),
     ],

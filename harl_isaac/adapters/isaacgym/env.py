@@ -23,7 +23,7 @@ from torch import Tensor
 from harl_isaac.adapters.in_process import IsolatedRng, NotCheckpointable
 from harl_isaac.adapters.isaacgym.simulation import make_simulation, ordered_groups
 from harl_isaac.env import Box, EnvSpec, Step
-from harl_isaac.settings import TaskCfg
+from harl_isaac.settings import MOST_STEPS, TaskCfg, check_ranges
 from harl_isaac.tasks.hands.partition import agent_names
 
 SUCCESSES = {"success": "successes", "consecutive_successes": "consecutive_successes"}  # metric -> key of task.extras
@@ -43,6 +43,7 @@ class IsaacGymCfg(TaskCfg):
 
     def make(self, num_envs: int, device: torch.device, sim: str) -> "IsaacGymEnv":
         """Build the environments; see `TaskCfg.make`. `sim` is not used."""
+        check_ranges(self, [("episode_length", 0, MOST_STEPS)], "task")
         return IsaacGymEnv(self, num_envs, device)
 
 

@@ -23,7 +23,7 @@ from harl_isaac.adapters.in_process import IsolatedRng, NotCheckpointable
 from harl_isaac.adapters.isaaclab.app import make_simulation
 from harl_isaac.adapters.isaaclab.spaces import ActionConverter, flat_size
 from harl_isaac.env import EnvSpec, Step
-from harl_isaac.settings import TaskCfg
+from harl_isaac.settings import INFINITY, TaskCfg, check_ranges
 
 
 @dataclass
@@ -41,6 +41,7 @@ class IsaacLabCfg(TaskCfg):
 
     def make(self, num_envs: int, device: torch.device, sim: str) -> "IsaacLabEnv":
         """Build the environments; see `TaskCfg.make`. `sim` is not used."""
+        check_ranges(self, [("action_bound", 1e-6, INFINITY)], "task")
         return IsaacLabEnv(self, num_envs, device)
 
 

@@ -16,7 +16,7 @@ from harl_isaac.adapters.pettingzoo.factory import PICTURES, is_known, make_para
 from harl_isaac.adapters.pettingzoo.spaces import MASK, ActionConverter, ObservationFlattener
 from harl_isaac.adapters.workers.game import GameFault, GameSpec, GameView, Outcome, fill, real_array
 from harl_isaac.adapters.workers.settings import SimulatorCfg
-from harl_isaac.settings import check_choices
+from harl_isaac.settings import MOST_STEPS, check_choices, check_ranges
 
 REWARDS = ("mean", "sum", "own")
 LIMITS = ("max_cycles", "max_steps", "max_episode_steps")  # names that environments have for their time limit
@@ -39,8 +39,7 @@ class PettingZooCfg(SimulatorCfg):
     def game(self) -> Tuple[str, Dict[str, Any]]:
         """Return PettingZooGame and its arguments. Raises ValueError."""
         check_choices("task", self, (("reward", REWARDS),))
-        if self.max_steps < 0:
-            raise ValueError(f"task.max_steps={self.max_steps} must not be negative; 0: the environment's own limit")
+        check_ranges(self, [("max_steps", 0, MOST_STEPS)], "task")  # 0: the environment's own limit
         return "harl_isaac.adapters.pettingzoo.game:PettingZooGame", {
             "env": self.env,
             "kwargs": self.kwargs,

@@ -4,7 +4,7 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Dict, Tuple
 
-from harl_isaac.settings import TaskCfg, check_choices
+from harl_isaac.settings import INFINITY, TaskCfg, check_choices, check_ranges
 
 if TYPE_CHECKING:
     import torch
@@ -28,11 +28,7 @@ class SimulatorCfg(TaskCfg):
 
     def make(self, num_envs: int, device: "torch.device", sim: str) -> "WorkerEnv":
         """Start worker processes for `num_envs` environments. Raises ValueError, MissingSimulator, SimulatorError."""
-        if self.workers < 0 or self.timeout < 0:
-            raise ValueError(
-                f"task.workers={self.workers}, task.timeout={self.timeout:g} must not be negative; 0: a process "
-                "for each core, no limit"
-            )
+        check_ranges(self, [("workers", 0, INFINITY), ("timeout", 0, INFINITY)], "task")
         check_choices("task", self, (("on_crash", ON_CRASH),))
         # here, because worker processes import games beside their settings and must do without torch
         from harl_isaac.adapters.workers.env import WorkerEnv
