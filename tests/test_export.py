@@ -10,6 +10,7 @@ import pytest
 import torch
 from support import reference
 from support.commands import ROOT, run
+from support.small_runs import OFF_POLICY
 
 from harl_isaac.algos import ALGOS
 from harl_isaac.env import Box, Discrete, MultiDiscrete
@@ -18,6 +19,7 @@ from harl_isaac.export.comparison import TOLERANCE, act, inputs_of, largest_diff
 from harl_isaac.export.folder import agent_policies, export, file_names, write_description
 from harl_isaac.registry import default_settings
 from harl_isaac.training.evaluation import Player
+from harl_isaac.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 OLD_RUNS = ROOT / "tests" / "support" / "old_runs"
@@ -103,6 +105,45 @@ def test_a_file_is_the_trained_policy(task, overrides, name, distribution, setti
         for tensors, rows in ((inputs, each["inputs"]), (outputs, each["outputs"])):
             found = [[str(tensor.dtype)[6:], list(tensor.shape[1:])] for tensor in tensors]
             assert found == [[row["dtype"], row["shape"][1:]] for row in rows]
+
+
+ACTORS = [
+    ("mappo", ["algo.share_param=true"]),
+    ("mappo", ["algo.share_param=false"]),
+    ("maa2c", ["algo.share_param=true"]),
+    ("maa2c", ["algo.share_param=false"]),
+    ("ippo", ["algo.share_param=true"]),
+    ("ippo", ["algo.share_param=false"]),
+    ("haa2c", []),
+    ("hatrpo", []),
+    ("hasac", []),
+    ("hatd3", []),
+]
+SLOW_ONES = [ACTORS[1], ACTORS[4], ACTORS[-1]]
+
+
+@pytest.mark.parametrize(
+    "algo, overrides", ACTORS, ids=lambda value: value if isinstance(value, str) else "".join(value)
+)
+@pytest.mark.parametrize("name", ["onnx", "torchscript"])
+def test_trained_policies_with_own_and_shared_networks(name, algo, overrides, settings, tmp_path):
+    """After two iterations of training, on a task whose agents are alike, as sharing needs."""
+    if name == "onnx" and (algo, overrides) not in SLOW_ONES:
+        pytest.skip("the slow exporter: those that differ from each other, and from the cases above")
+    form = available(name)
+    warm = ["algo.warmup_steps=30"] if algo in OFF_POLICY else []
+    trainer = Trainer(settings("mpe/simple_spread", f"algo={algo}", "algo.hidden=[8]", *overrides, *warm))
+    actors = trainer.learner.actors
+    before = [parameter.clone() for parameter in actors.parameters()]
+    for _ in range(2):
+        trainer.iterate()
+    assert any((one != two).any() for one, two in zip(before, actors.parameters()))
+    env = trainer.env
+    policies = agent_policies(actors, env.spec, [], False)
+    files = export(actors, env.spec, policies[:1], form, samples_of(env, actors), tmp_path / "out")
+    worst = max(each.difference for each in files)
+    print(f"DIFFERENCE {algo} {' '.join(overrides)} {name} {worst:.2e}")
+    assert worst <= TOLERANCE
 
 
 @pytest.mark.parametrize("algo", ["happo", "hasac", "had3qn", "rl_games_ppo"])

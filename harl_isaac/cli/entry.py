@@ -102,7 +102,7 @@ def main(words: Optional[List[str]] = None) -> None:
 
 def run_script(main: Callable[[], None]) -> None:
     """Run `main`; errors are printed on stderr. Exit code 2 for user errors (one line), 1 for a simulator's crash."""
-    program = Path(sys.argv[0]).name
+    program = Path(sys.argv[0]).name.replace("__main__.py", "harl_isaac")
     try:
         main()
     except ModuleNotFoundError as error:
