@@ -82,13 +82,26 @@ def test_every_algorithm_is_among_the_cases():
     assert {word.split("=")[1] for _, words in CASES for word in words if word.startswith("algo=")} == set(ALGOS)
 
 
-@pytest.mark.parametrize("distribution", [False, True], ids=["action", "distribution"])
-@pytest.mark.parametrize("name", sorted(formats.FORMATS))
-@pytest.mark.parametrize("task, overrides", CASES, ids=lambda value: value if isinstance(value, str) else value[0][5:])
+CHOOSING = ["happo", "hasac", "had3qn", "rl_games_ppo"]
+FAST_CASES = (2, 13, 16)  # of the slow exporters: a GRU, choices with masks, rl_games
+
+
+def combinations():
+    """Every case as TorchScript; by the exporters that take seconds with or without a distribution, most apart."""
+    for number, (task, overrides) in enumerate(CASES):
+        for name in sorted(formats.FORMATS):
+            for distribution in (False, True):
+                quick = name == "torchscript"
+                if quick or distribution == (number % 2 == 1):
+                    what = "distribution" if distribution else "action"
+                    marks = () if quick or number in FAST_CASES else pytest.mark.slow
+                    label = f"{task}-{overrides[0][5:]}-{name}-{what}"
+                    yield pytest.param(task, overrides, name, distribution, marks=marks, id=label)
+
+
+@pytest.mark.parametrize("task, overrides, name, distribution", combinations())
 def test_a_file_is_the_trained_policy(task, overrides, name, distribution, settings, tmp_path):
     form = available(name)
-    if name != "torchscript" and distribution == (CASES.index((task, overrides)) % 2 == 0):
-        pytest.skip("the slow exporters: one half of the cases with, one without a distribution")
     env, actors = trained(settings, task, overrides)
     policies = agent_policies(actors, env.spec, [], distribution)
     if len({(policy.obs_size, str(policy.spec.actions)) for policy in policies}) == 1:
@@ -146,8 +159,13 @@ def test_trained_policies_with_own_and_shared_networks(name, algo, overrides, se
     assert worst <= TOLERANCE
 
 
-@pytest.mark.parametrize("algo", ["happo", "hasac", "had3qn", "rl_games_ppo"])
-@pytest.mark.parametrize("name", sorted(formats.FORMATS))
+@pytest.mark.parametrize(
+    "name, algo",
+    [("torchscript", algo) for algo in CHOOSING]
+    + [("onnx", "happo")]
+    + [pytest.param("onnx", algo, marks=pytest.mark.slow) for algo in CHOOSING[1:]]
+    + [pytest.param("torch_export", algo, marks=pytest.mark.slow) for algo in CHOOSING],
+)
 def test_several_choices_at_once_with_masks(name, algo, tmp_path):
     form = available(name)
     if algo == "rl_games_ppo":

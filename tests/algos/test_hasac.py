@@ -312,7 +312,7 @@ def test_temperatures_are_saved():
     "task, words, least",
     [
         ("MatrixGame", ["task.masks=true", "task.absences=true", "algo.alpha=0.02"], 0.85),
-        ("MixedGame", ["algo.alpha=0.01"], 4.0),
+        pytest.param("MixedGame", ["algo.alpha=0.01"], 4.0, marks=pytest.mark.slow),
     ],
 )
 def test_choices_are_learned(task, words, least, settings, tmp_path):

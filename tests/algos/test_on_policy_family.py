@@ -214,6 +214,7 @@ def test_agents_with_different_actions_cannot_share():
         built(MappoCfg, MIXED, share_param=True)
 
 
+@pytest.mark.slow
 def test_parameter_sharing_cannot_solve_example_2_and_own_networks_do(settings, tmp_path):
     """Zhong et al., 2024, Example 2: with one policy for both agents no more than 2 / 2^n = 0.5."""
 

@@ -103,7 +103,7 @@ def started(cwd, *words):
     return subprocess.Popen(command, cwd=str(cwd), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-@pytest.mark.parametrize("number", ["SIGUSR1", "SIGTERM"])
+@pytest.mark.parametrize("number", ["SIGUSR1", pytest.param("SIGTERM", marks=pytest.mark.slow)])
 def test_a_named_run_goes_on_with_the_same_command(number, tmp_path):
     words = [*LONG, "checkpoint.interval=1", "run_name=first", "resume=auto"]
     process = started(tmp_path, *words)

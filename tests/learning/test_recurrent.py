@@ -240,7 +240,7 @@ def test_a_chunk_length_that_does_not_divide_the_rollout_is_refused_with_both_nu
         small(minibatches=7).learner(SPEC, 0)
 
 
-@pytest.mark.parametrize("algo", ["happo", "ippo"])
+@pytest.mark.parametrize("algo", ["happo", pytest.param("ippo", marks=pytest.mark.slow)])
 def test_the_memory_game_is_learned_with_a_gru_and_not_without(settings, tmp_path, algo):
     returns = [
         Trainer(

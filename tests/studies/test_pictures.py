@@ -140,7 +140,7 @@ def test_a_report_shows_what_the_policies_do_or_says_why_not(tmp_path):
     assert result.returncode == 0, result.stderr
     text = (tmp_path / "r.html").read_text()
     assert text.count("data:image/png;base64,") == 1
-    assert "no picture: the run&#39;s task has no picture: it is not simulated by MuJoCo" in text
+    assert "no picture: SumGame has no picture: it is not simulated by MuJoCo" in text
 
 
 @pytest.mark.parametrize(

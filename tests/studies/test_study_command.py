@@ -45,6 +45,7 @@ def test_a_study_trains_all_its_points_and_an_impossible_one_stops_none(tmp_path
     assert [point.attempts for point in load_study(folder).points] == [2, 2, 1, 1]
 
 
+@pytest.mark.slow
 def test_sigterm_stops_a_study_and_the_same_command_goes_on(tmp_path):
     words = ["long", "tasks=SumGame", "algos=happo", "seeds=1,2", "algo.rollout_length=5", *SMALL]
     process = subprocess.Popen(

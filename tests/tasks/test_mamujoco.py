@@ -90,7 +90,9 @@ class Pair:
                 close(mine[0], np.concatenate((state, one_hot)) if obs is None else obs[i])
 
 
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
+@pytest.mark.parametrize(
+    "dtype", [torch.float64, pytest.param(torch.float32, marks=pytest.mark.slow)], ids=["float64", "float32"]
+)
 @pytest.mark.parametrize("scenario, agents", FACTORIZATIONS)
 def test_equal_to_the_original(scenario, agents, dtype, tmp_path):
     """200 random steps with resets within 1e-9 in float64 (60 of the slow original with 17 agents); 60 in float32,

@@ -259,4 +259,4 @@ def test_the_script_reports_and_draws(tmp_path):
     ):
         assert line in result.stdout
     wrong = run_command("scripts/theory.py", "games=2", cwd=tmp_path)
-    assert wrong.returncode == 2 and "give at least 5 games" in wrong.stderr
+    assert wrong.returncode == 2 and "games=2 must be within 5 and" in wrong.stderr

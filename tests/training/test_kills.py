@@ -109,10 +109,10 @@ def base(tmp_path_factory):
     "case, kind, in_save",
     [
         ("game", "KILL", True),
-        ("game", "INT twice", True),
+        pytest.param("game", "INT twice", True, marks=pytest.mark.slow),
         ("replay", "TERM", True),
         ("workers", "KILL", False),
-        ("workers", "INT", False),
+        pytest.param("workers", "INT", False, marks=pytest.mark.slow),
     ],
 )
 def test_a_killed_run_loses_nothing(case, kind, in_save, base, tmp_path):

@@ -53,7 +53,12 @@ NAMES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", NAMES)
+HARDEST = ["a,b", "a=b", "it's", 'say "so"', "[x]", "${HOME}", "\u6f22\u5b57", "-m"]
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in HARDEST else pytest.param(name, marks=pytest.mark.slow) for name in NAMES]
+)
 def test_any_path_can_be_resumed_as_the_shell_hands_it_over(name, tmp_path):
     folder = tmp_path / name / "run"
     shutil.copytree(OLD_RUN, folder)

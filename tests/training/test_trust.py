@@ -45,11 +45,13 @@ def opened(folder, *words, cwd):
 
 
 def refused(folder, match, cwd):
-    """All three commands end with one line that has `match`, and exit code 2."""
-    for result in opened(folder, cwd=cwd):
+    """All three commands end with one line that has `match`, and exit code 2; play may find first that there is
+    nothing to be seen.
+    """
+    for result, expected in zip(opened(folder, cwd=cwd), (match, match, f"{match}|SumGame has no picture")):
         assert result.returncode == 2, result.stdout + result.stderr
         assert len(result.stderr.strip().split("\n")) == 1, result.stderr
-        assert re.search(match, result.stderr), result.stderr
+        assert re.search(expected, result.stderr), result.stderr
 
 
 def edit(folder, change):
@@ -83,13 +85,13 @@ def test_a_module_of_ones_own_is_opened_with_consent(tmp_path):
     assert first.returncode == 0, first.stderr
     (folder,) = tmp_path.glob("runs/pettingzoo/happo/*")
     (tmp_path / "pwned").unlink()
-    refusal = process(f"resume={folder}", "total_steps=12", cwd=tmp_path)
+    refusal = run(f"resume={folder}", "total_steps=12", cwd=tmp_path)
     assert refusal.returncode == 2 and "task.env=mine:touch" in refusal.stderr and not (tmp_path / "pwned").exists()
     for consent in ("trust=true", "task.env=mine:touch"):
         again = process(f"resume={folder}", "total_steps=12", consent, cwd=tmp_path)
         assert again.returncode == 0, again.stderr
     words = [f"run={folder}", "episodes=2", "num_envs=1"]
-    assert process(*words, script="scripts/evaluate.py", cwd=tmp_path).returncode == 2
+    assert run(*words, script="scripts/evaluate.py", cwd=tmp_path).returncode == 2
     assert process(*words, "trust=true", script="scripts/evaluate.py", cwd=tmp_path).returncode == 0
     assert "trust=true" not in (folder / "overrides.yaml").read_text()
 
