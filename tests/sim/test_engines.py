@@ -1,9 +1,8 @@
 """Both physics engines under one protocol: they agree with each other, and each writes only the rows of its mask."""
 
-import importlib.util
-
 import pytest
 import torch
+from support.marks import needs_warp
 from support.mujoco_or_skip import mujoco
 
 from harl_isaac.sim import engines
@@ -12,10 +11,6 @@ from harl_isaac.tasks.hands.objects import SHAPES
 from harl_isaac.tasks.hands.over import ShadowHandOver, ShadowHandOverCfg
 
 CPU = torch.device("cpu")
-needs_warp = pytest.mark.skipif(
-    any(importlib.util.find_spec(name) is None for name in ("mujoco_warp", "warp")),
-    reason="mujoco-warp is not installed",
-)
 each_engine = pytest.mark.parametrize("sim", ["mujoco", pytest.param("mujoco_warp", marks=needs_warp)])
 VISIBLE = ("qpos", "qvel", "ctrl", "xfrc_applied", "mocap_pos", "mocap_quat", "sensors")
 TIP_COLUMNS = [side * 119 + 13 * tip + axis for side in range(2) for tip in range(5) for axis in range(3)]  # framepos

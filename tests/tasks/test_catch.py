@@ -1,11 +1,18 @@
 """The catch tasks against their specification: widths, every index of the state, starts, rewards, ends, engines."""
 
-import importlib.util
 import math
 
-import numpy as np
 import pytest
 import torch
+from support.hand_checks import (
+    check_every_index,
+    check_start_renders,
+    check_step,
+    check_verdicts,
+    make_task,
+    on_both_engines,
+    random_actions,
+)
 from support.hand_reference import (
     SIDES,
     base_of,
@@ -17,14 +24,11 @@ from support.hand_reference import (
     state_of,
     throw_block,
 )
+from support.marks import needs_warp
 
-from harl_isaac.cli.draw_tasks import draw_start
 from harl_isaac.env import Box
-from harl_isaac.registry import default_settings
-from harl_isaac.tasks import TASKS
 from harl_isaac.tasks.hands.signals import Pose
 
-CPU = torch.device("cpu")
 UNDERARM = (0.0, 0.0, 0.5), (0.0, -1.15, 0.5)
 ABREAST = (0.0, -0.55, 0.5), (0.0, -1.15, 0.5)
 # Episode, roots of the hands, (start, goal) of each object, greatest start noise (object [m], joints), [N], [Nm].
@@ -53,31 +57,16 @@ SPECS = {
 NAMES = sorted(SPECS)
 BLOCK = 199
 each_task = pytest.mark.parametrize("name", NAMES)
-needs_warp = pytest.mark.skipif(
-    any(importlib.util.find_spec(name) is None for name in ("mujoco_warp", "warp")),
-    reason="mujoco-warp is not installed",
-)
-
-
-def make(name, num_envs=4, sim="mujoco", **settings):
-    cfg = default_settings(TASKS, name)
-    return type(cfg)(**settings).make(num_envs, CPU, sim)
-
-
-def random_actions(env, steps, seed):
-    random = torch.Generator().manual_seed(seed)
-    for _ in range(steps):
-        yield tuple(2.0 * torch.rand(env.spec.num_envs, 26, generator=random) - 1.0 for _ in range(2))
 
 
 @each_task
 def test_widths(name):
     episode, _, objects, _, _, force, torque = SPECS[name]
-    env = make(name, 1)
+    env = make_task(name, 1)
     tail = 24 * len(objects)
     assert env.spec.obs_sizes == (BLOCK + tail,) * 2 and env.spec.state_size == 2 * BLOCK + tail
     assert env.spec.actions == (Box(26), Box(26)) and env.spec.max_episode_steps == episode
-    assert make(name, 1, agents="fingers").spec.actions == tuple(map(Box, [8, 3, 3, 3, 4, 5] * 2))
+    assert make_task(name, 1, agents="fingers").spec.actions == tuple(map(Box, [8, 3, 3, 3, 4, 5] * 2))
     assert env.base == pytest.approx((force, torque), rel=1e-5)
     blocks = [(block.name, len(block.columns)) for block in env._table.blocks]
     assert blocks == [
@@ -109,24 +98,8 @@ def expected_state(model, env, row):
 @each_task
 def test_every_index_of_the_state(name):
     """In states that random play reaches, but for an episode's end."""
-    env = make(name, 8, joint_noise=0.2, position_noise=0.01)
-    model = env.physics.model
-    everyone = torch.ones(8, dtype=torch.bool)
-    env.reset(0)
-    for action in random_actions(env, 4, 1):
-        env.step(action)
-    env.physics.set_state(everyone, env.physics.qpos, env.physics.qvel)  # the solver starts anew, as the test's does
-    env.physics.forward(everyone)
-    obs, state = env.observe()
-    state = state[:, 0]
-    for row in range(8):
-        labels, expected = expected_state(model, env, row)
-        difference = np.abs(state[row].double().numpy() - expected.clip(-5.0, 5.0))
-        wrong = [f"{i} {labels[i]}" for i in np.flatnonzero(difference > 3e-4) if labels[i] != "wrench"]
-        assert wrong == []
-    for side in range(2):
-        own = state[:, side * BLOCK : (side + 1) * BLOCK]
-        assert torch.equal(obs[side], torch.cat((own, state[:, 2 * BLOCK :]), dim=1))
+    env = make_task(name, 8, joint_noise=0.2, position_noise=0.01)
+    check_every_index(env, random_actions(env, 4, 1), lambda row: expected_state(env.physics.model, env, row))
 
 
 # Starts
@@ -135,7 +108,7 @@ def test_every_index_of_the_state(name):
 @each_task
 def test_starts(name):
     _, roots, objects, noise, joint_noise, _, _ = SPECS[name]
-    env = make(name, 64)
+    env = make_task(name, 64)
     state = env.reset(0).state[:, 0]
     for side, root in enumerate(roots):
         first = side * BLOCK + 167
@@ -159,7 +132,7 @@ def test_starts(name):
 
 
 def test_the_original_mode_starts_both_hands_alike():
-    env = make("ShadowHandCatchUnderarm", 8, compat="original")
+    env = make_task("ShadowHandCatchUnderarm", 8, compat="original")
     env.reset(0)
     joints = env.physics.qpos[:, env._joints]
     assert torch.equal(joints[:, :24], joints[:, 24:])
@@ -167,11 +140,7 @@ def test_the_original_mode_starts_both_hands_alike():
 
 @each_task
 def test_the_start_scene_renders(name, tmp_path):
-    try:
-        draw_start(make(name, 1), 0, tmp_path / "start.png")
-    except ValueError as error:
-        pytest.skip(f"no OpenGL here: {error}")
-    assert (tmp_path / "start.png").stat().st_size > 5000
+    check_start_renders(make_task(name, 1), tmp_path)
 
 
 # Rewards and ends
@@ -214,7 +183,7 @@ ENDS = {
 @each_task
 def test_verdicts_are_the_literal_ones(name):
     scale, drop, leashes = ENDS[name]
-    env = make(name, 1)
+    env = make_task(name, 1)
     values = Values(env.throws, env.leashes, 300, 0)
     verdict = env.verdict(values)
     counts = [0, 0]
@@ -236,7 +205,7 @@ def test_verdicts_are_the_literal_ones(name):
 @pytest.mark.parametrize("name", ["ShadowHandCatchAbreast", "ShadowHandCatchOver2Underarm"])
 def test_a_hand_that_drifts_ends_the_episode(name):
     """Row 0 stays; rows 1 and 2 push one hand away. Objects do not fall: they are held at their start."""
-    env = make(name, 3)
+    env = make_task(name, 3)
     env.reset(0)
     ended = torch.full((3,), 99)
     for number in range(30):
@@ -259,22 +228,10 @@ def test_a_hand_that_drifts_ends_the_episode(name):
 @each_task
 def test_engines_agree_step_by_step(name):
     """From the same states, with contacts and pushes: one control step, every environment."""
-    one, two = [make(name, 3, sim, joint_noise=0.2) for sim in ("mujoco", "mujoco_warp")]
-    everyone = torch.ones(3, dtype=torch.bool)
-    one.reset(seed=2)
-    two.reset(seed=2)
+    one, two = on_both_engines(lambda sim: make_task(name, 3, sim, joint_noise=0.2))
     for action in random_actions(one, 5, 3):
-        for task in (two, one):  # the first still from the other's state
-            task.physics.set_state(everyone, one.physics.qpos, one.physics.qvel)
-            task.physics.forward(everyone)
-            task.act(torch.cat(action, dim=1))
-            task.physics.step()
-        torch.testing.assert_close(one.physics.qpos, two.physics.qpos, atol=1e-4, rtol=0)
-        torch.testing.assert_close(one.physics.qvel, two.physics.qvel, atol=3e-2, rtol=0)
+        check_step(one, two, action)
         first = one.observe()[1]
         second = two.observe()[1]
         torch.testing.assert_close(first[..., 167:173], second[..., 167:173], atol=1e-4, rtol=0)
-        one.evaluate()
-        two.evaluate()
-        torch.testing.assert_close(one.reward(), two.reward(), atol=1e-4, rtol=0)
-        assert torch.equal(one.terminated(), two.terminated())
+        check_verdicts(one, two, reward=1e-4)

@@ -1,20 +1,25 @@
 """The door tasks against their specification: widths, every index of the state, starts, rewards, resets, engines."""
 
-import importlib.util
 import math
 
 import numpy as np
 import pytest
 import torch
+from support.hand_checks import (
+    check_every_index,
+    check_start_renders,
+    check_step,
+    check_verdicts,
+    make_task,
+    on_both_engines,
+    random_actions,
+)
 from support.hand_reference import DIGITS, SIDES, base_of, hand_block, labeled, state_of
+from support.marks import needs_warp
 
 from harl_isaac.check_env import check_env
-from harl_isaac.cli.draw_tasks import draw_start
 from harl_isaac.env import Box
-from harl_isaac.registry import default_settings
-from harl_isaac.tasks import TASKS
 
-CPU = torch.device("cpu")
 BLOCK = 199
 # Whether the door is turned, angle of the leaves [rad], fingertip sums of the right and the left hand and the distance
 # of the handles [m] at the start, what every step earns, greatest sum [m] (the specification's tables B).
@@ -26,66 +31,40 @@ SPECS = {
 }
 NAMES = sorted(SPECS)
 each_task = pytest.mark.parametrize("name", NAMES)
-needs_warp = pytest.mark.skipif(
-    any(importlib.util.find_spec(name) is None for name in ("mujoco_warp", "warp")),
-    reason="mujoco-warp is not installed",
-)
-
-
-def make(name, num_envs=4, sim="mujoco", **settings):
-    cfg = default_settings(TASKS, name)
-    return type(cfg)(**settings).make(num_envs, CPU, sim)
-
-
-def random_actions(env, steps, seed):
-    random = torch.Generator().manual_seed(seed)
-    for _ in range(steps):
-        yield tuple(2.0 * torch.rand(env.spec.num_envs, 26, generator=random) - 1.0 for _ in SIDES)
 
 
 @each_task
 def test_widths(name):
-    env = make(name, 1)
+    env = make_task(name, 1)
     assert env.spec.obs_sizes == (218, 218) and env.spec.state_size == 417
     assert env.spec.actions == (Box(26), Box(26)) and env.spec.max_episode_steps == 250
     assert env.base == pytest.approx((833.3333, 8.33333), rel=1e-5)
     assert [(block.name, block.width) for block in env.tail] == [("door", 13), ("left handle", 3), ("right handle", 3)]
-    assert make(name, 1, agents="fingers").spec.actions == tuple(map(Box, [8, 3, 3, 3, 4, 5] * 2))
+    assert make_task(name, 1, agents="fingers").spec.actions == tuple(map(Box, [8, 3, 3, 3, 4, 5] * 2))
 
 
 @each_task
 def test_the_contract(name):
-    check_env(lambda: make(name, 3, episode_length=7))
+    check_env(lambda: make_task(name, 3, episode_length=7))
+
+
+def expected_state(env, row, turned):
+    model = env.physics.model
+    data = state_of(model, env, row)
+    parts = []
+    for side, last_action in zip(SIDES, env.action[row].double().numpy().reshape(2, 26)):
+        parts += hand_block(model, data, side, last_action, base_of(env, model, data, side, "palm"))
+    parts += [("door", [0, 0, 0.7, 0, int(turned), 0, int(not turned)] + [0] * 6)]
+    parts += [(f"{side} handle", data.site(f"{side} handle").xpos) for side in ("left", "right")]
+    return labeled(parts)
 
 
 @each_task
 def test_every_index_of_the_state(name):
     """In states that random play reaches, but for an episode's end."""
     turned, *_ = SPECS[name]
-    env = make(name, 8, joint_noise=0.2)
-    model = env.physics.model
-    everyone = torch.ones(8, dtype=torch.bool)
-    env.reset(0)
-    for action in random_actions(env, 6, 1):
-        env.step(action)
-    env.physics.set_state(everyone, env.physics.qpos, env.physics.qvel)  # the solver starts anew, as the test's does
-    env.physics.forward(everyone)
-    obs, state = env.observe()
-    state = state[:, 0]
-    for row in range(8):
-        data = state_of(model, env, row)
-        parts = []
-        for side, last_action in zip(SIDES, env.action[row].double().numpy().reshape(2, 26)):
-            parts += hand_block(model, data, side, last_action, base_of(env, model, data, side, "palm"))
-        parts += [("door", [0, 0, 0.7, 0, int(turned), 0, int(not turned)] + [0] * 6)]
-        parts += [(f"{side} handle", data.site(f"{side} handle").xpos) for side in ("left", "right")]
-        labels, expected = labeled(parts)
-        difference = np.abs(state[row].double().numpy() - expected.clip(-5.0, 5.0))
-        wrong = [f"{i} {labels[i]}" for i in np.flatnonzero(difference > 3e-4) if labels[i] != "wrench"]
-        assert wrong == []
-    for side in range(2):
-        own = state[:, side * BLOCK : (side + 1) * BLOCK]
-        assert torch.equal(obs[side], torch.cat((own, state[:, 2 * BLOCK :]), dim=1))
+    env = make_task(name, 8, joint_noise=0.2)
+    check_every_index(env, random_actions(env, 6, 1), lambda row: expected_state(env, row, turned))
 
 
 # Starts and resets
@@ -95,7 +74,7 @@ def test_every_index_of_the_state(name):
 def test_starts(name):
     """Sums of five distances, from a door whose measures are rounded to a millimeter: to 1.1 mm for each fingertip."""
     _, angle, sums, gap, bonus, _ = SPECS[name]
-    env = make(name, 2)
+    env = make_task(name, 2)
     env.reset(0)
     reached = [float(env.reach(env.signals, side, f"{side} handle")[0]) for side in SIDES]
     assert reached == pytest.approx(sums, abs=5.5e-3)
@@ -110,7 +89,7 @@ def test_starts(name):
 
 @each_task
 def test_a_door_stays_where_it_is(name):
-    env = make(name, 1)
+    env = make_task(name, 1)
     env.reset(0)
     still = (-env._target_mid / env._target_half).view(2, 20)
     action = torch.cat((torch.zeros(2, 6), still), dim=1)
@@ -122,7 +101,7 @@ def test_a_door_stays_where_it_is(name):
 
 @each_task
 def test_a_reset_touches_only_its_rows(name):
-    env = make(name, 5)
+    env = make_task(name, 5)
     env.reset(0)
     for action in random_actions(env, 12, 0):
         env.step(action)
@@ -139,11 +118,7 @@ def test_a_reset_touches_only_its_rows(name):
 
 @each_task
 def test_the_start_scene_renders(name, tmp_path):
-    try:
-        draw_start(make(name, 1), 0, tmp_path / "start.png")
-    except ValueError as error:
-        pytest.skip(f"no OpenGL here: {error}")
-    assert (tmp_path / "start.png").stat().st_size > 5000
+    check_start_renders(make_task(name, 1), tmp_path)
 
 
 # Rewards and ends
@@ -176,7 +151,7 @@ class Points:
 def test_verdicts_are_the_literal_ones(name):
     _, angle, _, _, bonus, farthest = SPECS[name]
     values = Points(400, farthest)
-    verdict = type(make(name, 1)).verdict(values)
+    verdict = type(make_task(name, 1)).verdict(values)
     counts = np.zeros(3)
     for row in range(400):
         right, left, gap = values.literal(row)
@@ -199,20 +174,8 @@ def test_verdicts_are_the_literal_ones(name):
 @each_task
 def test_engines_agree_step_by_step(name):
     """From the same states, with pushes that reach the door: one control step, every environment."""
-    one, two = [make(name, 3, sim, joint_noise=0.2) for sim in ("mujoco", "mujoco_warp")]
-    everyone = torch.ones(3, dtype=torch.bool)
-    one.reset(seed=2)
-    two.reset(seed=2)
+    one, two = on_both_engines(lambda sim: make_task(name, 3, sim, joint_noise=0.2))
     for action in random_actions(one, 5, 3):
-        for task in (two, one):  # the first still from the other's state
-            task.physics.set_state(everyone, one.physics.qpos, one.physics.qvel)
-            task.physics.forward(everyone)
-            task.act(torch.cat(action, dim=1))
-            task.physics.step()
-        torch.testing.assert_close(one.physics.qpos, two.physics.qpos, atol=1e-4, rtol=0)
-        torch.testing.assert_close(one.physics.qvel, two.physics.qvel, atol=3e-2, rtol=0)
-        one.evaluate()
-        two.evaluate()
-        torch.testing.assert_close(one.reward(), two.reward(), atol=1e-4, rtol=0)
-        assert torch.equal(one.terminated(), two.terminated())
+        check_step(one, two, action)
+        check_verdicts(one, two, reward=1e-4)
     assert not two.physics.overflow.any()

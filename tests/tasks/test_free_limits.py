@@ -1,9 +1,8 @@
 """Hands that fly keep their joints within the limits, whatever they do; with what settings, on which engine."""
 
-import importlib.util
-
 import pytest
 import torch
+from support.marks import needs_warp
 from support.mujoco_or_skip import mujoco
 from support.soak import MODES, soak
 
@@ -28,10 +27,6 @@ SPEED = 200.0  # [rad/s]
 each_task = pytest.mark.parametrize("name", FREE)
 each_soaked = pytest.mark.parametrize("name", [*FREE, "ShadowHandReOrientation"])
 each_mode = pytest.mark.parametrize("mode", MODES)
-needs_warp = pytest.mark.skipif(
-    any(importlib.util.find_spec(name) is None for name in ("mujoco_warp", "warp")),
-    reason="mujoco-warp is not installed",
-)
 
 
 def make(name, num_envs, sim="mujoco"):

@@ -1,10 +1,9 @@
 """MAMuJoCo tasks beside the original: the same states and actions give the same observations, states, rewards, ends."""
 
-import importlib.util
-
 import numpy as np
 import pytest
 import torch
+from support.marks import needs_warp
 from support.mujoco_or_skip import mujoco
 from support.reference_mamujoco import Original
 
@@ -41,10 +40,6 @@ FACTORIZATIONS = [
 ]
 SCENARIOS = sorted(name.split("/")[1] for name in TASKS if name.startswith("mamujoco/"))
 FORCEFUL = ("Ant", "Humanoid", "HumanoidStandup", "ManySegmentAnt")  # they observe cfrc_ext
-needs_warp = pytest.mark.skipif(
-    any(importlib.util.find_spec(name) is None for name in ("mujoco_warp", "warp")),
-    reason="mujoco-warp is not installed",
-)
 
 
 def make(scenario, dtype=torch.float32, num_envs=1, sim="mujoco", change=None, **settings):

@@ -1,15 +1,22 @@
 """ShadowHandReOrientation against its specification: widths, every index of the state, starts, rewards, goals, ends."""
 
-import importlib.util
 import math
 
 import numpy as np
 import pytest
 import torch
+from support.hand_checks import (
+    check_every_index,
+    check_start_renders,
+    check_step,
+    check_verdicts,
+    on_both_engines,
+    random_actions,
+)
 from support.hand_reference import SIDES, goal_of, hand_block, labeled, matrix, random_quats, state_of, throw_block
+from support.marks import needs_warp
 
 from harl_isaac.check_env import check_env
-from harl_isaac.cli.draw_tasks import draw_start
 from harl_isaac.env import Box
 from harl_isaac.tasks.hands.re_orientation import ShadowHandReOrientation, ShadowHandReOrientationCfg
 from harl_isaac.tasks.hands.signals import Pose
@@ -19,20 +26,10 @@ BLOCK = 187
 STARTS = {"object": (0.0, -0.39, 0.60), "second object": (0.0, -0.76, 0.60)}
 GOALS = {"goal": (0.0, -0.39, 0.56), "second goal": (0.0, -0.76, 0.56)}
 BOTH = list(zip(STARTS, GOALS))
-needs_warp = pytest.mark.skipif(
-    any(importlib.util.find_spec(name) is None for name in ("mujoco_warp", "warp")),
-    reason="mujoco-warp is not installed",
-)
 
 
 def make(num_envs=4, sim="mujoco", **settings):
     return ShadowHandReOrientation(ShadowHandReOrientationCfg(**settings), num_envs, CPU, sim)
-
-
-def random_actions(env, steps, seed):
-    random = torch.Generator().manual_seed(seed)
-    for _ in range(steps):
-        yield tuple(2.0 * torch.rand(env.spec.num_envs, 20, generator=random) - 1.0 for _ in range(2))
 
 
 def test_widths():
@@ -43,29 +40,20 @@ def test_widths():
     assert [block.width for block in env.tail] == [7, 6, 7, 4] * 2 and env.base is None
 
 
+def expected_state(env, row):
+    model = env.physics.model
+    data = state_of(model, env, row)
+    parts = []
+    for side, last_action in zip(SIDES, env.action[row].double().numpy().reshape(2, 20)):
+        parts += hand_block(model, data, side, last_action)
+    for body, goal in BOTH:
+        parts += throw_block(model, data, body, goal_of(env, goal, row))
+    return labeled(parts)
+
+
 def test_every_index_of_the_state():
     env = make(8)
-    everyone = torch.ones(8, dtype=torch.bool)
-    env.reset(0)
-    for action in random_actions(env, 30, 1):
-        env.step(action)
-    env.physics.set_state(everyone, env.physics.qpos, env.physics.qvel)  # the solver starts anew, as the test's does
-    env.physics.forward(everyone)
-    obs, state = env.observe()
-    state = state[:, 0]
-    for row in range(8):
-        data = state_of(env.physics.model, env, row)
-        parts = []
-        for side, last_action in zip(SIDES, env.action[row].double().numpy().reshape(2, 20)):
-            parts += hand_block(env.physics.model, data, side, last_action)
-        for body, goal in BOTH:
-            parts += throw_block(env.physics.model, data, body, goal_of(env, goal, row))
-        labels, expected = labeled(parts)
-        difference = np.abs(state[row].double().numpy() - expected.clip(-5.0, 5.0))
-        assert [f"{i} {labels[i]}" for i in np.flatnonzero(difference > 3e-4) if labels[i] != "wrench"] == []
-    for side in range(2):
-        own = state[:, side * BLOCK : (side + 1) * BLOCK]
-        assert torch.equal(obs[side], torch.cat((own, state[:, 2 * BLOCK :]), dim=1))
+    check_every_index(env, random_actions(env, 30, 1), lambda row: expected_state(env, row))
 
 
 def test_starts():
@@ -116,11 +104,7 @@ def test_the_contract(compat):
 
 
 def test_the_start_scene_renders(tmp_path):
-    try:
-        draw_start(make(1), 0, tmp_path / "start.png")
-    except ValueError as error:
-        pytest.skip(f"no OpenGL here: {error}")
-    assert (tmp_path / "start.png").stat().st_size > 5000
+    check_start_renders(make(1), tmp_path)
 
 
 class Values:
@@ -214,21 +198,9 @@ def test_new_goals_are_resumed():
 @needs_warp
 def test_engines_agree_step_by_step():
     """From the same states, as the cubes fall on the palms: one control step, every environment."""
-    one, two = [make(3, sim) for sim in ("mujoco", "mujoco_warp")]
-    everyone = torch.ones(3, dtype=torch.bool)
-    one.reset(seed=2)
-    two.reset(seed=2)
+    one, two = on_both_engines(lambda sim: make(3, sim))
     for _ in range(7):
         one.physics.step()
     for action in random_actions(one, 4, 3):
-        for task in (two, one):  # the first still from the other's state
-            task.physics.set_state(everyone, one.physics.qpos, one.physics.qvel)
-            task.physics.forward(everyone)
-            task.act(torch.cat(action, dim=1))
-            task.physics.step()
-        torch.testing.assert_close(one.physics.qpos, two.physics.qpos, atol=2e-4, rtol=0)
-        torch.testing.assert_close(one.physics.qvel, two.physics.qvel, atol=5e-2, rtol=0)
-        one.evaluate()
-        two.evaluate()
-        torch.testing.assert_close(one.reward(), two.reward(), atol=5e-3, rtol=0)
-        assert torch.equal(one.terminated(), two.terminated())
+        check_step(one, two, action, position=2e-4, speed=5e-2)
+        check_verdicts(one, two, reward=5e-3)

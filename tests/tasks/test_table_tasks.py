@@ -1,11 +1,20 @@
 """The table tasks against their specification: widths, every index of the state, starts, rewards, ends, engines."""
 
-import importlib.util
 import math
 
 import numpy as np
 import pytest
 import torch
+from support.hand_checks import (
+    check_every_index,
+    check_reset_leaves_other_rows_alone,
+    check_start_renders,
+    check_step,
+    check_verdicts,
+    make_task,
+    on_both_engines,
+    random_actions,
+)
 from support.hand_reference import (
     DIGITS,
     SIDES,
@@ -17,15 +26,12 @@ from support.hand_reference import (
     state_of,
     xyzw,
 )
+from support.marks import needs_warp
 
 from harl_isaac.check_env import check_env
-from harl_isaac.cli.draw_tasks import draw_start
 from harl_isaac.env import Box
-from harl_isaac.registry import default_settings
-from harl_isaac.tasks import TASKS
 from harl_isaac.tasks.hands.signals import Pose
 
-CPU = torch.device("cpu")
 BLOCK = 199
 POSE = [("object pose", 7), ("object velocity", 6)]
 # Episode, force [N] and torque [Nm] of the base, tail, the points of right and left hand with their places [m] and
@@ -67,32 +73,17 @@ SPECS = {
 TAILS = {"Pen": 19, "Scissors": 19, "BlockStack": 30, "PushBlock": 30, "GraspAndPlace": 27, "LiftUnderarm": 19}
 NAMES = sorted(SPECS)
 each_task = pytest.mark.parametrize("name", NAMES)
-needs_warp = pytest.mark.skipif(
-    any(importlib.util.find_spec(name) is None for name in ("mujoco_warp", "warp")),
-    reason="mujoco-warp is not installed",
-)
-
-
-def make(name, num_envs=4, sim="mujoco", **settings):
-    cfg = default_settings(TASKS, name)
-    return type(cfg)(**settings).make(num_envs, CPU, sim)
-
-
-def random_actions(env, steps, seed):
-    random = torch.Generator().manual_seed(seed)
-    for _ in range(steps):
-        yield tuple(2.0 * torch.rand(env.spec.num_envs, 26, generator=random) - 1.0 for _ in range(2))
 
 
 @each_task
 def test_widths(name):
     (episode, force, torque), tail, _ = SPECS[name]
-    env = make(name, 1)
+    env = make_task(name, 1)
     width = sum(size for _, size in tail)
     assert env.spec.obs_sizes == (BLOCK + width,) * 2 and env.spec.state_size == 2 * BLOCK + width
     assert width == TAILS[name[len("ShadowHand") :]]
     assert env.spec.actions == (Box(26), Box(26)) and env.spec.max_episode_steps == episode
-    assert make(name, 1, agents="fingers").spec.actions == tuple(map(Box, [8, 3, 3, 3, 4, 5] * 2))
+    assert make_task(name, 1, agents="fingers").spec.actions == tuple(map(Box, [8, 3, 3, 3, 4, 5] * 2))
     assert env.base == pytest.approx((force, torque), rel=1e-5)
     assert [(block.name, block.width) for block in env.tail] == tail
 
@@ -145,24 +136,9 @@ def expected_state(model, env, row, tail):
 @each_task
 def test_every_index_of_the_state(name):
     """In states that random play reaches."""
-    env = make(name, 8, joint_noise=0.2)
+    env = make_task(name, 8, joint_noise=0.2)
     model = env.physics.model
-    everyone = torch.ones(8, dtype=torch.bool)
-    env.reset(0)
-    for action in random_actions(env, 4, 1):
-        env.step(action)
-    env.physics.set_state(everyone, env.physics.qpos, env.physics.qvel)  # the solver starts anew, as the test's does
-    env.physics.forward(everyone)
-    obs, state = env.observe()
-    state = state[:, 0]
-    for row in range(8):
-        labels, expected = expected_state(model, env, row, SPECS[name][1])
-        difference = np.abs(state[row].double().numpy() - expected.clip(-5.0, 5.0))
-        wrong = [f"{i} {labels[i]}" for i in np.flatnonzero(difference > 3e-4) if labels[i] != "wrench"]
-        assert wrong == []
-    for side in range(2):
-        own = state[:, side * BLOCK : (side + 1) * BLOCK]
-        assert torch.equal(obs[side], torch.cat((own, state[:, 2 * BLOCK :]), dim=1))
+    check_every_index(env, random_actions(env, 4, 1), lambda row: expected_state(model, env, row, SPECS[name][1]))
 
 
 # Starts
@@ -179,7 +155,7 @@ def nearness(env, side, point):
 @pytest.mark.parametrize("compat", ["fixed", "original"])
 def test_starts(name, compat):
     """Places and sums within 2 mm; hands straight; nothing in touch moves when left alone."""
-    env = make(name, 4, compat=compat)
+    env = make_task(name, 4, compat=compat)
     env.reset(0)
     for side, (point, (where, total)) in zip(SIDES, SPECS[name][2].items()):
         assert torch.allclose(env.signals.point(point), torch.tensor(where).float().expand(4, 3), atol=2e-3)
@@ -195,7 +171,7 @@ def test_starts(name, compat):
 
 @each_task
 def test_the_original_mode_has_the_originals_angles(name):
-    env = make(name, 1, compat="original")
+    env = make_task(name, 1, compat="original")
     first = BLOCK - 29
     mount = env.mounts[0].euler
     angles = env.reset(0).state[0, 0, first : first + 3]
@@ -206,34 +182,18 @@ def test_the_original_mode_has_the_originals_angles(name):
 
 @each_task
 def test_a_reset_leaves_other_rows_alone(name):
-    env = make(name, 6)
-    start = env.reset(0).state.clone()
-    for action in random_actions(env, 3, 4):
-        env.step(action)
-    before = (env.physics.qpos.clone(), env.physics.qvel.clone())
-    mask = torch.tensor([True, False] * 3)
-    env.reset_rows(mask)
-    env.physics.forward(mask)
-    assert torch.equal(env.physics.qpos[~mask], before[0][~mask])
-    assert torch.equal(env.physics.qvel[~mask], before[1][~mask])
-    assert not torch.equal(before[0][mask], env.physics.qpos[mask]) and not env.physics.qvel[mask].any()
-    columns = [i for i in range(start.shape[-1]) if not 137 <= i % BLOCK < 167 or i >= 2 * BLOCK]
-    assert torch.allclose(env.observe()[1][mask][..., columns], start[mask][..., columns], atol=1e-4)
+    check_reset_leaves_other_rows_alone(make_task(name, 6), BLOCK)
 
 
 @each_task
 @pytest.mark.parametrize("compat", ["fixed", "original"])
 def test_the_contract(name, compat):
-    check_env(lambda: make(name, 3, compat=compat, episode_length=7), steps=40)
+    check_env(lambda: make_task(name, 3, compat=compat, episode_length=7), steps=40)
 
 
 @each_task
 def test_the_start_scene_renders(name, tmp_path):
-    try:
-        draw_start(make(name, 1), 0, tmp_path / "start.png")
-    except ValueError as error:
-        pytest.skip(f"no OpenGL here: {error}")
-    assert (tmp_path / "start.png").stat().st_size > 5000
+    check_start_renders(make_task(name, 1), tmp_path)
 
 
 # Rewards and ends
@@ -338,12 +298,12 @@ def test_verdicts_are_the_literal_ones(name):
     literal, places = LITERAL[name]
     points = {point: (where, 0) for point, where in zip(SPECS[name][2], places)}
     values = Values(points, 400, 0, spread=SPREADS.get(name, 0.08))
-    compare(make(name, 1).verdict(values), [literal(values, row) for row in range(400)])
+    compare(make_task(name, 1).verdict(values), [literal(values, row) for row in range(400)])
 
 
 @pytest.mark.parametrize("compat", ["fixed", "original"])
 def test_the_original_mode_pushes_both_blocks_to_the_left_goal(compat):
-    env = make("ShadowHandPushBlock", 1, compat=compat)
+    env = make_task("ShadowHandPushBlock", 1, compat=compat)
     own = (-0.2, 0.2, 0.625) if compat == "fixed" else (-0.2, -0.2, 0.625)
     values = Values({"right block": (own, 0), "left block": ((-0.2, -0.2, 0.625), 0)}, 400, 3)
     env.signals = values
@@ -353,7 +313,7 @@ def test_the_original_mode_pushes_both_blocks_to_the_left_goal(compat):
 
 @pytest.mark.parametrize("compat, within", [("fixed", 0.05), ("original", 0.2)])
 def test_a_block_near_the_bucket_is_placed_in_the_original_mode_only(compat, within):
-    env = make("ShadowHandGraspAndPlace", 1, compat=compat)
+    env = make_task("ShadowHandGraspAndPlace", 1, compat=compat)
     values = Values({"bucket": ((0, 0.1, 0.65), 0), "left block": ((0, 0.2, 0.65), 0)}, 400, 3, spread=0.05)
     env.signals = values
     env.evaluate()
@@ -363,7 +323,7 @@ def test_a_block_near_the_bucket_is_placed_in_the_original_mode_only(compat, wit
 @pytest.mark.parametrize("compat", ["fixed", "original"])
 def test_a_block_beside_the_bucket_is_not_in_it(compat):
     """It touches the bucket, and comes to rest there."""
-    env = make("ShadowHandGraspAndPlace", 1, compat=compat)
+    env = make_task("ShadowHandGraspAndPlace", 1, compat=compat)
     env.reset(0)
     qpos = env.physics.qpos.clone()
     qpos[:, env.signals.columns("block")] = torch.tensor([0.0, 0.128, 0.625, 1.0, 0.0, 0.0, 0.0])
@@ -410,7 +370,7 @@ class Lifted:
 
 def test_the_verdict_on_lifting_is_the_literal_one():
     values = Lifted(400, 0)
-    compare(make("ShadowHandLiftUnderarm", 1).verdict(values), [values.literal(row) for row in range(400)])
+    compare(make_task("ShadowHandLiftUnderarm", 1).verdict(values), [values.literal(row) for row in range(400)])
 
 
 # Engines
@@ -420,19 +380,7 @@ def test_the_verdict_on_lifting_is_the_literal_one():
 @each_task
 def test_engines_agree_step_by_step(name):
     """From the same states, with contacts and pushes: one control step, every environment."""
-    one, two = [make(name, 3, sim, joint_noise=0.2) for sim in ("mujoco", "mujoco_warp")]
-    everyone = torch.ones(3, dtype=torch.bool)
-    one.reset(seed=2)
-    two.reset(seed=2)
+    one, two = on_both_engines(lambda sim: make_task(name, 3, sim, joint_noise=0.2))
     for action in random_actions(one, 4, 3):
-        for task in (two, one):  # the first still from the other's state
-            task.physics.set_state(everyone, one.physics.qpos, one.physics.qvel)
-            task.physics.forward(everyone)
-            task.act(torch.cat(action, dim=1))
-            task.physics.step()
-        torch.testing.assert_close(one.physics.qpos, two.physics.qpos, atol=1e-4, rtol=0)
-        torch.testing.assert_close(one.physics.qvel, two.physics.qvel, atol=3e-2, rtol=0)
-        one.evaluate()
-        two.evaluate()
-        torch.testing.assert_close(one.reward(), two.reward(), atol=2e-3, rtol=0)
-        assert torch.equal(one.terminated(), two.terminated())
+        check_step(one, two, action)
+        check_verdicts(one, two, reward=2e-3)

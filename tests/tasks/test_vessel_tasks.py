@@ -1,23 +1,30 @@
 """Switches and vessels against their specification: widths, every index of the state, starts, verdicts, engines."""
 
-import importlib.util
 import math
 
 import numpy as np
 import pytest
 import torch
+from support.hand_checks import (
+    check_every_index,
+    check_reset_leaves_other_rows_alone,
+    check_start_renders,
+    check_step,
+    check_verdicts,
+    make_task,
+    on_both_engines,
+    random_actions,
+    recompute,
+)
 from support.hand_reference import DIGITS, SIDES, base_of, body_block, hand_block, labeled, state_of
+from support.marks import needs_warp
 
 from harl_isaac.check_env import check_env
-from harl_isaac.cli.draw_tasks import draw_start
 from harl_isaac.env import Box
-from harl_isaac.registry import default_settings
-from harl_isaac.tasks import TASKS
 from harl_isaac.tasks.hands.quaternions import quat_mul, rotate, rotation_angle
 from harl_isaac.tasks.hands.signals import Pose
 from harl_isaac.tasks.hands.swing_cup import AROUND
 
-CPU = torch.device("cpu")
 BLOCK = 199
 POSE = [("object pose", 7), ("object velocity", 6)]
 # Episode, force [N] and torque [Nm] of the base, tail, and by point: its place [m] and the sum [m] of the distances of
@@ -76,37 +83,25 @@ TOWARDS = {
 }
 each_task = pytest.mark.parametrize("name", sorted(SPECS))
 each_compat = pytest.mark.parametrize("compat", ["fixed", "original"])
-needs_warp = pytest.mark.skipif(
-    any(importlib.util.find_spec(name) is None for name in ("mujoco_warp", "warp")),
-    reason="mujoco-warp is not installed",
-)
 
 
-def make(name, num_envs=4, sim="mujoco", **settings):
-    cfg = default_settings(TASKS, name)
-    return type(cfg)(**settings).make(num_envs, CPU, sim)
-
-
-def random_actions(env, steps, seed, force=None):
-    """Actions at random, but for a given `force` of both bases."""
-    random = torch.Generator().manual_seed(seed)
-    for _ in range(steps):
-        action = 2.0 * torch.rand(2, env.spec.num_envs, 26, generator=random) - 1.0
-        if force:
-            action[..., :3] = torch.tensor(force)
-            action[1, :, 1] *= -1.0
-        yield tuple(action.unbind(0))
+def pushing(actions, force):
+    """The actions, but for a given force of both bases, the left one's y reversed."""
+    for action in actions:
+        for hand, sign in zip(action, (1.0, -1.0)):
+            hand[:, :3] = torch.tensor(force) * torch.tensor([1.0, sign, 1.0])
+        yield action
 
 
 @each_task
 def test_widths(name):
     (episode, force, torque), tail, _ = SPECS[name]
-    env = make(name, 1)
+    env = make_task(name, 1)
     width = sum(size for _, size in tail)
     assert env.spec.obs_sizes == (BLOCK + width,) * 2 and env.spec.state_size == 2 * BLOCK + width
     assert width == (22 if name == "ShadowHandBottleCap" else 19)
     assert env.spec.actions == (Box(26), Box(26)) and env.spec.max_episode_steps == episode
-    assert make(name, 1, agents="fingers").spec.actions == tuple(map(Box, [8, 3, 3, 3, 4, 5] * 2))
+    assert make_task(name, 1, agents="fingers").spec.actions == tuple(map(Box, [8, 3, 3, 3, 4, 5] * 2))
     assert env.base == pytest.approx((force, torque), rel=1e-5)
     assert [(block.name, block.width) for block in env.tail] == tail
 
@@ -137,24 +132,9 @@ def expected_state(model, env, row, tail):
 @each_task
 def test_every_index_of_the_state(name):
     """In states that random play reaches."""
-    env = make(name, 8, joint_noise=0.2)
+    env = make_task(name, 8, joint_noise=0.2)
     model = env.physics.model
-    everyone = torch.ones(8, dtype=torch.bool)
-    env.reset(0)
-    for action in random_actions(env, 4, 1):
-        env.step(action)
-    env.physics.set_state(everyone, env.physics.qpos, env.physics.qvel)  # the solver starts anew, as the test's does
-    env.physics.forward(everyone)
-    obs, state = env.observe()
-    state = state[:, 0]
-    for row in range(8):
-        labels, expected = expected_state(model, env, row, SPECS[name][1])
-        difference = np.abs(state[row].double().numpy() - expected.clip(-5.0, 5.0))
-        wrong = [f"{i} {labels[i]}" for i in np.flatnonzero(difference > 3e-4) if labels[i] != "wrench"]
-        assert wrong == []
-    for side in range(2):
-        own = state[:, side * BLOCK : (side + 1) * BLOCK]
-        assert torch.equal(obs[side], torch.cat((own, state[:, 2 * BLOCK :]), dim=1))
+    check_every_index(env, random_actions(env, 4, 1), lambda row: expected_state(model, env, row, SPECS[name][1]))
 
 
 # Starts and resets
@@ -174,7 +154,7 @@ def hold(env, steps=30):
 @each_task
 def test_starts(name, compat):
     """Places and sums within 2 mm; what stands on a table is at rest when the hands hold still."""
-    env = make(name, 2, compat=compat)
+    env = make_task(name, 2, compat=compat)
     env.reset(0)
     for point, (where, side, total) in SPECS[name][2].items():
         if point == "bucket" and compat == "original":
@@ -190,7 +170,7 @@ def test_starts(name, compat):
 
 @pytest.mark.parametrize("name", sorted(ORIGINALS))
 def test_sums_at_the_originals_places(name):
-    env = make(name, 1)
+    env = make_task(name, 1)
     env.reset(0)
     for where, side, total in ORIGINALS[name]:
         tips = torch.stack([env.signals.point(f"{side} {tip}")[0] for tip in env.hand.tips])
@@ -199,34 +179,18 @@ def test_sums_at_the_originals_places(name):
 
 @each_task
 def test_a_reset_leaves_other_rows_alone(name):
-    env = make(name, 6)
-    start = env.reset(0).state.clone()
-    for action in random_actions(env, 3, 4):
-        env.step(action)
-    before = (env.physics.qpos.clone(), env.physics.qvel.clone())
-    mask = torch.tensor([True, False] * 3)
-    env.reset_rows(mask)
-    env.physics.forward(mask)
-    assert torch.equal(env.physics.qpos[~mask], before[0][~mask])
-    assert torch.equal(env.physics.qvel[~mask], before[1][~mask])
-    assert not torch.equal(before[0][mask], env.physics.qpos[mask]) and not env.physics.qvel[mask].any()
-    columns = [i for i in range(start.shape[-1]) if not 137 <= i % BLOCK < 167 or i >= 2 * BLOCK]
-    assert torch.allclose(env.observe()[1][mask][..., columns], start[mask][..., columns], atol=1e-4)
+    check_reset_leaves_other_rows_alone(make_task(name, 6), BLOCK)
 
 
 @each_compat
 @each_task
 def test_the_contract(name, compat):
-    check_env(lambda: make(name, 3, compat=compat, episode_length=7), steps=40)
+    check_env(lambda: make_task(name, 3, compat=compat, episode_length=7), steps=40)
 
 
 @each_task
 def test_the_start_scene_renders(name, tmp_path):
-    try:
-        draw_start(make(name, 1), 0, tmp_path / "start.png")
-    except ValueError as error:
-        pytest.skip(f"no OpenGL here: {error}")
-    assert (tmp_path / "start.png").stat().st_size > 5000
+    check_start_renders(make_task(name, 1), tmp_path)
 
 
 # Switches
@@ -236,14 +200,12 @@ def press(env, angle):
     """Turn both levers."""
     for lever in ("right lever", "left lever"):
         env.physics.qpos[:, env.signals.columns(lever)] = angle
-    everyone = torch.ones(env.spec.num_envs, dtype=torch.bool)
-    env.physics.set_state(everyone, env.physics.qpos, env.physics.qvel)
-    env.physics.forward(everyone)
+    recompute(env)
 
 
 @each_compat
 def test_levers_lower_their_points_unless_as_in_the_original(compat):
-    env = make("ShadowHandSwitch", 2, compat=compat)
+    env = make_task("ShadowHandSwitch", 2, compat=compat)
     env.reset(0)
     press(env, torch.tensor([[0.4], [0.45]]))
     env.evaluate()
@@ -263,7 +225,7 @@ def test_levers_lower_their_points_unless_as_in_the_original(compat):
 @pytest.mark.parametrize("hands, success", [((1.0, 1.0), True), ((1.0, 0.0), False)])
 def test_straight_fingers_press_levers(hands, success):
     """A little forward, then down: both levers count, one does not."""
-    env = make("ShadowHandSwitch", 1)
+    env = make_task("ShadowHandSwitch", 1)
     env.reset(0)
     action = torch.zeros(2, 1, 26)
     action[..., 6:] = (-env._target_mid / env._target_half).view(2, 1, 20)
@@ -281,7 +243,7 @@ def test_straight_fingers_press_levers(hands, success):
 
 @each_compat
 def test_the_hands_around_the_bottle(compat):
-    env = make("ShadowHandBottleCap", 1, compat=compat)
+    env = make_task("ShadowHandBottleCap", 1, compat=compat)
     env.reset(0)
     s = env.signals
     for side in SIDES:
@@ -291,7 +253,7 @@ def test_the_hands_around_the_bottle(compat):
     assert not any(float(s.joint(f"left/robot0:{joint}")) for joint in others)
     assert float((s.point("bottle") - s.point("left palm")).norm()) == pytest.approx(0.049, abs=2e-3)
     assert float((s.point("cap") - s.point("bottle")).norm()) == pytest.approx(0.0103, abs=2e-4)
-    with_noise = make("ShadowHandBottleCap", 64, joint_noise=0.3)
+    with_noise = make_task("ShadowHandBottleCap", 64, joint_noise=0.3)
     with_noise.reset(0)
     angles = with_noise.physics.qpos[:, with_noise._joints]
     assert (angles >= with_noise._joint_low).all() and (angles <= with_noise._joint_high).all()
@@ -300,20 +262,18 @@ def test_the_hands_around_the_bottle(compat):
 
 @pytest.mark.parametrize("slide, success", [(0.0278, False), (0.0286, True)])
 def test_a_cap_counts_when_it_is_off_by_28_mm(slide, success):
-    env = make("ShadowHandBottleCap", 1)
+    env = make_task("ShadowHandBottleCap", 1)
     env.reset(0)
     env.physics.qpos[:, env.signals.columns("cap slide")] = slide
     env.physics.qpos[:, env.signals.columns("cap turn")] = 1.0
-    everyone = torch.ones(1, dtype=torch.bool)
-    env.physics.set_state(everyone, env.physics.qpos, env.physics.qvel)
-    env.physics.forward(everyone)
+    recompute(env)
     env.evaluate()
     assert bool(env.succeeded()) is success
 
 
 def test_a_hand_that_closes_holds_the_bottle():
     """For a whole episode, though the cap is not off."""
-    env = make("ShadowHandBottleCap", 1)
+    env = make_task("ShadowHandBottleCap", 1)
     env.reset(0)
     action = torch.zeros(2, 1, 26)
     action[..., 6:] = (-env._target_mid / env._target_half).view(2, 1, 20)
@@ -335,7 +295,7 @@ def turned(axis, angle):
 
 
 def test_the_buckets_point_is_below_it_in_the_original():
-    env = make("ShadowHandKettle", 1, compat="original")
+    env = make_task("ShadowHandKettle", 1, compat="original")
     env.reset(0)
     s = env.signals
     assert s.point("bucket")[0].tolist() == pytest.approx([0, -0.3, 0.353], abs=2e-3)
@@ -345,7 +305,7 @@ def test_the_buckets_point_is_below_it_in_the_original():
 @pytest.mark.parametrize("tilt, below, success", [(1.3, 0.046, True), (1.3, 0.06, False)])
 def test_a_spout_at_the_buckets_mouth_succeeds(tilt, below, success):
     """A tilted kettle above a bucket that stands upright: they need not touch."""
-    env = make("ShadowHandKettle", 1)
+    env = make_task("ShadowHandKettle", 1)
     env.reset(0)
     s = env.signals
     everyone = torch.ones(1, dtype=torch.bool)
@@ -411,7 +371,7 @@ def test_the_verdict_on_switches_is_the_literal_one(compat):
         points, (right, left) = values.literal(row)
         low = 1.4 - (points["right lever"][2] + points["left lever"][2])
         literals.append((2 - right - left + 50 * low, low > (0.033 if compat == "fixed" else 0.05), False))
-    env = make("ShadowHandSwitch", 1, compat=compat)
+    env = make_task("ShadowHandSwitch", 1, compat=compat)
     env.signals = values
     env.evaluate()
     compare(env._verdict, literals, fails=False)
@@ -432,7 +392,7 @@ def test_the_verdict_on_the_cup_is_the_literal_one():
         _, (right, left) = values.literal(row)
         bonus = 5 / (angle + 0.1) - 1 if right < 0.4 and left < 0.4 else 0.0
         literals.append((bonus - right - left, angle < 0.785, float(cups.pos[row, 2]) <= 0.3))
-    compare(make("ShadowHandSwingCup", 1).verdict(values), literals)
+    compare(make_task("ShadowHandSwingCup", 1).verdict(values), literals)
 
 
 @each_compat
@@ -447,7 +407,7 @@ def test_the_verdict_on_the_bottle_is_the_literal_one(compat):
         lifted = math.dist(points["cap"], points["bottle"])
         failed = points["neck"][2] <= 0.5 or math.dist(points["neck"], points["right palm"]) >= 0.5 or held >= 0.2
         literals.append((2 - right - held + (30 * lifted if right <= 0.3 else 0.0), lifted > 0.03, failed))
-    compare(make("ShadowHandBottleCap", 1, compat=compat).verdict(values), literals)
+    compare(make_task("ShadowHandBottleCap", 1, compat=compat).verdict(values), literals)
 
 
 @each_compat
@@ -460,11 +420,11 @@ def test_the_verdict_on_the_kettle_is_the_literal_one(compat):
         apart = math.dist(points["bucket"], points["spout"])
         bonus = 0.5 - 2 * apart if right < 0.7 and left < 0.7 else 0.0
         literals.append((1 - right - left + bonus, apart < 0.05, points["bucket"][2] <= 0.2))
-    compare(make("ShadowHandKettle", 1, compat=compat).verdict(values), literals)
+    compare(make_task("ShadowHandKettle", 1, compat=compat).verdict(values), literals)
 
 
 def test_the_cups_goal_is_half_a_turn_away():
-    env = make("ShadowHandSwingCup", 1)
+    env = make_task("ShadowHandSwingCup", 1)
     env.reset(0)
     start = rotation_angle(env.signals.pose("object").quat, env.signals.constant(AROUND))
     assert float(start) == pytest.approx(math.pi, abs=2e-3)
@@ -477,27 +437,15 @@ def test_the_cups_goal_is_half_a_turn_away():
 @each_task
 def test_engines_agree_step_by_step(name):
     """From the same states, with pushes towards the objects: one control step, every environment."""
-    one, two = [make(name, 3, sim, joint_noise=0.2) for sim in ("mujoco", "mujoco_warp")]
-    everyone = torch.ones(3, dtype=torch.bool)
-    one.reset(seed=2)
-    two.reset(seed=2)
+    one, two = on_both_engines(lambda sim: make_task(name, 3, sim, joint_noise=0.2))
     touched = False
     force, lead = TOWARDS[name]
-    for number, action in enumerate(random_actions(one, lead + 4, 3, force)):
+    for number, action in enumerate(pushing(random_actions(one, lead + 4, 3), force)):
         if number < lead:
             one.act(torch.cat(action, dim=1))
             one.physics.step()
             continue
-        for task in (two, one):  # the first still from the other's state
-            task.physics.set_state(everyone, one.physics.qpos, one.physics.qvel)
-            task.physics.forward(everyone)
-            task.act(torch.cat(action, dim=1))
-            task.physics.step()
-        torch.testing.assert_close(one.physics.qpos, two.physics.qpos, atol=1e-4, rtol=0)
-        torch.testing.assert_close(one.physics.qvel, two.physics.qvel, atol=3e-2, rtol=0)
+        check_step(one, two, action)
         touched |= bool((one.physics.qvel[:, 60:].abs() > 0.01).any())
-        one.evaluate()
-        two.evaluate()
-        torch.testing.assert_close(one.reward(), two.reward(), atol=2e-3, rtol=0)
-        assert torch.equal(one.terminated(), two.terminated())
+        check_verdicts(one, two, reward=2e-3)
     assert not two.physics.overflow.any() and touched
