@@ -55,11 +55,23 @@ LAYERS = {
     "config": {"settings", "registry", "learning", "algos", "tasks"},
     "rl_games": CONTRACT | {"networks", "learning", "registry", "config", "tasks"},
     "training": CONTRACT
-    | {"networks", "buffers", "learning", "algos", "tasks", "config", "registry", "plugins", "policies", "hints"},
+    | {
+        "networks",
+        "buffers",
+        "learning",
+        "algos",
+        "tasks",
+        "config",
+        "registry",
+        "plugins",
+        "policies",
+        "hints",
+        "outputs",
+    },
     "policies": set(),
     "export": CONTRACT | {"networks", "training"},
     "rendering": {"env", "outputs"},
-    "studies": {"training", "hints"},
+    "studies": {"outputs", "training", "hints"},
     "theory": {"env", "settings", "tasks"},
     "cli": CONTRACT
     | {"config", "registry", "plugins", "algos", "tasks", "cfg", "networks", "training"}

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from harl_isaac.cli.arguments import check_amounts, named_file, read_arguments
 from harl_isaac.cli.modules import load_modules
+from harl_isaac.outputs import write_text
 from harl_isaac.training import policy_file
 from harl_isaac.training.evaluation import Evaluation, evaluate_policy
 from harl_isaac.training.load_policy import load_policy
@@ -44,7 +45,7 @@ def main() -> None:
     report(result, checkpoint)
     if json_file:
         content = {"episodes": result.episodes, "checkpoint": str(checkpoint), "intervals": result.intervals()}
-        json_file.write_text(json.dumps(content, indent=2))
+        write_text(json_file, json.dumps(content, indent=2))
 
 
 def report(result: Evaluation, checkpoint: Path) -> None:

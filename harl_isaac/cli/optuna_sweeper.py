@@ -6,7 +6,6 @@ Optuna 2 for Hydra 1.3, and begins a study's trials anew.
 
 import json
 import math
-import os
 from pathlib import Path
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence, cast
 
@@ -23,6 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from harl_isaac.cli.overrides import explain
 from harl_isaac.cli.points import PointStopped, say
+from harl_isaac.outputs import write_text
 from harl_isaac.training.ownership import owned
 
 SAMPLERS = {
@@ -252,9 +252,7 @@ def check_same(file: Path, search: Search) -> None:
     now = sorted(word for word in search.fixed if not word.startswith(FREE_TO_CHANGE))
     now += [f"{key}={values}" for key, values in search.space.items()]
     if not file.exists():
-        temporary = file.with_suffix(".tmp")
-        temporary.write_text(json.dumps(now, indent=2))
-        os.replace(temporary, file)
+        write_text(file, json.dumps(now, indent=2))
         return
     before = json.loads(file.read_text())
     changed = [f"was {word}" for word in before if word not in now] + [f"now {w}" for w in now if w not in before]
@@ -279,6 +277,6 @@ def report(study: Any, folder: Path) -> None:
         "trials": len(trials),
         "failed": failed,
     }
-    (folder / BEST).write_text(json.dumps(found, indent=2) + "\n")
+    write_text(folder / BEST, json.dumps(found, indent=2) + "\n")
     say(f"best of {len(trials)} trials ({failed} failed): {best.value:.5g}, trial {best.number}: {' '.join(words)}")
     say(f"kept in {folder / BEST}")

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from harl_isaac.cli.arguments import named_file, read_arguments
+from harl_isaac.outputs import write_text
 from harl_isaac.studies.collection import collect, named_collection
 from harl_isaac.studies.index import is_study, load_study
 from harl_isaac.studies.page import Picture, data_uri, page
@@ -43,7 +44,7 @@ def main() -> None:
     study = load_study(where) if is_study(where) else None
     camera = None if args["pictures"] == "none" else partial(filmed, kind=args["pictures"])
     text = page(args["title"] or where.resolve().name, collection, study, args["average"], camera)
-    out.write_text(text, encoding="utf-8")
+    write_text(out, text)
     print(out)
 
 

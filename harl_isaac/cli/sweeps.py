@@ -18,24 +18,25 @@ from omegaconf.errors import OmegaConfBaseException
 from harl_isaac.cli.optuna_sweeper import OptunaSweeper, SearchError
 from harl_isaac.cli.overrides import CommandLine, explain
 from harl_isaac.cli.points import BASIC, STOP, STOPPED, Point, PointFailed, PointStopped, failed_points, say
+from harl_isaac.hints import install
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 STOPPED_LINE = "the sweep was stopped; the runs that had begun have checkpoints"
-EXTRA = "'harl-isaac[sweeps]'"
-# Choice of hydra/launcher or hydra/sweeper -> the modules that it needs, and what to install.
+EXTRA = ("hydra-joblib-launcher", "hydra-submitit-launcher", "optuna")  # that the extra brings
+# Choice of hydra/launcher or hydra/sweeper -> the module that it needs, and its package.
 PLUGINS = {
     "launcher": {
-        "joblib": ("hydra_plugins.hydra_joblib_launcher", "hydra-joblib-launcher", EXTRA),
-        "submitit_local": ("hydra_plugins.hydra_submitit_launcher", "hydra-submitit-launcher", EXTRA),
-        "submitit_slurm": ("hydra_plugins.hydra_submitit_launcher", "hydra-submitit-launcher", EXTRA),
-        "slurm": ("hydra_plugins.hydra_submitit_launcher", "hydra-submitit-launcher", EXTRA),
-        "ray": ("hydra_plugins.hydra_ray_launcher", "hydra-ray-launcher", "hydra-ray-launcher"),
-        "rq": ("hydra_plugins.hydra_rq_launcher", "hydra-rq-launcher", "hydra-rq-launcher"),
+        "joblib": ("hydra_plugins.hydra_joblib_launcher", "hydra-joblib-launcher"),
+        "submitit_local": ("hydra_plugins.hydra_submitit_launcher", "hydra-submitit-launcher"),
+        "submitit_slurm": ("hydra_plugins.hydra_submitit_launcher", "hydra-submitit-launcher"),
+        "slurm": ("hydra_plugins.hydra_submitit_launcher", "hydra-submitit-launcher"),
+        "ray": ("hydra_plugins.hydra_ray_launcher", "hydra-ray-launcher"),
+        "rq": ("hydra_plugins.hydra_rq_launcher", "hydra-rq-launcher"),
     },
     "sweeper": {
-        "optuna": ("optuna", "optuna", EXTRA),
-        "ax": ("hydra_plugins.hydra_ax_sweeper", "hydra-ax-sweeper", "hydra-ax-sweeper"),
-        "nevergrad": ("hydra_plugins.hydra_nevergrad_sweeper", "hydra-nevergrad-sweeper", "hydra-nevergrad-sweeper"),
+        "optuna": ("optuna", "optuna"),
+        "ax": ("hydra_plugins.hydra_ax_sweeper", "hydra-ax-sweeper"),
+        "nevergrad": ("hydra_plugins.hydra_nevergrad_sweeper", "hydra-nevergrad-sweeper"),
     },
 }
 
@@ -53,9 +54,10 @@ def check_installed(words: List[str]) -> None:
         key, _, name = word.partition("=")
         group = key.rpartition("/")[2]
         if key in (group, f"hydra/{group}") and group in PLUGINS and name in PLUGINS[group]:
-            module, package, install = PLUGINS[group][name]
+            module, package = PLUGINS[group][name]
             if not has_module(module):
-                raise ValueError(f"{word} needs {package}, which is not installed: pip install {install}")
+                command = install("sweeps") if package in EXTRA else f"pip install {package}"
+                raise ValueError(f"{word} needs {package}, which is not installed: {command}")
 
 
 def has_module(name: str) -> bool:

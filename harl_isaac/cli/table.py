@@ -15,6 +15,7 @@ from typing import Any, Dict, List
 import numpy as np
 
 from harl_isaac.cli.arguments import check_numbers, named_file, read_arguments
+from harl_isaac.outputs import write_text
 from harl_isaac.studies.collection import Collection, by_title_and_label, collect
 from harl_isaac.studies.comparison import final_score
 from harl_isaac.studies.marl_eval import exported
@@ -51,7 +52,7 @@ def main() -> None:
     at = milestones(args["at"] if args["at"] is not None else (END if collection.grouped else "1"))
     print_table(collection, at, args)
     if exported_to:
-        exported_to.write_text(json.dumps(exported(collection.runs), indent=1))
+        write_text(exported_to, json.dumps(exported(collection.runs), indent=1))
         print(exported_to)
 
 

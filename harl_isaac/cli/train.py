@@ -71,15 +71,15 @@ def read_line() -> CommandLine:
         paths["resume"] = str(newest_run(paths.get("run_root", "runs")))
     PATHS.update(paths)
     check_installed(words)
-    flags = read_options(words).flags
-    words = with_loaded_modules(read_options(words).overrides)
+    line = read_options(words)
+    words = with_loaded_modules(line.overrides)
     words = with_free_keys(with_saved_overrides(words, paths.get("resume")))
-    sys.argv[1:] = [*flags, *words]
+    sys.argv[1:] = [*line.flags, *words]
     register_external_tasks(requested_tasks(words))
     for text in check_plugins(words):
         print(f"harl-train: {text}", file=sys.stderr, flush=True)
     register()
-    return read_options(sys.argv[1:])
+    return line._replace(overrides=words)
 
 
 def start(function: Callable[[DictConfig], float]) -> None:

@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Tuple
 
+from harl_isaac.outputs import write_text
+
 INDEX = "study.json"
 RUNS = "runs"  # run folders lie in <study>/runs/<task>/<algorithm>/
 LOGS = "logs"
@@ -63,11 +65,9 @@ class Study:
 
     def save(self) -> None:
         """Write the index; a crash while writing leaves the last one whole."""
-        from harl_isaac.training.checkpoint import write_atomically  # imports torch: readers of an index do without
-
         content = {"format": FORMAT, "words": self.words, "points": [asdict(point) for point in self.points]}
         text = json.dumps(content, indent=2) + "\n"
-        write_atomically(self.folder / INDEX, lambda file: file.write(text.encode()))
+        write_text(self.folder / INDEX, text)
 
     def words_of(self, point: Point) -> List[str]:
         """Training's words for a point: {task} and {algo} stand for the point's, `algo:word` holds for those alone."""

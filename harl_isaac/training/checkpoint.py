@@ -1,16 +1,16 @@
 """Checkpoints: one file each, with a format number; a crash or a full disk while writing leaves the last one whole."""
 
-import os
 import zipfile
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Any, Callable, Dict, Iterator, NoReturn, Tuple
+from typing import Any, Dict, Iterator, NoReturn, Tuple
 
 import torch
 from torch import Tensor
 
 from harl_isaac.env import EnvSpec, SimulatorError
+from harl_isaac.outputs import write_atomically
 
 FORMAT = 3
 FOLDER = "checkpoints"
@@ -27,22 +27,6 @@ def save(path: Path, state: Dict[str, Any]) -> None:
             f"could not save {path} ({_first_line(error)}); the checkpoint before it is intact: free some space, "
             "then resume"
         ) from None
-
-
-def write_atomically(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
-    """Let `write(file)` fill a file beside `path`, then move it to `path`; on any failure `path` stays as it was."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    try:
-        with open(partial, "wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    except BaseException:
-        if partial.exists():
-            partial.unlink()
-        raise
 
 
 def load(path: Path) -> Dict[str, Any]:

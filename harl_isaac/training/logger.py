@@ -13,7 +13,7 @@ from typing import Any, Dict, Iterator, List, Optional, Tuple
 import torch
 from torch import Tensor
 
-from harl_isaac.training.checkpoint import write_atomically
+from harl_isaac.outputs import write_text
 from harl_isaac.training.hparams import write_settings
 
 SHOWN = (  # title on the console, metric, format
@@ -62,7 +62,7 @@ class CsvFile:
                 row for row in rows[1:] if len(row) == len(rows[0]) and row[0].isdigit() and int(row[0]) <= iteration
             ]
             text = "".join(map(csv_line, [rows[0], *kept]))
-            write_atomically(path, lambda file: file.write(text.encode()))
+            write_text(path, text)
 
     def add(self, iteration: int, numbers: Dict[str, float]) -> None:
         """Append a row; the first one names the columns."""
@@ -82,7 +82,7 @@ class CsvFile:
         with self.path.open(encoding="utf-8") as file:
             rows = [[row.get(name, "nan") for name in columns] for row in csv.DictReader(file)]
         text = "".join(map(csv_line, [columns, *rows]))
-        write_atomically(self.path, lambda file: file.write(text.encode()))
+        write_text(self.path, text)
         self.columns = columns
 
 

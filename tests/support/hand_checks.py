@@ -5,9 +5,11 @@ import pytest
 import torch
 
 from harl_isaac.cli.draw_tasks import draw_start
+from harl_isaac.env import Box
 from harl_isaac.registry import default_settings
 from harl_isaac.tasks import TASKS
 
+FREE_BLOCK = 199  # width of a hand that flies, in the state
 CPU = torch.device("cpu")
 
 
@@ -24,6 +26,22 @@ def random_actions(env, steps, seed):
         yield tuple(
             2.0 * torch.rand(env.spec.num_envs, space.size, generator=random) - 1.0 for space in env.spec.actions
         )
+
+
+def check_widths(name, numbers, tail):
+    """Widths, actions and the tail's blocks of two hands that fly; numbers: episode, force [N], torque [Nm].
+
+    Returns the tail's width.
+    """
+    episode, force, torque = numbers
+    env = make_task(name, 1)
+    width = sum(size for _, size in tail)
+    assert env.spec.obs_sizes == (FREE_BLOCK + width,) * 2 and env.spec.state_size == 2 * FREE_BLOCK + width
+    assert env.spec.actions == (Box(26), Box(26)) and env.spec.max_episode_steps == episode
+    assert make_task(name, 1, agents="fingers").spec.actions == tuple(map(Box, [8, 3, 3, 3, 4, 5] * 2))
+    assert env.base == pytest.approx((force, torque), rel=1e-5)
+    assert [(block.name, block.width) for block in env.tail] == tail
+    return width
 
 
 def everyone(env):
@@ -59,8 +77,8 @@ def check_every_index(env, actions, expected):
         assert torch.equal(obs[side], torch.cat((own, state[:, 2 * block :]), dim=1))
 
 
-def check_reset_leaves_other_rows_alone(env, block):
-    """Rows that are reset begin as at first, the others do not move; `block`: width of a hand that flies."""
+def check_reset_leaves_other_rows_alone(env):
+    """Rows that are reset begin as at first, the others do not move; of hands that fly."""
     start = env.reset(0).state.clone()
     for action in random_actions(env, 3, 4):
         env.step(action)
@@ -71,7 +89,7 @@ def check_reset_leaves_other_rows_alone(env, block):
     assert torch.equal(env.physics.qpos[~mask], before[0][~mask])
     assert torch.equal(env.physics.qvel[~mask], before[1][~mask])
     assert not torch.equal(before[0][mask], env.physics.qpos[mask]) and not env.physics.qvel[mask].any()
-    columns = [i for i in range(start.shape[-1]) if not 137 <= i % block < 167 or i >= 2 * block]
+    columns = [i for i in range(start.shape[-1]) if not 137 <= i % FREE_BLOCK < 167 or i >= 2 * FREE_BLOCK]
     assert torch.allclose(env.observe()[1][mask][..., columns], start[mask][..., columns], atol=1e-4)
 
 

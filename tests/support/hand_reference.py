@@ -54,6 +54,11 @@ def matrix(q):
     )
 
 
+def place(data, body, offset=(0.0, 0.0, 0.0)):
+    """A point of a body."""
+    return data.body(body).xpos + data.body(body).xmat.reshape(3, 3) @ np.array(offset)
+
+
 def random_quats(count, seed):
     q = torch.randn(count, 4, generator=torch.Generator().manual_seed(seed))
     return q / q.norm(dim=1, keepdim=True)

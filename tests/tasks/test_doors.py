@@ -20,7 +20,6 @@ from support.marks import needs_warp
 from harl_isaac.check_env import check_env
 from harl_isaac.env import Box
 
-BLOCK = 199
 # Whether the door is turned, angle of the leaves [rad], fingertip sums of the right and the left hand and the distance
 # of the handles [m] at the start, what every step earns, greatest sum [m] (the specification's tables B).
 SPECS = {

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 import torch
 from support.hand_checks import (
+    FREE_BLOCK,
     check_every_index,
     check_reset_leaves_other_rows_alone,
     check_start_renders,
     check_step,
     check_verdicts,
+    check_widths,
     make_task,
     on_both_engines,
     random_actions,
@@ -22,6 +24,7 @@ from support.hand_reference import (
     body_block,
     hand_block,
     labeled,
+    place,
     product,
     state_of,
     xyzw,
@@ -29,10 +32,8 @@ from support.hand_reference import (
 from support.marks import needs_warp
 
 from harl_isaac.check_env import check_env
-from harl_isaac.env import Box
 from harl_isaac.tasks.hands.signals import Pose
 
-BLOCK = 199
 POSE = [("object pose", 7), ("object velocity", 6)]
 # Episode, force [N] and torque [Nm] of the base, tail, the points of right and left hand with their places [m] and
 # sums of the fingertips' distances [m] at the start, of the pot's the palms' distances. Where an object starts clear of
@@ -77,23 +78,11 @@ each_task = pytest.mark.parametrize("name", NAMES)
 
 @each_task
 def test_widths(name):
-    (episode, force, torque), tail, _ = SPECS[name]
-    env = make_task(name, 1)
-    width = sum(size for _, size in tail)
-    assert env.spec.obs_sizes == (BLOCK + width,) * 2 and env.spec.state_size == 2 * BLOCK + width
-    assert width == TAILS[name[len("ShadowHand") :]]
-    assert env.spec.actions == (Box(26), Box(26)) and env.spec.max_episode_steps == episode
-    assert make_task(name, 1, agents="fingers").spec.actions == tuple(map(Box, [8, 3, 3, 3, 4, 5] * 2))
-    assert env.base == pytest.approx((force, torque), rel=1e-5)
-    assert [(block.name, block.width) for block in env.tail] == tail
+    numbers, tail, _ = SPECS[name]
+    assert check_widths(name, numbers, tail) == TAILS[name[len("ShadowHand") :]]
 
 
 # Observations
-
-
-def place(data, body, offset=(0.0, 0.0, 0.0)):
-    """A point of a body."""
-    return data.body(body).xpos + data.body(body).xmat.reshape(3, 3) @ np.array(offset)
 
 
 # The originals' local points are along their links' axes: x and z of the scissors' links are the world's x and -y.
@@ -172,7 +161,7 @@ def test_starts(name, compat):
 @each_task
 def test_the_original_mode_has_the_originals_angles(name):
     env = make_task(name, 1, compat="original")
-    first = BLOCK - 29
+    first = FREE_BLOCK - 29
     mount = env.mounts[0].euler
     angles = env.reset(0).state[0, 0, first : first + 3]
     if name != "ShadowHandBlockStack":
@@ -182,7 +171,7 @@ def test_the_original_mode_has_the_originals_angles(name):
 
 @each_task
 def test_a_reset_leaves_other_rows_alone(name):
-    check_reset_leaves_other_rows_alone(make_task(name, 6), BLOCK)
+    check_reset_leaves_other_rows_alone(make_task(name, 6))
 
 
 @each_task

@@ -2,7 +2,6 @@
 
 import math
 
-import numpy as np
 import pytest
 import torch
 from support.hand_checks import (
@@ -11,21 +10,20 @@ from support.hand_checks import (
     check_start_renders,
     check_step,
     check_verdicts,
+    check_widths,
     make_task,
     on_both_engines,
     random_actions,
     recompute,
 )
-from support.hand_reference import DIGITS, SIDES, base_of, body_block, hand_block, labeled, state_of
+from support.hand_reference import DIGITS, SIDES, base_of, body_block, hand_block, labeled, place, state_of
 from support.marks import needs_warp
 
 from harl_isaac.check_env import check_env
-from harl_isaac.env import Box
 from harl_isaac.tasks.hands.quaternions import quat_mul, rotate, rotation_angle
 from harl_isaac.tasks.hands.signals import Pose
 from harl_isaac.tasks.hands.swing_cup import AROUND
 
-BLOCK = 199
 POSE = [("object pose", 7), ("object velocity", 6)]
 # Episode, force [N] and torque [Nm] of the base, tail, and by point: its place [m] and the sum [m] of the distances of
 # the fingertips of a hand to it at the start.
@@ -95,23 +93,11 @@ def pushing(actions, force):
 
 @each_task
 def test_widths(name):
-    (episode, force, torque), tail, _ = SPECS[name]
-    env = make_task(name, 1)
-    width = sum(size for _, size in tail)
-    assert env.spec.obs_sizes == (BLOCK + width,) * 2 and env.spec.state_size == 2 * BLOCK + width
-    assert width == (22 if name == "ShadowHandBottleCap" else 19)
-    assert env.spec.actions == (Box(26), Box(26)) and env.spec.max_episode_steps == episode
-    assert make_task(name, 1, agents="fingers").spec.actions == tuple(map(Box, [8, 3, 3, 3, 4, 5] * 2))
-    assert env.base == pytest.approx((force, torque), rel=1e-5)
-    assert [(block.name, block.width) for block in env.tail] == tail
+    numbers, tail, _ = SPECS[name]
+    assert check_widths(name, numbers, tail) == (22 if name == "ShadowHandBottleCap" else 19)
 
 
 # Observations
-
-
-def place(data, body, offset=(0.0, 0.0, 0.0)):
-    """A point of a body."""
-    return data.body(body).xpos + data.body(body).xmat.reshape(3, 3) @ np.array(offset)
 
 
 def expected_state(model, env, row, tail):
@@ -179,7 +165,7 @@ def test_sums_at_the_originals_places(name):
 
 @each_task
 def test_a_reset_leaves_other_rows_alone(name):
-    check_reset_leaves_other_rows_alone(make_task(name, 6), BLOCK)
+    check_reset_leaves_other_rows_alone(make_task(name, 6))
 
 
 @each_compat
