@@ -41,6 +41,10 @@ class TaskCfg(ABC):
         """These settings, for an environment that will be asked for pictures by its `render()`."""
         return self
 
+    def for_evaluation(self) -> "TaskCfg":
+        """These settings, for environments that judge a policy: a curriculum is at its end."""
+        return self
+
     def foreign_code(self) -> str:
         """Code outside of this project and its known packages that these settings run, as key=value; "" for none.
 

@@ -26,7 +26,7 @@ HOT = {"algos", "learning", "networks", "buffers", "sim", "hands", "games", "mam
 HOT |= {"acting.py", "faults.py", "episode_stats.py"}
 FORBIDDEN = {"item", "cpu", "numpy", "nonzero", "tolist", "masked_select"}
 # Construction, and the CPU engine, whose own memory is numpy's and whose rows are chosen on the host.
-ALLOWED = {("mujoco_cpu.py", "numpy"), ("mujoco_warp.py", "numpy"), ("base.py", "cpu")}
+ALLOWED = {("mujoco_cpu.py", "numpy"), ("mujoco_warp.py", "numpy"), ("warp_model.py", "numpy"), ("base.py", "cpu")}
 # A folder (or a module of the root) may import from those named after it, and from itself.
 CONTRACT = {"spaces", "env", "settings", "runtime", "devices", "faults", "memory", "acting", "hints"}
 LAYERS = {

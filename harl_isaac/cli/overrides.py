@@ -24,9 +24,10 @@ from harl_isaac.config import to_run
 CONFIG = "harl_isaac.cfg"
 SEARCHPATH = "hydra.searchpath="
 FREE = (
-    "task.kwargs.",
+    "task.kwargs.",  # of a simulator's own
     "task.options.",
-)  # keys of a simulator's own: hydra adds keys outside its schema only after a ++
+    "task.curriculum.start.",
+)  # names that the schema does not list: hydra adds them only after a ++
 
 
 class CommandLine(NamedTuple):

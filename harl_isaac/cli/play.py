@@ -85,7 +85,7 @@ def open_run(args: Dict[str, Any]) -> Tuple[VisibleEnv, JointPolicy, Path]:
     """The environment to be shown, the policies, and the file that they come from. Raises ValueError."""
     check_engine(args["sim"])
     saved = saved_policy(policy_file.chosen(args["run"], args["policy"]), args["trust"])
-    task = saved.task.with_pictures()
+    task = saved.task.for_evaluation().with_pictures()
     count = args["episodes"] * (CANDIDATES if args["pick"] == "success" else 1)
     env: VisibleEnv = task.make(count, CPU, args["sim"])
     if draws_itself(env) and count > 1:  # one plays all episodes, one after the other

@@ -1,7 +1,7 @@
 """Physics on the CPU: MuJoCo's own thread-pool batch (`mujoco.batch.Batch`)."""
 
 import copy
-from typing import Callable, Dict, List, Sequence, Tuple
+from typing import Callable, Dict, List, Optional, Sequence, Tuple
 
 import mujoco
 import numpy as np
@@ -120,6 +120,11 @@ class MujocoPhysics:
             mask = self._mask.copy_(mask)
         return bool(mask.numpy().any())
 
+    def rows_without_sync(self, mask: torch.Tensor) -> torch.Tensor:
+        """Indices of the rows where mask [E] is true."""
+        self._mask.copy_(mask)
+        return torch.from_numpy(np.flatnonzero(self._mask_array)).to(self.device)
+
     def bounded_without_sync(self, limit: float) -> bool:
         """Whether the norm over all environments is below `limit`, and so each one's; False on another device."""
         motion = self._host_motion
@@ -129,9 +134,15 @@ class MujocoPhysics:
         """A model field with a value for each environment, [E, ...] float64 on the host."""
         return torch.from_numpy(self.batch.expand(name))
 
-    def commit_params(self) -> None:
-        """Recompute the constants that depend on written model fields."""
-        self.batch.set_const()
+    def commit_params(self, mask: Optional[torch.Tensor] = None) -> None:
+        """Recompute the constants that depend on written model fields, where mask [E] is true."""
+        if mask is None:
+            self.batch.set_const()
+            return
+        self._mask.copy_(mask)
+        ids = np.flatnonzero(self._mask_array)
+        if len(ids):
+            self.batch.set_const(ids)
 
     def state_dict(self) -> Dict[str, torch.Tensor]:
         """The engine's state, the task's tensors, and the model fields that differ between environments."""

@@ -4,7 +4,7 @@ Both engines integrate the same MuJoCo model. After `step` positions and velocit
 the last substep's start (one substep old), on both engines; after `forward` everything is current.
 """
 
-from typing import Dict, Protocol
+from typing import Dict, Optional, Protocol
 
 import torch
 
@@ -46,6 +46,9 @@ class Physics(Protocol):
     def any_without_sync(self, mask: torch.Tensor) -> bool:
         """Whether mask [E] holds anywhere. True where an answer would wait for a device: that costs work only."""
 
+    def rows_without_sync(self, mask: torch.Tensor) -> torch.Tensor:
+        """Indices of rows, all those where mask [E] is true among them; every row where an answer would wait."""
+
     def bounded_without_sync(self, limit: float) -> bool:
         """Whether each environment's |(qpos, qvel)| is below `limit`. False where an answer would wait for a device."""
 
@@ -56,8 +59,12 @@ class Physics(Protocol):
         Raises ValueError for a name that cannot differ between environments.
         """
 
-    def commit_params(self) -> None:
-        """Recompute the constants that depend on written model fields."""
+    def commit_params(self, mask: Optional[torch.Tensor] = None) -> None:
+        """Recompute the constants that depend on written masses, inertias, sizes and places.
+
+        Where mask [E] is true or, without one, everywhere; states, sensors and derived values stay as they are. On the
+        GPU it costs more than a step.
+        """
 
     def state_dict(self) -> Dict[str, torch.Tensor]:
         """Everything needed to continue exactly from here."""

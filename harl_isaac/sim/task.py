@@ -59,6 +59,7 @@ class PhysicsTask:
             terminated = terminated | diverged
         done = terminated | (self.progress >= self.spec.max_episode_steps)
         metrics = self._metrics(diverged)
+        self.stepped(done)
         if self.physics.any_without_sync(done):
             self._start_episodes(done)
             obs, state = self._observe_where(done, next_obs, next_state)
@@ -156,6 +157,9 @@ class PhysicsTask:
         `diverged` [E] bool: environments that diverged in this step.
         """
         return {}
+
+    def stepped(self, done: Tensor) -> None:
+        """Count the step, with which episodes end where done [E] is true; metrics are current there."""
 
     def reset_rows(self, mask: Tensor) -> None:
         """Write a new episode's first state where mask [E] is true, and only there."""

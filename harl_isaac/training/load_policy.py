@@ -66,5 +66,5 @@ def load_policy(
     """
     check_engine(sim)
     saved = saved_policy(run, trust)
-    env = saved.task.make(num_envs, choose_device(device), sim)
+    env = saved.task.for_evaluation().make(num_envs, choose_device(device), sim)
     return env, saved.actors(env.spec), saved.file

@@ -161,7 +161,8 @@ class Trainer:
         if self.eval_env is None:
             count = min(cfg.eval.episodes, cfg.num_envs)
             exclusive = self.env.spec.exclusive  # the process can hold no second environment
-            self.eval_env = self.env if exclusive else cfg.task.make(count, self.env.spec.device, cfg.sim)
+            task = cfg.task.for_evaluation()
+            self.eval_env = self.env if exclusive else task.make(count, self.env.spec.device, cfg.sim)
         seed = cfg.seed + EVAL_SEED
         try:
             means = evaluate_policy(self.eval_env, self.learner.actors, cfg.eval.episodes, seed).means()

@@ -3,24 +3,27 @@
 Source: Bi-DexterousHands (Chen et al., 2022); layout and constants as in its code, both hands right hands.
 """
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Dict, Optional, Sequence, Tuple
+from functools import partial
+from typing import TYPE_CHECKING, Dict, Optional, Sequence, Tuple, Union
 
 import torch
 from torch import Tensor
 
-from harl_isaac.env import Box, EnvSpec
-from harl_isaac.settings import INFINITY, MOST_STEPS, TaskCfg, check_choices, check_ranges
+from harl_isaac.env import Box, EnvSpec, Step
 from harl_isaac.sim.engines import make_physics, missing_mujoco
 from harl_isaac.sim.task import METRICS, SuccessTask
 from harl_isaac.tasks.hands.addresses import Addresses
+from harl_isaac.tasks.hands.curriculum import Curriculum
 from harl_isaac.tasks.hands.flight import BASE_CHANNELS, Flight
-from harl_isaac.tasks.hands.hand import SIDES, Hand, PhysicsCfg, Vector, free_physics
+from harl_isaac.tasks.hands.hand import SIDES, Hand, Vector
 from harl_isaac.tasks.hands.layout import FreeBase, Mounts
 from harl_isaac.tasks.hands.observation import CLIP, HandTable, TailBlock
 from harl_isaac.tasks.hands.partition import action_slots, agent_names, hand_groups
+from harl_isaac.tasks.hands.randomization import chosen
+from harl_isaac.tasks.hands.settings import HandsCfg, check_hands
 from harl_isaac.tasks.hands.shadow_hand import SHADOW_HAND
 from harl_isaac.tasks.hands.signals import Pose, Signals, Verdict
+from harl_isaac.tasks.hands.variation import Variation, hands_drag
 
 if TYPE_CHECKING:
     import mujoco
@@ -28,29 +31,7 @@ if TYPE_CHECKING:
 
     from harl_isaac.tasks.hands.scene import SceneBuilder
 
-COMPAT = ("fixed", "original")
 CAMERA = ((0.7, -0.5, 0.74), (0, 1, 0, -0.3, 0, 0.95))  # position [m], and the picture's axes: right, up
-
-
-@dataclass
-class HandsCfg(TaskCfg):
-    """Settings of every two-hand task."""
-
-    agents: str = "hands"  # hands (2), fingers (12), or groups of parts of a hand such as palm+FF+MF,RF+LF+TH (4)
-    compat: str = "fixed"  # fixed: the originals' known defects are repaired; original: as in their code
-    episode_length: int = 75  # [control steps of 1/60 s]
-    joint_noise: float = 0.2  # reset: fraction of each joint's range
-    position_noise: float = 0.01  # [m] reset: the object's start
-    physics: PhysicsCfg = field(default_factory=PhysicsCfg)  # solver and actuators
-
-
-@dataclass
-class FreeHandsCfg(HandsCfg):
-    """Settings of tasks in which hands fly to objects; these start as built."""
-
-    joint_noise: float = 0.0
-    position_noise: float = 0.0
-    physics: PhysicsCfg = field(default_factory=free_physics)
 
 
 class TwoHands(SuccessTask):
@@ -69,14 +50,11 @@ class TwoHands(SuccessTask):
     camera: Tuple[Vector, Tuple[float, ...]] = CAMERA
 
     def __init__(self, cfg: HandsCfg, num_envs: int, device: torch.device, sim: str = "auto"):
-        check_choices("task", cfg, (("compat", COMPAT),))
-        check_ranges(cfg, [("episode_length", 1, MOST_STEPS), ("joint_noise", 0, 1), ("position_noise", 0, 1)], "task")
-        check_ranges(cfg.physics, [("timestep", 1e-6, 1), ("substeps", 1, 1000)], "task.physics")
-        check_ranges(
-            cfg.physics.gains, [(name, 0, INFINITY) for name in ("kp", "force", "damping")], "task.physics.gains"
-        )
+        check_hands(cfg)
         self.cfg = cfg
         groups = hand_groups(cfg.agents, self.hand)
+        wanted = chosen(cfg.randomization)
+        self.curriculum = Curriculum(cfg.curriculum, self.movable(), device)
         model = self._model(visual=False)
         self.control_seconds = cfg.physics.timestep * cfg.physics.substeps
         physics = make_physics(sim, model, num_envs, cfg.physics.substeps, device)
@@ -97,6 +75,11 @@ class TwoHands(SuccessTask):
         }
         self.signals = Signals(physics, addresses, self.goals, self.action)
         self._no_velocity = torch.zeros_like(physics.qvel)  # [E, nv]
+        self._variation: Optional[Variation] = None
+        if wanted:
+            widths = (self.spec.state_size, 2 * self._slots)
+            drag = hands_drag(model, self.hand) if self.base else torch.zeros(model.nv)
+            self._variation = Variation(cfg.randomization, wanted, physics, addresses, self.hand, drag, widths)
 
     # What a task defines.
 
@@ -112,12 +95,24 @@ class TwoHands(SuccessTask):
     def start_objects(self, mask: Tensor, qpos: Tensor) -> None:
         """Write the objects' start into qpos [E, nq], which has them as built, and the goals where mask [E] is true."""
 
+    def movable(self) -> Dict[str, float]:
+        """Settings that a curriculum may move, with their own values; `randomization` is its strength."""
+        return {"joint_noise": self.cfg.joint_noise, "randomization": self.cfg.randomization.strength}
+
     # The step.
 
+    def reset(self, seed: Optional[int] = None) -> Step:
+        """Start E new episodes; a seed repeats everything that follows, but for the level of a curriculum."""
+        if self._variation:
+            self._variation.expire()
+        return super().reset(seed)
+
     def buffers(self) -> Dict[str, Tensor]:
-        """The last actions and the goals' poses."""
+        """The last actions, the goals' poses, what is randomized, and the level of the curriculum."""
         poses = {f"{name}_pos": pose.pos for name, pose in self.goals.items()}
-        return {"action": self.action, **poses, **{f"{name}_quat": pose.quat for name, pose in self.goals.items()}}
+        quats = {f"{name}_quat": pose.quat for name, pose in self.goals.items()}
+        varied = self._variation.buffers() if self._variation else {}
+        return {"action": self.action, **poses, **quats, **varied, **self.curriculum.buffers()}
 
     def act(self, action: Tensor) -> None:
         """Set joint targets, and push free bases, from actions in agents' order, [E, 2 x slots].
@@ -125,9 +120,12 @@ class TwoHands(SuccessTask):
         -1 and 1 are a joint's limits, and the greatest force and torque.
         """
         self.action.copy_(action.index_select(1, self._slot_source).clamp_(-1.0, 1.0))
-        self.physics.ctrl.copy_(self._target_mid + self._target_half * self.action.index_select(1, self._ctrl_slots))
+        applied = self.action
+        if self._variation:
+            applied = self._variation.signals.act(applied, self._strength(), self.normal)
+        self.physics.ctrl.copy_(self._target_mid + self._target_half * applied.index_select(1, self._ctrl_slots))
         if self._flight:
-            self._flight.push(self.action.view(-1, 2, self._slots)[:, :, :BASE_CHANNELS])
+            self._flight.push(applied.view(-1, 2, self._slots)[:, :, :BASE_CHANNELS])
 
     def observe(self) -> Tuple[Tuple[Tensor, ...], Tensor]:
         """Observations A x [E, W + tail], the own hand's block and the tail, and the state [E, 1, 2 W + tail]."""
@@ -137,8 +135,11 @@ class TwoHands(SuccessTask):
         hands = self._table.read(physics.qpos, physics.qvel, physics.sensors, self.action, *bases)
         parts = (hands, *(block.read(self.signals) for block in self.tail))
         state = torch.cat(parts, dim=1).clamp_(-CLIP, CLIP)
-        right = torch.cat((state[:, :width], state[:, 2 * width :]), dim=1)
-        left = state[:, width:]  # side by side already
+        seen = state
+        if self._variation:
+            seen = self._variation.signals.observe(state, self._strength(), self.normal)
+        right = torch.cat((seen[:, :width], seen[:, 2 * width :]), dim=1)
+        left = seen[:, width:]  # side by side already
         per_side = self.spec.num_agents // 2
         return (right,) * per_side + (left,) * per_side, state[:, None]
 
@@ -162,15 +163,33 @@ class TwoHands(SuccessTask):
         """Place hands, objects and goals where mask [E] is true."""
         rows = mask[:, None]
         qpos = self._rest_pos.repeat(self.spec.num_envs, 1)
+        if self._variation:
+            self._variation.renew(mask, self._strength(), partial(self.uniform, 0.0, 1.0), self.normal)
         self.start_objects(mask, qpos)
         qpos.index_copy_(1, self._joints, self.random_hand_joints())
         targets = qpos.index_select(1, self._driven)
         self.physics.ctrl.copy_(torch.where(rows, targets, self.physics.ctrl))
         self.action.masked_fill_(rows, 0.0)
+        if self._variation:
+            self._variation.model.lift(qpos)
+            self._variation.signals.rest(mask, self._action_of(targets))
         if self._flight:
             self._flight.release(mask)
         self.physics.set_state(mask, qpos, self._no_velocity)
         self.show_goals()
+
+    def stepped(self, done: Tensor) -> None:
+        """Count the step of what is randomized, and of the curriculum."""
+        if self._variation:
+            self._variation.step()
+        self.curriculum.advance(done, self.success)
+
+    def measure(self, diverged: Tensor) -> Dict[str, Tensor]:
+        """Success, and the level of a curriculum."""
+        metrics = super().measure(diverged)
+        if self.curriculum.active:
+            metrics["level"] = self.curriculum.level.expand(self.spec.num_envs)
+        return metrics
 
     def show_goals(self) -> None:
         """Move the goals' marks to the goals."""
@@ -193,8 +212,17 @@ class TwoHands(SuccessTask):
         high = self._joint_high
         both = self.cfg.compat == "fixed"
         u = self.uniform(-1.0, 1.0, len(low) if both else len(low) // 2)
-        angles = torch.addcmul(low, high - low, u if both else u.repeat(1, 2)) * self.cfg.joint_noise
+        angles = torch.addcmul(low, high - low, u if both else u.repeat(1, 2)) * self.curriculum.value("joint_noise")
         return torch.clamp(angles, low, high) if both else angles
+
+    def _strength(self) -> Union[float, Tensor]:
+        """Share of each range of the randomization that is used now."""
+        return self.curriculum.value("randomization")
+
+    def _action_of(self, targets: Tensor) -> Tensor:
+        """The action [E, 2 x slots] of joint targets [E, nu] rad, and of no force."""
+        action = torch.zeros_like(self.action)
+        return action.index_copy_(1, self._ctrl_slots, (targets - self._target_mid) / self._target_half)
 
     # Construction.
 
@@ -227,7 +255,7 @@ class TwoHands(SuccessTask):
             state_size=2 * self._table.width + tail,
             max_episode_steps=self.cfg.episode_length,
             device=device,
-            metrics=METRICS,
+            metrics=METRICS + (("level",) if self.curriculum.active else ()),
         )
 
     def _index_joints(self, addresses: Addresses) -> None:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from harl_isaac.tasks.hands.base import FreeHandsCfg
 from harl_isaac.tasks.hands.layout import MOUNTS, free_base
 from harl_isaac.tasks.hands.observation import pose, velocity
+from harl_isaac.tasks.hands.settings import FreeHandsCfg
 from harl_isaac.tasks.hands.signals import Signals, Verdict
 from harl_isaac.tasks.hands.table import NARROW, TOP, TableTask, padding
 from harl_isaac.tasks.hands.throws import distance_to

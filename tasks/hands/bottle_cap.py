@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from harl_isaac.tasks.hands.base import FreeHandsCfg
 from harl_isaac.tasks.hands.hand import Vector
 from harl_isaac.tasks.hands.layout import MOUNTS, free_base
 from harl_isaac.tasks.hands.observation import point, pose, velocity
 from harl_isaac.tasks.hands.reaching import ReachTask
+from harl_isaac.tasks.hands.settings import FreeHandsCfg
 from harl_isaac.tasks.hands.signals import Signals, Verdict
 
 if TYPE_CHECKING:
@@ -75,5 +75,5 @@ class ShadowHandBottleCap(ReachTask):
     def random_hand_joints(self) -> Tensor:
         """Start angles of both hands, [E, 2 x joints] rad, drawn around the thumbs' start."""
         start = self._joint_low.new_tensor([THUMB.get(joint, 0.0) for joint in self.hand.joints] * 2)
-        angles = super().random_hand_joints() + (1.0 - self.cfg.joint_noise) * start
+        angles = super().random_hand_joints() + (1.0 - self.curriculum.value("joint_noise")) * start
         return angles.clamp(self._joint_low, self._joint_high) if self.cfg.compat == "fixed" else angles

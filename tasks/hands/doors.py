@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from harl_isaac.tasks.hands.base import FreeHandsCfg
 from harl_isaac.tasks.hands.hand import PhysicsCfg, pressed_physics
 from harl_isaac.tasks.hands.layout import DOOR, MOUNTS, free_base
 from harl_isaac.tasks.hands.observation import point
 from harl_isaac.tasks.hands.reaching import ReachTask, fixed_body
+from harl_isaac.tasks.hands.settings import FreeHandsCfg
 from harl_isaac.tasks.hands.signals import Signals, Verdict
 
 if TYPE_CHECKING:

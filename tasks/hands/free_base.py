@@ -49,12 +49,21 @@ def firm_limits(hand: "mujoco.MjSpec", timestep: float) -> None:
 
 def add_drag(model: "mujoco.MjModel", base: str, joints: Sequence[str]) -> None:
     """Slow a hand's free base and its joints by DRAG x mass at the rest pose."""
+    model.dof_damping += drag(model, base, joints)
+
+
+def drag(model: "mujoco.MjModel", base: str, joints: Sequence[str]) -> "np.ndarray":
+    """Damping of a hand's free base and of its joints by DRAG x mass at the rest pose, 0 elsewhere, [nv]."""
+    import numpy as np
+
     mass = mass_matrix(model).diagonal()
+    damping = np.zeros(model.nv)
     first = model.joint(base).dofadr[0]
-    model.dof_damping[first : first + 6] = DRAG * mass[first : first + 6]
+    damping[first : first + 6] = DRAG * mass[first : first + 6]
     for joint in joints:
         dof = model.joint(joint).dofadr[0]
-        model.dof_damping[dof] += DRAG * (mass[dof] - model.dof_armature[dof])
+        damping[dof] = DRAG * (mass[dof] - model.dof_armature[dof])
+    return damping
 
 
 def mass_matrix(model: "mujoco.MjModel") -> "np.ndarray":

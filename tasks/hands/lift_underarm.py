@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from harl_isaac.tasks.hands.base import FreeHandsCfg, TwoHands
+from harl_isaac.tasks.hands.base import TwoHands
 from harl_isaac.tasks.hands.layout import MOUNTS, free_base
 from harl_isaac.tasks.hands.observation import point, pose, velocity
+from harl_isaac.tasks.hands.settings import FreeHandsCfg
 from harl_isaac.tasks.hands.signals import Signals, Verdict
 from harl_isaac.tasks.hands.throws import distance_to
 

@@ -63,5 +63,5 @@ class ShadowHandReOrientation(ThrowTask):
         self._verdict = self.verdict(self.signals, self.cfg.compat == "fixed")
         quat = tumbled(self.uniform(-1.0, 1.0, 2))
         for throw in self.throws:
-            self.set_goal(throw.goal, self._verdict.success, self._ends[throw.goal], quat)
+            self.set_goal(throw.goal, self._verdict.success, self.goal_place(throw), quat)
         self.show_goals()

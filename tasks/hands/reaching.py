@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Tuple
 import torch
 from torch import Tensor
 
-from harl_isaac.tasks.hands.base import FreeHandsCfg, TwoHands
+from harl_isaac.tasks.hands.base import TwoHands
 from harl_isaac.tasks.hands.observation import TailBlock
+from harl_isaac.tasks.hands.settings import FreeHandsCfg
 from harl_isaac.tasks.hands.signals import Signals
 
 if TYPE_CHECKING:

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass, field
 
-from harl_isaac.tasks.hands.base import FreeHandsCfg
 from harl_isaac.tasks.hands.hand import PhysicsCfg, pressed_physics
 from harl_isaac.tasks.hands.layout import MOUNTS, free_base
 from harl_isaac.tasks.hands.observation import TailBlock
 from harl_isaac.tasks.hands.reaching import ReachTask
+from harl_isaac.tasks.hands.settings import FreeHandsCfg
 
 TOP = 0.6  # [m] height of the tables
 NARROW = (0.5, 1.0, TOP)  # [m] size of a table

@@ -1,15 +1,17 @@
 """Base of the tasks in which objects fly from hand to hand: each has a start and a goal to reach."""
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple, Tuple
+from typing import TYPE_CHECKING, Dict, NamedTuple, Tuple
 
 import torch
 from torch import Tensor
 
-from harl_isaac.tasks.hands.base import HandsCfg, TwoHands
+from harl_isaac.settings import check_ranges
+from harl_isaac.tasks.hands.base import TwoHands
 from harl_isaac.tasks.hands.hand import PhysicsCfg, Vector, free_physics
 from harl_isaac.tasks.hands.observation import TailBlock, goal, pose, rotation, velocity
 from harl_isaac.tasks.hands.quaternions import rotation_angle, tumbled
+from harl_isaac.tasks.hands.settings import HandsCfg
 from harl_isaac.tasks.hands.signals import Signals, Verdict
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ class ThrowsCfg(HandsCfg):
     """Settings of every task with thrown objects."""
 
     object: str = "egg"  # egg (capsule), ellipsoid, ball, cube
+    throw: float = 1.0  # goals' share of the originals' distance from the objects' starts; less is easier
 
 
 @dataclass
@@ -53,8 +56,15 @@ class ThrowTask(TwoHands):
     leashes: Tuple[Tuple[str, Vector], ...] = ()  # points of hands, and places [m] that they must stay near
 
     def __init__(self, cfg: ThrowsCfg, num_envs: int, device: torch.device, sim: str = "auto"):
+        check_ranges(cfg, [("throw", 0, 1)], "task")
         super().__init__(cfg, num_envs, device, sim)
-        self._ends = {throw.goal: torch.tensor(throw.end, device=device) for throw in self.throws}  # [3] m each
+        self._ways = {
+            each.goal: torch.tensor((each.start, each.end), device=device) for each in self.throws
+        }  # [2, 3] m
+
+    def movable(self) -> Dict[str, float]:
+        """Settings that a curriculum may move, with their own values."""
+        return {**super().movable(), "position_noise": self.cfg.position_noise, "throw": self.cfg.throw}
 
     def build(self, scene: "SceneBuilder") -> None:
         """Add the objects, the first orange and a second blue, and their goals of the same shape."""
@@ -94,9 +104,14 @@ class ThrowTask(TwoHands):
         quats = tumbled(u[:, 3:].reshape(-1, 2)).view(-1, 2, 4)
         for throw in self.throws:
             columns = self.signals.columns(throw.object)
-            start = self._rest_pos[columns][:3] + self.cfg.position_noise * u[:, :3]
+            start = self._rest_pos[columns][:3] + self.curriculum.value("position_noise") * u[:, :3]
             qpos[:, columns] = torch.cat((start, quats[:, 0].roll(1, dims=1)), dim=1)
-            self.set_goal(throw.goal, mask, self._ends[throw.goal], quats[:, 1])
+            self.set_goal(throw.goal, mask, self.goal_place(throw), quats[:, 1])
+
+    def goal_place(self, throw: Throw) -> Tensor:
+        """Place that the object is to reach, [3] m."""
+        start, end = self._ways[throw.goal]
+        return torch.lerp(start, end, self.curriculum.value("throw"))  # the end itself for a share of 1
 
 
 def closeness(distance: Tensor, angle: Tensor, scale: float) -> Tensor:

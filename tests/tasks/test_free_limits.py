@@ -83,7 +83,7 @@ def test_fixed_hands_keep_theirs(name):
 @needs_warp
 @each_task
 def test_buffers_are_capped_on_warp(name):
-    from harl_isaac.sim.mujoco_warp import portable
+    from harl_isaac.sim.warp_model import portable
 
     physics = make(name, 2, "mujoco_warp").physics
     assert portable(physics.model).opt.jacobian == mujoco.mjtJacobian.mjJAC_AUTO

@@ -306,7 +306,7 @@ def test_warp_buffers_hold_an_ant_that_lies(agents, least):
     """`least` contacts and rows were measured in 64 environments x 150 steps of random and bang-bang actions."""
     import mujoco_warp as mjw
 
-    from harl_isaac.sim.mujoco_warp import buffer_sizes
+    from harl_isaac.sim.warp_model import buffer_sizes
 
     model = make("ManySegmentAnt", agents=agents).model
     contacts, rows = buffer_sizes(model, mjw.put_model(model))
@@ -317,7 +317,7 @@ def test_warp_buffers_hold_an_ant_that_lies(agents, least):
 def test_a_solver_that_warp_lacks_is_replaced():
     task = make("HumanoidStandup")
     assert task.model.opt.solver == mujoco.mjtSolver.mjSOL_PGS
-    from harl_isaac.sim.mujoco_warp import portable
+    from harl_isaac.sim.warp_model import portable
 
     assert portable(task.model).opt.solver == mujoco.mjtSolver.mjSOL_NEWTON
     for scenario in ("Ant", "HalfCheetah"):
