@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from importlib import import_module
-from typing import Any, Dict, Iterable
+from typing import Any, Dict, Iterable, cast
 
 from omegaconf import OmegaConf
 
@@ -28,9 +28,22 @@ def build_settings(registry: Dict[str, str], values: Dict[str, Any]) -> Any:
 
 def with_new_defaults(registry: Dict[str, str], values: Dict[str, Any]) -> Dict[str, Any]:
     """A run's saved settings; fill in defaults for settings added since the run was saved."""
-    defaults = OmegaConf.to_container(OmegaConf.structured(default_settings(registry, values["name"])))
-    assert isinstance(defaults, dict)
-    return {**{str(key): value for key, value in defaults.items()}, **values}
+    return _filled(plain_defaults(registry, values["name"]), values)
+
+
+def plain_defaults(registry: Dict[str, str], name: str) -> Dict[str, Any]:
+    """Default settings of the task or algorithm `name` as nested dictionaries."""
+    defaults = OmegaConf.to_container(OmegaConf.structured(default_settings(registry, name)))
+    return cast(Dict[str, Any], defaults)
+
+
+def _filled(defaults: Dict[str, Any], values: Dict[str, Any]) -> Dict[str, Any]:
+    """Nested dictionaries `values`, with `defaults` where they have no key."""
+    result = {**defaults, **values}
+    for key, value in result.items():
+        if isinstance(value, dict) and isinstance(defaults.get(key), dict):
+            result[key] = _filled(defaults[key], value)
+    return result
 
 
 def register_external_tasks(names: Iterable[str]) -> None:

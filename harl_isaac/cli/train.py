@@ -7,7 +7,7 @@ import os
 import re
 import sys
 from pathlib import Path
-from typing import Any, Callable, Dict, List, NoReturn, Optional, Tuple, cast
+from typing import Any, Callable, Dict, List, NoReturn, Optional, Set, Tuple, cast
 
 # Threads that spin while they wait take a core from the physics' threads; must be set before torch starts any.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -24,7 +24,7 @@ from harl_isaac.cli.points import STOPPED, USER_ERRORS, report_score
 from harl_isaac.cli.sweeps import check_installed, check_sweep, run_sweep
 from harl_isaac.config import differences, register, to_run
 from harl_isaac.env import SimulatorError
-from harl_isaac.registry import register_external_tasks, with_new_defaults
+from harl_isaac.registry import plain_defaults, register_external_tasks, with_new_defaults
 from harl_isaac.runtime import keep_freed_memory
 from harl_isaac.tasks import TASKS
 from harl_isaac.training import checkpoint
@@ -216,10 +216,22 @@ def without_later_settings(cfg: DictConfig, folder: Path, words: List[str]) -> D
     cfg = cfg.copy()
     register_external_tasks([saved["task"]["name"]])
     for group, registry in (("task", TASKS), ("algo", ALGOS)):
-        for key, value in with_new_defaults(registry, saved[group]).items():
-            if key not in saved[group] and key in cfg[group] and f"{group}.{key}" not in given:
-                cfg[group][key] = value
+        defaults = plain_defaults(registry, saved[group]["name"])
+        _restore_defaults(cfg[group], saved[group], defaults, group + ".", given)
     return cfg
+
+
+def _restore_defaults(
+    node: DictConfig, saved: Dict[str, Any], defaults: Dict[str, Any], at: str, given: Set[str]
+) -> None:
+    """Write defaults into a part of the settings for keys that `saved` lacks, here and deeper, but for those given."""
+    for key, value in defaults.items():
+        if key not in node:
+            continue
+        if isinstance(value, dict) and value and isinstance(saved.get(key, {}), dict):
+            _restore_defaults(node[key], saved.get(key, {}), value, f"{at}{key}.", given)
+        elif key not in saved and at + key not in given:
+            node[key] = value
 
 
 def check_unchanged(cfg: DictConfig, folder: Path) -> None:

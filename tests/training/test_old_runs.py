@@ -8,7 +8,8 @@ import shutil
 
 import pytest
 import torch
-from support.commands import ROOT, run
+import yaml
+from support.commands import ROOT, TINY, run
 
 from harl_isaac.training import checkpoint
 
@@ -100,3 +101,19 @@ def test_the_upgrade_renames_keys_in_nested_dicts_and_lists_and_nothing_else():
         "targets": [],
     }
     assert "optimisers" in old
+
+
+def test_a_run_that_began_before_settings_were_added_deeper_goes_on(tmp_path):
+    """Groups of settings, and settings within a group, that the run's config.yaml does not have."""
+    result = run("task=ShadowHandOver", *TINY, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    (file,) = tmp_path.glob("runs/*/*/*/config.yaml")
+    config = yaml.safe_load(file.read_text())
+    del config["task"]["randomization"]
+    del config["task"]["curriculum"]["start"]
+    del config["task"]["physics"]["gains"]["kp"]
+    file.write_text(yaml.safe_dump(config))
+    other = run("resume=last", "total_steps=36", "task.randomization.preset=bidex", cwd=tmp_path)
+    assert other.returncode == 2 and "task.randomization.preset: was none, now bidex" in other.stderr
+    result = run("resume=last", "total_steps=36", cwd=tmp_path)
+    assert result.returncode == 0 and "36 steps" in result.stdout, result.stderr
