@@ -19,7 +19,7 @@ from harl_isaac.env import Box, EnvSpec
 from harl_isaac.learning.learner import Metrics
 from harl_isaac.learning.off_policy import ADAM_EPS, OffPolicyLearner
 from harl_isaac.learning.off_policy_cfg import OffPolicyCfg
-from harl_isaac.learning.optimizers import adam
+from harl_isaac.learning.optimizers import Optimizer, adam
 from harl_isaac.networks.heads import CategoricalHead, SquashedNormalHead
 from harl_isaac.networks.mlp import ACTIVATIONS
 from harl_isaac.networks.off_policy_nets import (
@@ -127,7 +127,7 @@ class Hasac(OffPolicyLearner):
             self._fit_temperature(i, means[1] - means[2], batch)
         return {"loss": means[0], "grad_norm": norm, "entropy": means[1], "alpha": self.log_alpha[i].exp()}
 
-    def all_optimizers(self) -> List[torch.optim.Optimizer]:
+    def all_optimizers(self) -> List[Optimizer]:
         """Those of actors and critic, then the temperatures'."""
         return [*super().all_optimizers(), *self.alpha_optimizers]
 

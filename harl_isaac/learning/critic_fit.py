@@ -7,13 +7,14 @@ from torch import Tensor
 
 from harl_isaac.learning.batching import chunks, minibatches
 from harl_isaac.learning.gradient import ValueLoss, gradient_step
+from harl_isaac.learning.optimizers import Optimizer
 from harl_isaac.networks.critic import Critic
 from harl_isaac.networks.gru import SequenceStart
 
 
 def fit_critic(
     critic: Critic,
-    optimizer: torch.optim.Optimizer,
+    optimizer: Optimizer,
     state: Tensor,
     old_value: Tensor,
     target: Tensor,

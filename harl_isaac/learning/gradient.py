@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from harl_isaac.buffers.rollout import AgentBatch, RowIndex
-from harl_isaac.learning.optimizers import parameters_of
+from harl_isaac.learning.optimizers import Optimizer, parameters_of
 from harl_isaac.networks.actors import Actor
 from harl_isaac.networks.critic import Critic
 from harl_isaac.networks.gru import SequenceStart
@@ -72,9 +72,7 @@ def huber(error: Tensor, delta: float) -> Tensor:
     return torch.where(size <= delta, 0.5 * error.square(), delta * (size - 0.5 * delta))
 
 
-def gradient_step(
-    optimizer: torch.optim.Optimizer, loss: Loss, parts: List[RowIndex], max_norm: float
-) -> Tuple[Tensor, Tensor]:
+def gradient_step(optimizer: Optimizer, loss: Loss, parts: List[RowIndex], max_norm: float) -> Tuple[Tensor, Tensor]:
     """One step on the sum of the parts' losses, its gradient clipped to the norm `max_norm`.
 
     Returns the parts' summed reports [M] and the gradient's norm [] before clipping.

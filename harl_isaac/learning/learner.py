@@ -5,12 +5,12 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
-import torch
 from torch import Tensor
 
 from harl_isaac.buffers.replay import Replay
 from harl_isaac.env import EnvSpec, MultiAgentEnv, Step
 from harl_isaac.faults import Faults
+from harl_isaac.learning.optimizers import Optimizer
 from harl_isaac.networks.joint_policy import JointPolicy
 
 Observer = Callable[[Step], None]  # is shown every new Step: the episode statistics
@@ -94,7 +94,7 @@ class GradientLearner(Learner):
         self.trained = [i for i, agent in enumerate(spec.agents) if agent not in getattr(cfg, "frozen", ())]
 
     @abstractmethod
-    def all_optimizers(self) -> List[torch.optim.Optimizer]:
+    def all_optimizers(self) -> List[Optimizer]:
         """The optimizers whose learning rates decay."""
 
     def draw_agent_order(self) -> List[int]:
@@ -106,4 +106,4 @@ class GradientLearner(Learner):
         """Set each learning rate to its first value times (1 - progress), if algo.lr_decay."""
         share = 1.0 - progress if self.cfg.lr_decay else 1.0
         for optimizer in self.all_optimizers():
-            optimizer.param_groups[0]["lr"] = optimizer.defaults["lr"] * share
+            optimizer.param_groups[0]["lr"] = float(optimizer.defaults["lr"]) * share

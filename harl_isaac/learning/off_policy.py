@@ -17,7 +17,7 @@ from harl_isaac.learning.gradient import gradient_step
 from harl_isaac.learning.learner import GradientLearner, Metrics, Observer
 from harl_isaac.learning.metrics import per_agent_metrics
 from harl_isaac.learning.off_policy_cfg import OffPolicyCfg
-from harl_isaac.learning.optimizers import adam, restore, rollback_unless
+from harl_isaac.learning.optimizers import Optimizer, adam, restore, rollback_unless
 from harl_isaac.networks.joint_policy import ObservationPacker
 from harl_isaac.networks.off_policy_nets import JointCritics, OffPolicyActors
 from harl_isaac.settings import INFINITY
@@ -175,7 +175,7 @@ class OffPolicyLearner(GradientLearner):
         with self.skip_if_dead(i, batch, self.optimizers[i]):
             return gradient_step(self.optimizers[i], loss_of, self._parts(batch), self._max_norm())
 
-    def skip_if_dead(self, i: int, batch: Batch, optimizer: torch.optim.Optimizer) -> ContextManager[None]:
+    def skip_if_dead(self, i: int, batch: Batch, optimizer: Optimizer) -> ContextManager[None]:
         """A context in which the optimizer moves nothing if agent i was alive in no row of the batch."""
         if not self.spec.has_alive:
             return nullcontext()
@@ -209,7 +209,7 @@ class OffPolicyLearner(GradientLearner):
         warmup = min(-(-self.cfg.warmup_steps // self.spec.num_envs), self.replay.capacity)
         return max(warmup - self.replay.filled, 0)
 
-    def all_optimizers(self) -> List[torch.optim.Optimizer]:
+    def all_optimizers(self) -> List[Optimizer]:
         """Those of the actors, then the critic's."""
         return [*self.optimizers, self.critic_optimizer]
 

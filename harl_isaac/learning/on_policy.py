@@ -13,7 +13,7 @@ from harl_isaac.learning.gae import gae
 from harl_isaac.learning.learner import GradientLearner, Metrics, Observer
 from harl_isaac.learning.metrics import explained_variance, per_agent_metrics
 from harl_isaac.learning.on_policy_cfg import OnPolicyCfg
-from harl_isaac.learning.optimizers import restore
+from harl_isaac.learning.optimizers import Optimizer, restore
 from harl_isaac.learning.sequential import Scheme, sequential_update, simultaneous_update
 from harl_isaac.learning.values import CentralCritic, PerAgentCritics
 from harl_isaac.networks.actors import StackedActors
@@ -79,7 +79,7 @@ class OnPolicyLearner(GradientLearner):
         for function in self.critic.functions:
             function.hidden.zero_()
 
-    def all_optimizers(self) -> List[torch.optim.Optimizer]:
+    def all_optimizers(self) -> List[Optimizer]:
         """Those of the actors, then those of the critics."""
         return [*self.optimizers, *(function.optimizer for function in self.critic.functions)]
 

@@ -3,12 +3,10 @@
 from dataclasses import dataclass, field
 from typing import List
 
-import torch
-
 from harl_isaac.env import EnvSpec
 from harl_isaac.learning.estimates import check_networks, check_rollout, policy_sizes
 from harl_isaac.learning.learner import AlgoCfg
-from harl_isaac.learning.optimizers import adam
+from harl_isaac.learning.optimizers import Optimizer, adam
 from harl_isaac.networks.actors import StackedActors
 from harl_isaac.networks.mlp import ACTIVATIONS
 from harl_isaac.settings import (
@@ -104,7 +102,7 @@ class OnPolicyCfg(AlgoCfg):
             running_norm=self.input_norm == "running",
         )
 
-    def optimizers(self, actors: StackedActors) -> List[torch.optim.Optimizer]:
+    def optimizers(self, actors: StackedActors) -> List[Optimizer]:
         """One for each network among the actors, where the algorithm needs them."""
         return []
 
@@ -124,6 +122,6 @@ class FirstOrderCfg(OnPolicyCfg):
         check_ranges(self, [("lr", 0, INFINITY), ("epochs", 1, MOST_REPEATS), ("entropy_coef", 0, INFINITY)])
         check_minibatches(self, spec, "minibatches")
 
-    def optimizers(self, actors: StackedActors) -> List[torch.optim.Optimizer]:
+    def optimizers(self, actors: StackedActors) -> List[Optimizer]:
         """An Adam for each network among the actors."""
         return [adam(actor.parameters(), self.lr, self.adam_eps) for actor in actors.agents]
