@@ -430,7 +430,11 @@ def test_the_best_policy_is_kept_without_its_replay_and_can_be_played(settings, 
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.slow) if name in ("maddpg", "matd3") else name for name in CONTINUOUS]
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow) if name in ("haddpg", "maddpg", "matd3") else name
+        for name in CONTINUOUS
+    ],
 )
 def test_the_sum_game_is_learned(name, settings, tmp_path):
     """From 2.2 (actions in the middle) to nearly the optimum of 5; learning from others' old actions takes longer."""

@@ -60,7 +60,7 @@ def all_but_worst(difference):
 
 
 @needs_warp
-@pytest.mark.parametrize("shape", ["ball", "cube"])
+@pytest.mark.parametrize("shape", ["ball", pytest.param("cube", marks=pytest.mark.slow)])
 def test_engines_agree_over_episodes(shape):
     """100 substeps in three episodes: same ends, rewards, observations; float32 against float64."""
     tasks = [over(sim, 6, shape, gain=1.0, episode_length=20) for sim in ("mujoco", "mujoco_warp")]

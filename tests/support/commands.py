@@ -15,8 +15,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 FORKS = multiprocessing.get_context("forkserver")
-# The first optimizer of a process imports torch._dynamo: seconds, once for all here.
-FORKS.set_forkserver_preload(["torch", "torch._dynamo", "torch.utils.tensorboard", "hydra", "numpy"])
+FORKS.set_forkserver_preload(["torch", "torch.utils.tensorboard", "hydra", "numpy", "matplotlib.pyplot", "scipy.stats"])
 TINY = [
     "num_envs=4",
     "algo.rollout_length=3",
@@ -30,6 +29,8 @@ TINY = [
 
 def run_command(script: str, *words: str, cwd: Path, timeout: float = 240, **env: str) -> subprocess.CompletedProcess:
     """`python script words` in `cwd` with `env` above this process's environment; `script` is a path from the root.
+
+    A PYTHONPATH in `env` is searched as Python would.
 
     Raises subprocess.TimeoutExpired.
     """
@@ -69,5 +70,6 @@ def run_script_here(script: str, words: List[str], cwd: str, env: Dict[str, str]
     os.environ.update(env)
     os.chdir(cwd)
     sys.argv = [script, *words]
-    sys.path = [str(Path(script).parent)] + [path for path in sys.path if not is_for_tests(Path(path))]
+    own = [path for path in env.get("PYTHONPATH", "").split(os.pathsep) if path]
+    sys.path = [str(Path(script).parent), *own] + [path for path in sys.path if not is_for_tests(Path(path))]
     runpy.run_path(script, run_name="__main__")

@@ -12,6 +12,7 @@ from harl_isaac.tasks import TASKS
 
 CPU = torch.device("cpu")
 OBSKS = (0, 1, 2)
+COSTLY = [("Humanoid", "17x1"), ("HumanoidStandup", "17x1"), ("ManySegmentSwimmer", "10x2"), ("Ant", "2x4d")]
 FACTORIZATIONS = [
     ("HalfCheetah", "2x3"),
     ("HalfCheetah", "3x2"),
@@ -40,6 +41,11 @@ FACTORIZATIONS = [
 ]
 SCENARIOS = sorted(name.split("/")[1] for name in TASKS if name.startswith("mamujoco/"))
 FORCEFUL = ("Ant", "Humanoid", "HumanoidStandup", "ManySegmentAnt")  # they observe cfrc_ext
+
+
+def slow(*values):
+    """A case that runs with the slow tests."""
+    return pytest.param(*values, marks=pytest.mark.slow)
 
 
 def make(scenario, dtype=torch.float32, num_envs=1, sim="mujoco", change=None, **settings):
@@ -88,7 +94,7 @@ class Pair:
 @pytest.mark.parametrize(
     "dtype", [torch.float64, pytest.param(torch.float32, marks=pytest.mark.slow)], ids=["float64", "float32"]
 )
-@pytest.mark.parametrize("scenario, agents", FACTORIZATIONS)
+@pytest.mark.parametrize("scenario, agents", [slow(*each) if each in COSTLY else each for each in FACTORIZATIONS])
 def test_equal_to_the_original(scenario, agents, dtype, tmp_path):
     """200 random steps with resets within 1e-9 in float64 (60 of the slow original with 17 agents); 60 in float32,
     where rounding leaves 1e-5. cfrc_ext is read where sensors have it; see test_forces_are_a_stage_older.

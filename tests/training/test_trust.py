@@ -1,10 +1,7 @@
 """Run folders from a stranger: opening one runs nobody else's code, and what is damaged is one line."""
 
-import os
 import re
 import shutil
-import subprocess
-import sys
 import zipfile
 
 import pytest
@@ -74,9 +71,7 @@ def test_a_folder_runs_no_code_that_it_names(env, folder, tmp_path):
 
 def process(*words, cwd, script="train.py"):
     """`python script words` with `cwd` and the tests on the module path, in a process of its own."""
-    env = {**os.environ, "PYTHONPATH": f"{cwd}:{ROOT / 'tests'}"}
-    command = [sys.executable, str(ROOT / script), *words]
-    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True)
+    return run(*words, cwd=cwd, script=script, PYTHONPATH=f"{cwd}:{ROOT / 'tests'}")
 
 
 def test_a_module_of_ones_own_is_opened_with_consent(tmp_path):
