@@ -2,6 +2,8 @@
 
 import torch
 
+from harl_isaac import ranks
+
 
 def choose_device(name: str) -> torch.device:
     """The torch device that the setting `device` names. Raises ValueError where this machine lacks it."""
@@ -23,6 +25,23 @@ def choose_device(name: str) -> torch.device:
         others = f" or cuda:0..{count - 1}" if count else ""
         raise ValueError(f"device={name}: this machine shows {count} CUDA device(s) to torch; use device=cpu{others}")
     return torch.device("cuda", index)
+
+
+def own_device(name: str) -> torch.device:
+    """The device that the setting `device` names, made torch's current one; of several processes each has its own GPU.
+
+    Raises ValueError as `choose_device` does, and where a machine has more processes than GPUs.
+    """
+    device = choose_device(name)
+    if device.type != "cuda":
+        return device
+    if ranks.world() > 1 and device.index in (None, 0):
+        count = torch.cuda.device_count()
+        if ranks.local_rank() >= count:
+            raise ValueError(f"device={name}: {count} GPU(s) for more processes; start one for each, or device=cpu")
+        device = torch.device("cuda", ranks.local_rank())
+    torch.cuda.set_device(device)
+    return device
 
 
 def check_engine_device(sim: str, device: torch.device) -> None:

@@ -28,12 +28,13 @@ FORBIDDEN = {"item", "cpu", "numpy", "nonzero", "tolist", "masked_select"}
 # Construction, and the CPU engine, whose own memory is numpy's and whose rows are chosen on the host.
 ALLOWED = {("mujoco_cpu.py", "numpy"), ("mujoco_warp.py", "numpy"), ("warp_model.py", "numpy"), ("base.py", "cpu")}
 # A folder (or a module of the root) may import from those named after it, and from itself.
-CONTRACT = {"spaces", "env", "settings", "runtime", "devices", "faults", "memory", "acting", "hints"}
+CONTRACT = {"spaces", "env", "settings", "runtime", "devices", "faults", "memory", "acting", "hints", "ranks"}
 LAYERS = {
     "spaces": set(),
     "env": {"spaces"},
     "runtime": set(),
-    "devices": set(),
+    "ranks": set(),
+    "devices": {"ranks"},
     "hints": set(),
     "importing": set(),
     "memory": {"env"},
@@ -46,7 +47,7 @@ LAYERS = {
     "buffers": CONTRACT | {"networks"},
     "learning": CONTRACT | {"networks", "buffers"},
     "algos": CONTRACT | {"networks", "buffers", "learning", "rl_games"},
-    "sim": {"env", "runtime", "memory"},
+    "sim": {"env", "runtime", "memory", "ranks"},
     "tasks": {"env", "settings", "memory", "sim"},
     "adapters": CONTRACT | {"tasks", "importing"},  # the partition of a hand among agents
     "cfg": set(),

@@ -8,6 +8,7 @@ former.
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, List
 
+from harl_isaac import ranks
 from harl_isaac.env import EnvSpec
 from harl_isaac.learning.estimates import check_networks, check_rollout, policy_sizes
 from harl_isaac.learning.learner import AlgoCfg
@@ -100,6 +101,8 @@ class RlGamesPpoCfg(AlgoCfg):
     def learner(self, spec: EnvSpec, seed: int) -> "RlGamesLearner":
         """A new learner. Raises ValueError as `check` does, MissingSimulator where rl_games is not installed."""
         self.check(spec)
+        if ranks.world() > 1:
+            raise ValueError(f"algo={self.name} trains in one process: rl_games has its own way to use several")
         from harl_isaac.rl_games.learner import RlGamesLearner
 
         return RlGamesLearner(spec, self, seed)

@@ -16,6 +16,7 @@ from hydra import main as hydra_main
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
+from harl_isaac import ranks
 from harl_isaac.algos import ALGOS
 from harl_isaac.cli.commands import LAST, newest_run
 from harl_isaac.cli.modules import check_plugins, literal_path, with_loaded_modules
@@ -31,6 +32,7 @@ from harl_isaac.training import checkpoint
 from harl_isaac.training.ownership import owned
 from harl_isaac.training.policy_file import check_resumable
 from harl_isaac.training.run_folder import named_folder, new_run, read_overrides, saved_config, saved_settings
+from harl_isaac.training.together import entered_by_first
 from harl_isaac.training.trainer import Trainer
 from harl_isaac.training.trust import check_state_trusted, check_trusted
 
@@ -51,9 +53,15 @@ def main() -> None:
         fail(error)
     try:
         os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come here, instead of hydra's traceback
+        place = ranks.launched()
         if not line.sweep:
-            return start(job)
+            with ranks.joined(place):
+                return start(job)
+        if place:
+            raise ValueError("a sweep (-m) starts its own runs: leave torchrun out, or give it one run")
         failure = run_sweep(line, choices, last_value("run_root", line.overrides, "runs"), train, start)
+    except ValueError as error:
+        fail(error)
     except (OSError, HydraException) as error:  # hydra's own: its folders, its options
         fail(ValueError(" ".join(str(error).split())))
     except KeyboardInterrupt:
@@ -96,6 +104,11 @@ def job(cfg: DictConfig) -> float:
             raise
         # a simulator's message is long: its own traceback
         fail(error, 1 if isinstance(error, SimulatorError) else 2)
+    except RuntimeError as error:
+        if not ranks.is_loss(error):
+            raise
+        print(f"harl-train: {loss_text(error)}", file=sys.stderr, flush=True)
+        sys.exit(1)
     report_score(score)
     return score
 
@@ -116,15 +129,16 @@ def to_resume(cfg: DictConfig) -> Optional[Path]:
     if cfg.resume != AUTO:
         return checkpoint.find(cfg.resume) if cfg.resume else None
     latest = named_folder(to_run(cfg)) / checkpoint.FOLDER / "latest.pt"
-    cfg["resume"] = str(latest.parent.parent) if latest.is_file() else None
-    return latest if latest.is_file() else None
+    is_there = ranks.from_first(latest.is_file())
+    cfg["resume"] = str(latest.parent.parent) if is_there else None
+    return latest if is_there else None
 
 
 def begin(cfg: DictConfig, words: Optional[List[str]] = None) -> Trainer:
     """Train a new run; returns its trainer. Its overrides are `words`, or those of hydra. Raises ValueError."""
     run = to_run(cfg)
     trainer = Trainer(run)
-    with new_run(cfg, run, words) as folder:
+    with entered_by_first(new_run(cfg, run, words)) as folder:
         trainer.train(folder)
     return trainer
 
@@ -137,7 +151,7 @@ def resume(cfg: DictConfig, file: Path, words: List[str], given: List[str]) -> T
     folder = checkpoint.run_folder(file)
     cfg = without_later_settings(cfg, folder, words)
     run = to_run(cfg)
-    with owned(folder):
+    with entered_by_first(owned(folder)):
         check_unchanged(cfg, folder)
         check_trusted(run.task, folder, run.trust, given)
         check_state_trusted(run.task, folder, run.trust)
@@ -247,7 +261,16 @@ def check_unchanged(cfg: DictConfig, folder: Path) -> None:
         raise ValueError(f"cannot resume {folder} with other settings ({listed}); start a new run instead")
 
 
+def loss_text(error: BaseException) -> str:
+    """A line on the end of another process of the run."""
+    reason = str(error).splitlines()[0][:120]
+    return f"another process of this run is gone ({reason}); its last checkpoint is there: resume=<run folder> goes on"
+
+
 def fail(error: BaseException, code: int = 2) -> NoReturn:
-    """Print the error as one line on stderr, then exit."""
+    """Print the error as one line on stderr, by the first process for all, then exit."""
+    place = ranks.launched()
+    if place and place.rank > 0:
+        sys.exit(code)
     print(f"harl-train: {error}", file=sys.stderr, flush=True)
     sys.exit(code)

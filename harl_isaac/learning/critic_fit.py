@@ -5,6 +5,7 @@ from typing import Any, Dict, Optional
 import torch
 from torch import Tensor
 
+from harl_isaac import ranks
 from harl_isaac.learning.batching import chunks, minibatches
 from harl_isaac.learning.gradient import ValueLoss, gradient_step
 from harl_isaac.learning.optimizers import Optimizer
@@ -29,7 +30,7 @@ def fit_critic(
     rows = state.shape[0]
     length = state[0].numel() // state.shape[-1]
     size = rows // cfg.critic_minibatches
-    weight = cfg.value_coef / (size * target[0].numel())
+    weight = cfg.value_coef / (size * target[0].numel() * ranks.world())
     state = critic.net.standardized(state)
     for _ in range(cfg.critic_epochs):
         total = torch.zeros((), device=state.device)
@@ -40,4 +41,4 @@ def fit_critic(
             parts = chunks(index, size, state.device, length)
             report, norm = gradient_step(optimizer, loss, parts, cfg.max_grad_norm)
             total += report
-    return {"loss": total / target.numel(), "grad_norm": norm}
+    return {"loss": total / (target.numel() * ranks.world()), "grad_norm": norm}

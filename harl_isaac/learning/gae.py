@@ -5,6 +5,8 @@ from typing import Tuple
 import torch
 from torch import Tensor
 
+from harl_isaac import ranks
+
 
 def gae(
     reward: Tensor, value: Tensor, next_value: Tensor, terminated: Tensor, truncated: Tensor, gamma: float, lam: float
@@ -28,7 +30,7 @@ def gae(
 
 def normalize(advantage: Tensor, alive: Tensor) -> Tensor:
     """Zero mean and unit (population) deviation over the rows where alive is 1; same shapes. No host read."""
-    count = alive.sum().clamp(min=1.0)
-    mean = (advantage * alive).sum() / count
-    variance = ((advantage - mean).square() * alive).sum() / count
+    count = ranks.total(alive.sum()).clamp(min=1.0)
+    mean = ranks.total((advantage * alive).sum()) / count
+    variance = ranks.total(((advantage - mean).square() * alive).sum()) / count
     return (advantage - mean) / (variance.sqrt() + 1e-5)

@@ -7,6 +7,7 @@ from typing import Any, Callable, List, Optional, Tuple
 import torch
 from torch import Tensor
 
+from harl_isaac import ranks
 from harl_isaac.buffers.rollout import AgentBatch, RowIndex
 from harl_isaac.learning.optimizers import Optimizer, parameters_of
 from harl_isaac.networks.actors import Actor
@@ -86,7 +87,9 @@ def gradient_step(optimizer: Optimizer, loss: Loss, parts: List[RowIndex], max_n
             total = add_to(total, [*torch.autograd.grad(value, parameters), report])
         return total
 
-    *gradients, report = sum_of(over_threads(add_gradients, parts))
+    sums = sum_of(over_threads(add_gradients, parts))
+    ranks.add_up(sums)
+    *gradients, report = sums
     for parameter, gradient in zip(parameters, gradients):
         if parameter.grad is None:
             parameter.grad = torch.empty_like(parameter)
@@ -117,7 +120,10 @@ def over_threads(work: Callable[[List], Any], parts: List) -> List:
 
 
 def sum_over_parts(work: Callable[[Any], List[Tensor]], parts: List) -> List[Tensor]:
-    """The fresh tensors that `work(part)` returns, each summed over the parts, always in the same order."""
+    """The fresh tensors that `work(part)` returns, each summed over the parts of all processes.
+
+    Within a process the order is always the same.
+    """
 
     def add_up(share: List) -> List[Tensor]:
         total: List[Tensor] = []
@@ -125,7 +131,9 @@ def sum_over_parts(work: Callable[[Any], List[Tensor]], parts: List) -> List[Ten
             total = add_to(total, work(part))
         return total
 
-    return sum_of(over_threads(add_up, parts))
+    sums = sum_of(over_threads(add_up, parts))
+    ranks.add_up(sums)
+    return sums
 
 
 def sum_of(lists: List[List[Tensor]]) -> List[Tensor]:

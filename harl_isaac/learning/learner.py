@@ -50,6 +50,14 @@ class Learner(ABC):
         policies: Any = self.actors  # a torch module
         policies.load_state_dict(actors)
 
+    def own_state(self) -> Dict[str, Any]:
+        """The part of the state that belongs to this process's environments: what recurrent networks remember."""
+        return {}
+
+    def load_own_state(self, state: Dict[str, Any]) -> None:
+        """Continue from an `own_state`."""
+        assert not state
+
     @abstractmethod
     def state_dict(self) -> Dict[str, Any]:
         """Everything needed to continue exactly, without the replay."""

@@ -5,15 +5,17 @@ from typing import Dict, Sequence
 import torch
 from torch import Tensor
 
+from harl_isaac import ranks
+
 
 def alive_mean(value: Tensor, alive: Tensor) -> Tensor:
     """Mean [] of values [B] over the rows where the agent was alive [B]; zero, not NaN, where there is none."""
-    return (value * alive).sum() / alive.sum().clamp(min=1.0)
+    return ranks.total((value * alive).sum()) / ranks.total(alive.sum()).clamp(min=1.0)
 
 
 def explained_variance(value: Tensor, target: Tensor) -> Tensor:
     """1 - Var(target - value) / Var(target): 1 of a perfect critic, 0 of one that knows the mean only."""
-    return 1.0 - (target - value).var() / target.var().clamp(min=1e-8)
+    return 1.0 - ranks.variance(target - value) / ranks.variance(target).clamp(min=1e-8)
 
 
 def per_agent_metrics(by_agent: Dict[int, Dict[str, Tensor]], agents: Sequence[str]) -> Dict[str, Tensor]:

@@ -8,6 +8,7 @@ from typing import Any, Callable, ContextManager, Dict, List, Optional, Tuple
 import torch
 from torch import Tensor, nn
 
+from harl_isaac import ranks
 from harl_isaac.buffers.quarantine import quarantine_replay
 from harl_isaac.buffers.replay import Batch, Replay, explore
 from harl_isaac.buffers.rollout import RowIndex
@@ -44,9 +45,11 @@ class OffPolicyLearner(GradientLearner):
         self.targets = [(self.target_critic, self.critic)]  # (target network, the network that it follows)
         self.optimizers = [adam(actor.parameters(), cfg.lr, ADAM_EPS) for actor in self.actors.agents]
         self.critic_optimizer = adam(self.critic.parameters(), cfg.critic_lr, ADAM_EPS)
-        self.replay: Replay = Replay(spec, cfg.buffer_size, cfg.replay_dtype, cfg.replay_device)
+        capacity = cfg.buffer_size // ranks.world()
+        self.replay: Replay = Replay(spec, capacity, cfg.replay_dtype, cfg.replay_device)
         self.faults = self.replay.faults
         self.packer = ObservationPacker(spec, self.actors)
+        self.batch_size = ranks.share(cfg.batch_size, "algo.batch_size")  # of this process
         self.count = 0  # updates so far
         self.warming_up = False  # whether the iteration only fills the replay, without an update
         self.latest: Dict[int, Metrics] = {}  # of the last update of the actors, by agent
@@ -108,7 +111,7 @@ class OffPolicyLearner(GradientLearner):
         self.decay_learning_rates(progress)
         fitted = []
         for _ in range(self.cfg.updates):
-            batch = self.replay.sample(self.cfg.batch_size, self.cfg.n_step, self.cfg.gamma)
+            batch = self.replay.sample(self.batch_size, self.cfg.n_step, self.cfg.gamma)
             fitted.append(self.fit_critic(batch))
             if self.count % self.cfg.policy_delay == 0:
                 self.latest = self.fit_actors(batch)
@@ -122,7 +125,7 @@ class OffPolicyLearner(GradientLearner):
         """One step towards r + gamma^n next_value, each estimate by its mean squared error."""
         target = self.target(batch)
         joint = self.joint(batch.state, self.replayed_actions(batch))
-        weight = 1.0 / (batch.valid.sum().clamp(min=1.0) * target.shape[1])
+        weight = 1.0 / (ranks.total(batch.valid.sum()).clamp(min=1.0) * target.shape[1])
 
         def loss_of(part: RowIndex) -> Tuple[Tensor, Tensor]:
             value = self.critic(joint[part])
@@ -166,7 +169,7 @@ class OffPolicyLearner(GradientLearner):
         Returns the columns' means [M] and the gradient's norm [].
         """
         alive = batch.alive[:, i : i + 1]
-        living = alive.sum().clamp(min=1.0)
+        living = ranks.total(alive.sum()).clamp(min=1.0)
 
         def loss_of(part: RowIndex) -> Tuple[Tensor, Tensor]:
             means = (rows_of(part) * alive[part]).sum(0) / living
@@ -179,7 +182,7 @@ class OffPolicyLearner(GradientLearner):
         """A context in which the optimizer moves nothing if agent i was alive in no row of the batch."""
         if not self.spec.has_alive:
             return nullcontext()
-        return rollback_unless(batch.alive[:, i].any(), optimizer)
+        return rollback_unless(ranks.anywhere(batch.alive[:, i].any()), optimizer)
 
     def joint(self, state: Tensor, actions: List[Tensor]) -> Tensor:
         """The critics' input [B, S + all F_i] from states [B, S] and all agents' encoded actions."""
@@ -202,11 +205,12 @@ class OffPolicyLearner(GradientLearner):
     @property
     def steps_before_update(self) -> int:
         """Environment steps, of all environments together, that fill the replay before the next update."""
-        return self._missing_steps() * self.spec.num_envs
+        return self._missing_steps() * self.spec.num_envs * ranks.world()
 
     def _missing_steps(self) -> int:
         """Steps of each environment that the replay lacks before an update may draw from it."""
-        warmup = min(-(-self.cfg.warmup_steps // self.spec.num_envs), self.replay.capacity)
+        everywhere = self.spec.num_envs * ranks.world()
+        warmup = min(-(-self.cfg.warmup_steps // everywhere), self.replay.capacity)
         return max(warmup - self.replay.filled, 0)
 
     def all_optimizers(self) -> List[Optimizer]:

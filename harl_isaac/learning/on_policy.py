@@ -6,6 +6,7 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple, Type, Union
 import torch
 from torch import Tensor
 
+from harl_isaac import ranks
 from harl_isaac.buffers.quarantine import quarantine_rollout
 from harl_isaac.buffers.rollout import AgentBatch, Rollout, collect
 from harl_isaac.env import EnvSpec, MultiAgentEnv, Step
@@ -15,7 +16,7 @@ from harl_isaac.learning.metrics import explained_variance, per_agent_metrics
 from harl_isaac.learning.on_policy_cfg import OnPolicyCfg
 from harl_isaac.learning.optimizers import Optimizer, restore
 from harl_isaac.learning.sequential import Scheme, sequential_update, simultaneous_update
-from harl_isaac.learning.values import CentralCritic, PerAgentCritics
+from harl_isaac.learning.values import CentralCritic, PerAgentCritics, restore_rows
 from harl_isaac.networks.actors import StackedActors
 
 
@@ -67,10 +68,10 @@ class OnPolicyLearner(GradientLearner):
         metrics = {"critic/" + name: number for name, number in fitted.items()}
         metrics.update(per_agent_metrics(by_agent, self.spec.agents))
         metrics.update(self._order_metrics(order))
-        metrics["critic/value"] = value.mean()
+        metrics["critic/value"] = ranks.mean(value.mean())
         metrics["critic/explained_variance"] = explained_variance(value, target)
-        metrics["factor/mean"] = factor.mean()
-        metrics["factor/std"] = factor.std()
+        metrics["factor/mean"] = ranks.mean(factor.mean())
+        metrics["factor/std"] = factor.std() if ranks.world() == 1 else ranks.variance(factor).sqrt()
         return metrics
 
     def on_episodes_lost(self) -> None:
@@ -82,6 +83,19 @@ class OnPolicyLearner(GradientLearner):
     def all_optimizers(self) -> List[Optimizer]:
         """Those of the actors, then those of the critics."""
         return [*self.optimizers, *(function.optimizer for function in self.critic.functions)]
+
+    def own_state(self) -> Dict[str, Any]:
+        """Memory of recurrent networks in the running episodes."""
+        if not self.rollout.recurrent:
+            return {}
+        return {"actors": self.rollout.hidden, "critics": [function.hidden for function in self.critic.functions]}
+
+    def load_own_state(self, state: Dict[str, Any]) -> None:
+        """Continue from an `own_state`."""
+        if self.rollout.recurrent:
+            self.rollout.hidden.copy_(state["actors"])
+            for function, saved in zip(self.critic.functions, state["critics"]):
+                function.hidden.copy_(saved)
 
     def state_dict(self) -> Dict[str, Any]:
         """Everything needed to continue exactly."""
@@ -101,7 +115,7 @@ class OnPolicyLearner(GradientLearner):
         restore(self.optimizers, state["optimizers"])
         self.order.setstate(state["order"])
         if self.rollout.recurrent:
-            self.rollout.hidden.copy_(state["hidden"])
+            restore_rows(self.rollout.hidden, state["hidden"])
 
     def _update_input_norms(self) -> None:
         """Let the running moments of inputs learn the rollout, which they did not change while it was used."""

@@ -7,6 +7,7 @@ from typing import Dict
 import torch
 from torch import Tensor
 
+from harl_isaac import ranks
 from harl_isaac.buffers.rollout import AgentBatch
 from harl_isaac.learning.batching import chunks, minibatches
 from harl_isaac.learning.gradient import PolicyLoss, gradient_step
@@ -30,14 +31,14 @@ class FirstOrderLearner(OnPolicyLearner):
         rows = batch.obs.shape[0]
         length = batch.alive[0].numel()
         device = batch.obs.device
-        with rollback_unless(batch.alive.any(), optimizer):
+        with rollback_unless(ranks.anywhere(batch.alive.any()), optimizer):
             for _ in range(cfg.epochs):
                 total = torch.zeros(2, device=device)
                 for index in minibatches(rows, cfg.minibatches, device):
-                    living = batch.alive[index].sum().clamp(min=1.0)
+                    living = ranks.total(batch.alive[index].sum()).clamp(min=1.0)
                     loss = PolicyLoss(actor, batch, advantage, self.surrogate, cfg.entropy_coef, living)
                     parts = chunks(index, rows // cfg.minibatches, device, length)
                     report, norm = gradient_step(optimizer, loss, parts, cfg.max_grad_norm)
                     total += report
-        mean = total / batch.alive.sum().clamp(min=1.0)
+        mean = total / ranks.total(batch.alive.sum()).clamp(min=1.0)
         return {"loss": mean[0], "entropy": mean[1], "grad_norm": norm}

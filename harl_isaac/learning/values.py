@@ -81,7 +81,7 @@ class ValueFunction:
         self.critic.load_state_dict(state["critic"])
         restore([self.optimizer], [state["optimizer"]])
         if self.cfg.recurrent:
-            self.hidden.copy_(state["hidden"])
+            restore_rows(self.hidden, state["hidden"])
 
     @staticmethod
     def _as_batch(rollout: Rollout, value: Tensor) -> Tensor:
@@ -122,6 +122,13 @@ class ValueFunction:
         """[E K, T, values] -> [T, E, V], for states [T, E, K, S]."""
         length, envs = state.shape[:2]
         return value.view(envs, self.agents, length, -1).permute(2, 0, 1, 3).flatten(2)
+
+
+def restore_rows(own: Tensor, saved: Tensor) -> None:
+    """Copy saved recurrent states [E, ...]; of another number of environments they are of no use: zeros."""
+    if own.shape[1:] != saved.shape[1:]:
+        raise RuntimeError(f"recurrent states are {tuple(saved.shape)}, not {tuple(own.shape)}")
+    own.copy_(saved if len(own) == len(saved) else torch.zeros_like(own))
 
 
 class CentralCritic:

@@ -5,6 +5,8 @@ from typing import Optional, Sequence
 import torch
 from torch import Tensor, nn
 
+from harl_isaac import ranks
+
 LIMIT = 5.0  # deviations beyond which an input is cut off (as in rl_games)
 EPS = 1e-5  # added to variances
 
@@ -32,9 +34,9 @@ class RunningNorm(nn.Module):
         Source: Chan et al., 1979 (parallel variance).
         """
         weight = torch.ones_like(x[..., :1]) if weight is None else weight[..., None].to(x.dtype)
-        rows = weight.sum(0)
-        mean = (x * weight).sum(0) / rows.clamp(min=1.0)
-        variance = ((x - mean).square() * weight).sum(0) / rows.clamp(min=1.0)
+        rows = ranks.total(weight.sum(0))
+        mean = ranks.total((x * weight).sum(0)) / rows.clamp(min=1.0)
+        variance = ranks.total(((x - mean).square() * weight).sum(0)) / rows.clamp(min=1.0)
         self.count += rows
         share = rows / self.count.clamp(min=1.0)
         change = mean - self.mean

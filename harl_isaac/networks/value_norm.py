@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from harl_isaac import ranks
+
 
 class ValueNormalizer(nn.Module):
     """Running mean and variance of value targets, debiased (HARL's ValueNorm, beta 0.99999).
@@ -21,8 +23,8 @@ class ValueNormalizer(nn.Module):
         """Update the moments by a batch of targets of any shape."""
         target = target.double()
         for total, value in (
-            (self.mean, target.mean()),
-            (self.mean_square, target.square().mean()),
+            (self.mean, ranks.mean(target.mean())),
+            (self.mean_square, ranks.mean(target.square().mean())),
             (self.weight, torch.ones_like(self.weight)),
         ):
             total.mul_(self.beta).add_(value * (1.0 - self.beta))

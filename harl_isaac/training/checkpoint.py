@@ -9,6 +9,7 @@ from typing import Any, Dict, Iterator, NoReturn, Tuple
 import torch
 from torch import Tensor
 
+from harl_isaac import ranks
 from harl_isaac.env import EnvSpec, SimulatorError
 from harl_isaac.outputs import write_atomically
 
@@ -124,7 +125,7 @@ def run_folder(checkpoint: Path) -> Path:
 def sizes(spec: EnvSpec) -> Dict[str, Any]:
     """Sizes on which a checkpoint and the environment that it is resumed with must agree."""
     return {
-        "num_envs": spec.num_envs,
+        "num_envs": spec.num_envs * ranks.world(),
         "agents": list(spec.agents),
         "obs_sizes": list(spec.obs_sizes),
         "state_size": spec.state_size,

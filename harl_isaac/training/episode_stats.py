@@ -5,6 +5,7 @@ from typing import Dict
 import torch
 from torch import Tensor
 
+from harl_isaac import ranks
 from harl_isaac.env import EnvSpec, Step
 
 
@@ -30,9 +31,10 @@ class EpisodeStats:
         self.running.masked_fill_(done[:, None], 0.0)
 
     def drain(self) -> Dict[str, Tensor]:
-        """Means [] over the ended episodes (NaN if none ended) and their number, by metric name. Starts over."""
-        count = self.sums[0].clone()
-        means = self.sums[1:] / count
+        """Means [] over all processes' ended episodes (NaN if none ended) and their number, by name. Starts over."""
+        sums = ranks.total(self.sums)
+        count = sums[0].clone()
+        means = sums[1:] / count
         self.sums.zero_()
         metrics = {"episode/count": count}
         for name, mean in zip(("return", "length", *self.names), means):

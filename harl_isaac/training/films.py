@@ -7,11 +7,22 @@ import sys
 from pathlib import Path
 
 FOLDER = "videos"
+FILMED = "filmed"  # the checkpoint that a video is made of
 SECONDS = 600  # that a video may take
 START = (
     "import json, sys; path, *words = sys.argv[1:]; sys.path[:] = json.loads(path); "
     "sys.argv[:] = ['harl-play', *words]; from harl_isaac.cli.entry import play; play()"
 )
+
+
+def film_once(checkpoint: Path, out: Path, trusted: bool) -> str:
+    """Film a checkpoint that was made for it, and delete it; "" or, in one line, why there is no video."""
+    reason = film(checkpoint, out, *(["trust=true"] if trusted else []))  # training runs the task's code already
+    try:
+        checkpoint.unlink()
+    except OSError as error:
+        return reason or str(error)
+    return reason
 
 
 def film(checkpoint: Path, out: Path, *words: str) -> str:

@@ -192,6 +192,25 @@ class Logger:
         return (time.monotonic() - self.started) * max(self.total - steps, 0) / done
 
 
+class NoLogger:
+    """A logger that records nothing: of all processes of a run but the first."""
+
+    def settings(self, settings: Dict[str, Any], steps: int) -> None:
+        """Record nothing."""
+
+    def iteration(self, iteration: int, steps: int, numbers: Dict[str, float]) -> None:
+        """Record nothing."""
+
+    def evaluation(self, iteration: int, steps: int, means: Dict[str, float]) -> None:
+        """Record nothing."""
+
+    def say(self, text: str) -> None:
+        """Show nothing."""
+
+    def close(self) -> None:
+        """Finish nothing."""
+
+
 def show(text: str) -> None:
     """Print a line; where nobody reads it any more (`| head`), what follows is dropped."""
     try:

@@ -5,9 +5,10 @@ import shlex
 from pathlib import Path
 from typing import Dict, Optional, Protocol, runtime_checkable
 
+from harl_isaac import ranks
 from harl_isaac.config import RunCfg
-from harl_isaac.env import EnvironmentFault, EnvSpec
-from harl_isaac.hints import invocation
+from harl_isaac.env import EnvironmentFault, MultiAgentEnv
+from harl_isaac.hints import invocation, missing_extra
 from harl_isaac.training.checkpoint import FOLDER
 from harl_isaac.training.logger import line
 
@@ -20,12 +21,17 @@ class ReplaySettings(Protocol):
     save_replay: bool  # whether latest.pt holds the replay
 
 
-def start_text(cfg: RunCfg, spec: EnvSpec, folder: Path) -> str:
-    """First line of a run."""
-    return (
-        f"{cfg.task.name}, {cfg.algo.name}: {spec.num_agents} agents, {cfg.num_envs} environments on {spec.device}; "
-        f"{folder}"
-    )
+def start_text(cfg: RunCfg, env: MultiAgentEnv, folder: Path) -> str:
+    """First line of a run, and a second where its physics could be faster."""
+    spec = env.spec
+    engine = getattr(getattr(env, "physics", None), "name", "")
+    where = f"{spec.device}{f' ({engine})' if engine else ''}"
+    processes = f" in {ranks.world()} processes" if ranks.world() > 1 else ""
+    sizes = f"{spec.num_agents} agents, {cfg.num_envs} environments"
+    text = f"{cfg.task.name}, {cfg.algo.name}: {sizes} on {where}{processes}; {folder}"
+    if engine == "mujoco" and spec.device.type == "cuda" and cfg.sim == "auto":
+        text += f"\nthe physics runs on the CPU ({missing_extra('warp')}); sim=mujoco says that this is meant"
+    return text
 
 
 def replay_text(settings: ReplaySettings, num_bytes: int, on_host: bool) -> str:

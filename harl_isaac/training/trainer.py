@@ -3,20 +3,21 @@
 import math
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Optional, Union
 
 import torch
 
+from harl_isaac import ranks
 from harl_isaac.config import RunCfg
-from harl_isaac.devices import check_engine_device, choose_device
+from harl_isaac.devices import check_engine_device, own_device
 from harl_isaac.env import EnvironmentFault, MultiAgentEnv, SimulatorError, Step
 from harl_isaac.faults import check_begun
 from harl_isaac.memory import shortage_explained
 from harl_isaac.training import checkpoint, films, wandb_sync
 from harl_isaac.training.control import StopSignal, Stopwatch
 from harl_isaac.training.episode_stats import EpisodeStats
-from harl_isaac.training.evaluation import evaluate_policy
-from harl_isaac.training.logger import Logger, read
+from harl_isaac.training.films import FILMED
+from harl_isaac.training.logger import Logger, NoLogger, read
 from harl_isaac.training.report import (
     ReplaySettings,
     check_finite,
@@ -29,30 +30,39 @@ from harl_isaac.training.report import (
     warmup_text,
 )
 from harl_isaac.training.saved_spec import spec_state
+from harl_isaac.training.together import (
+    evaluate_together,
+    own_state,
+    processes_text,
+    raise_together,
+    with_all_states,
+    write_by_first,
+)
 from harl_isaac.training.trust import needs_trust
 from harl_isaac.training.warm_start import start_from
 
 LESS_MEMORY = "choose fewer environments (num_envs), shorter rollouts or smaller networks and batches (algo.*)"
 # Added to the run's seed: evaluation episodes are the same at every evaluation, and unlike those of training.
 EVAL_SEED = 1_000_003
-FILMED = "filmed"  # the checkpoint that a video is made of
 
 
 class Trainer:
     """One run, from its settings and, to go on, a checkpoint. Nothing is written before `train`."""
 
     folder: Path  # of the run, from `train` on
-    logger: Logger
+    logger: Union[Logger, NoLogger]
 
     def __init__(self, cfg: RunCfg, saved: Optional[Dict[str, Any]] = None):
         wandb_sync.check_wandb(cfg.log)
-        device = choose_device(cfg.device)
+        device = own_device(cfg.device)
         check_engine_device(cfg.sim, device)
         torch.manual_seed(cfg.seed)
         self.cfg = cfg
         with shortage_explained(LESS_MEMORY):
-            self.env = cfg.task.make(cfg.num_envs, device, cfg.sim)
+            self.env = cfg.task.make(ranks.share(cfg.num_envs, "num_envs"), device, cfg.sim)
             self.learner = cfg.algo.learner(self.env.spec, cfg.seed)
+        if not ranks.is_first():  # networks begin alike, all else differs
+            torch.manual_seed(ranks.seed(cfg.seed))
         self.eval_env: Optional[MultiAgentEnv] = None  # made for the first evaluation
         self.stats = EpisodeStats(self.env.spec)
         self.watch = Stopwatch(device)
@@ -62,7 +72,7 @@ class Trainer:
         self.best = -math.inf  # return of the best evaluation
         self.begun = ""  # a line that says what the policies begin with
         try:
-            self.step = self.env.reset(cfg.seed)  # the latest: the agents act on it next
+            self.step = self.env.reset(ranks.seed(cfg.seed))  # the latest: the agents act on it next
             check_begun(self.env.spec, self.step)
             if saved is not None:
                 self.load_state_dict(saved)
@@ -79,10 +89,13 @@ class Trainer:
         """
         cfg = self.cfg
         self.folder = folder
-        record = wandb_sync.start(cfg.log, folder, asdict(cfg))  # before the event file is opened
-        self.logger = Logger(folder, cfg.log.console, cfg.log.interval, cfg.total_steps, self.iteration, self.steps)
+        record = None
+        self.logger = NoLogger()
+        if ranks.is_first():
+            record = wandb_sync.start(cfg.log, folder, asdict(cfg))  # before the event file is opened
+            self.logger = Logger(folder, cfg.log.console, cfg.log.interval, cfg.total_steps, self.iteration, self.steps)
         self.logger.settings(asdict(cfg), self.steps)
-        self.logger.say(start_text(cfg, self.env.spec, folder))
+        self.logger.say(start_text(cfg, self.env, folder))
         if self.begun:
             self.logger.say(self.begun)
         replay = self.learner.replay
@@ -93,8 +106,7 @@ class Trainer:
             self.logger.say(warmup_text(warmup, cfg.total_steps - self.steps))
         try:
             with shortage_explained(LESS_MEMORY):
-                numbers = self._loop()
-            self.numbers = numbers
+                self.numbers = numbers = self._loop()
             self.logger.say(self.summary(numbers))
         finally:  # a terminal gets its cursor back also after an error
             self.logger.close()
@@ -115,7 +127,7 @@ class Trainer:
         cfg = self.cfg
         numbers: Dict[str, float] = {}
         with StopSignal() as stop:
-            while self.steps < cfg.total_steps and not stop.requested:
+            while self.steps < cfg.total_steps and not any(ranks.tell_all(stop.requested)):
                 try:
                     numbers = self.iterate()
                     self.logger.iteration(self.iteration, self.steps, numbers)
@@ -137,40 +149,51 @@ class Trainer:
     def iterate(self) -> Dict[str, float]:
         """Collect, update, and copy the metrics to the host once."""
         self.watch.start()
-        self.step, length = self.learner.collect(self.env, self.step, self.stats)
+        length = self._collect()
         self.watch.lap()
         metrics = self.learner.update(min(self.steps / self.cfg.total_steps, 1.0))
-        batch = length * self.env.spec.num_envs
+        batch = length * self.env.spec.num_envs * ranks.world()
         self.iteration += 1
         self.steps += batch
         faults = self.learner.faults
-        found = {} if faults is None else {"faults": faults.any()}
+        found = {} if faults is None else {"faults": ranks.anywhere(faults.any())}
         numbers = read({"steps": self.steps, **self.stats.drain(), **metrics, **found})
         seconds, collecting = self.watch.stop()
         numbers.update({"time/steps_per_second": batch / seconds, "time/collect_steps_per_second": batch / collecting})
         if faults is not None and numbers.pop("faults"):
-            text = faults.describe()
+            text = next(text for text in ranks.tell_all(faults.describe()) if text)
             faults.clear()
             raise EnvironmentFault(text)
         check_finite(numbers, self.iteration, getattr(self, "folder", None))
         return numbers
 
+    def _collect(self) -> int:
+        """Collect an iteration's experience; returns the steps of each environment. Raises SimulatorError."""
+        length = 0
+        error: Optional[SimulatorError] = None
+        try:
+            self.step, length = self.learner.collect(self.env, self.step, self.stats)
+        except SimulatorError as caught:
+            error = caught
+        raise_together(error)
+        return length
+
     def evaluate(self) -> None:
         """Evaluate, and keep the policy if it is the best so far."""
         cfg = self.cfg
         if self.eval_env is None:
-            count = min(cfg.eval.episodes, cfg.num_envs)
+            count = -(-min(cfg.eval.episodes, cfg.num_envs) // ranks.world())
             exclusive = self.env.spec.exclusive  # the process can hold no second environment
             task = cfg.task.for_evaluation()
             self.eval_env = self.env if exclusive else task.make(count, self.env.spec.device, cfg.sim)
-        seed = cfg.seed + EVAL_SEED
-        try:
-            means = evaluate_policy(self.eval_env, self.learner.actors, cfg.eval.episodes, seed).means()
-        except EnvironmentFault as fault:
-            text = fault_text(cfg, fault, f"in an evaluation of seed {seed}", "training is saved")
-            raise SimulatorError(text) from None
+        seed = ranks.seed(cfg.seed + EVAL_SEED)
+
+        def explained(fault: EnvironmentFault) -> str:
+            return fault_text(cfg, fault, f"in an evaluation of seed {seed}", "training is saved")
+
+        means = evaluate_together(self.eval_env, self.learner.actors, cfg.eval.episodes, seed, explained).means()
         if self.eval_env is self.env:
-            self._begin_episodes(self.env.reset(cfg.seed + self.iteration))
+            self._begin_episodes(self.env.reset(ranks.seed(cfg.seed + self.iteration)))
         self.logger.evaluation(self.iteration, self.steps, means)
         if means["return"] > self.best:
             self.best = means["return"]
@@ -182,11 +205,9 @@ class Trainer:
         """Write a video of an episode as the policy plays now; where there can be none, say why and go on."""
         file = self.folder / checkpoint.FOLDER / (FILMED + ".pt")
         out = self.folder / films.FOLDER / f"{self.steps:012d}.mp4"
-        trust = ["trust=true"] if needs_trust(self.cfg) else []  # this process runs the task's code already
         try:
             self.save(FILMED)
-            reason = films.film(file, out, *trust)
-            file.unlink()
+            reason = films.film_once(file, out, needs_trust(self.cfg)) if ranks.is_first() else ""
         except OSError as error:  # a full disk ends the run at the next checkpoint that counts
             reason = str(error)
         self.logger.say(f"no video: {reason}" if reason else f"video: {out}")
@@ -197,12 +218,13 @@ class Trainer:
 
     def save(self, name: str) -> None:
         """Write the checkpoint `name`.pt of the run folder."""
-        checkpoint.save(self.folder / checkpoint.FOLDER / (name + ".pt"), self.state_dict(name not in ("best", FILMED)))
+        state = self.state_dict(name not in ("best", FILMED))
+        write_by_first(lambda: checkpoint.save(self.folder / checkpoint.FOLDER / (name + ".pt"), state))
 
     def state_dict(self, whole: bool = True) -> Dict[str, Any]:
         """The training state; `load_state_dict` continues exactly from it if it is whole, with its replay."""
         step = self.step
-        return {
+        own = {
             "task": self.cfg.task.name,
             "algo": self.cfg.algo.name,
             "sizes": checkpoint.sizes(self.env.spec),
@@ -221,26 +243,37 @@ class Trainer:
             "random": checkpoint.random_state(self.env.spec.device),
             "counters": {"iteration": self.iteration, "steps": self.steps, "best": self.best},
         }
+        return with_all_states(own, self.learner)
 
     def load_state_dict(self, state: Dict[str, Any]) -> None:
-        """Continue from a `state_dict`. Raises ValueError if it is of another environment."""
+        """Continue from a `state_dict`. Raises ValueError if it is of another environment.
+
+        Of another number of processes, only what was learned goes on: episodes and replay begin anew.
+        """
         checkpoint.check_sizes(state["sizes"], self.env.spec)
         self.learner.load_state_dict(state["learner"])
-        if self.learner.replay is not None and state.get("replay") is not None:
-            self.learner.replay.load_state_dict(state["replay"])
-        self.stats.load_state_dict(state["stats"])
-        begun = self.env.load_state_dict(state["env"])
+        self.iteration, self.steps, self.best = checkpoint.counters(state)
+        own = own_state(state)
+        if own is None:
+            self.begun = processes_text(state)
+            self._begin_episodes(self.env.reset(ranks.seed(self.cfg.seed + self.iteration)))
+            return
+        if not ranks.is_first():
+            self.learner.load_own_state(own["learner"])
+        if self.learner.replay is not None and own.get("replay") is not None:
+            self.learner.replay.load_state_dict(own["replay"])
+        self.stats.load_state_dict(own["stats"])
+        begun = self.env.load_state_dict(own["env"])
         if begun is None:
-            self.step = self.step.with_observations(**state["step"])
+            self.step = self.step.with_observations(**own["step"])
         else:  # this simulator cannot be saved: its episodes ended with the run
             self._begin_episodes(begun)
-        self.iteration, self.steps, self.best = checkpoint.counters(state)
-        checkpoint.restore_random_state(state["random"], self.env.spec.device)
+        checkpoint.restore_random_state(own["random"], self.env.spec.device)
 
     def _rescue(self) -> str:
         """Save the run, with new episodes in place of a faulty environment's; returns what there is to go on from."""
         try:
-            self._begin_episodes(self.env.reset(self.cfg.seed + self.iteration))
+            self._begin_episodes(self.env.reset(ranks.seed(self.cfg.seed + self.iteration)))
             self.stats.drain()  # what was counted since the last metrics
         except Exception as error:  # whatever it raises: it is broken
             return f"it could not begin anew ({error}), so nothing was saved; {checkpoint_text(self.folder)}"
