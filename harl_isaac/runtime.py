@@ -1,7 +1,10 @@
-"""CPU use of this process: the threads of torch, and the memory that freed tensors leave."""
+"""This process: torch's threads, the memory that freed tensors leave, garbage, and words for those who wait."""
 
 import ctypes
-from contextlib import contextmanager
+import gc
+import sys
+import threading
+from contextlib import contextmanager, suppress
 from typing import Iterator
 
 import torch
@@ -45,3 +48,33 @@ def one_thread(device: torch.device, small: bool = True) -> Iterator[None]:
 def any_without_sync(mask: Tensor) -> bool:
     """Whether a mask holds anywhere. True where an answer would wait for a device: that costs work only."""
     return mask.device.type != "cpu" or bool(mask.numpy().any())
+
+
+@contextmanager
+def said_if_slow(text: str, seconds: float = 5.0) -> Iterator[None]:
+    """Say `text` on stderr where what is done here takes longer than some seconds."""
+
+    def say() -> None:
+        with suppress(OSError, ValueError):  # nobody may be reading
+            print(text, file=sys.stderr, flush=True)
+
+    timer = threading.Timer(seconds, say)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+@contextmanager
+def no_garbage_collection() -> Iterator[None]:
+    """Collect garbage before, and none while this lasts: what is freed while a graph is captured becomes part of it."""
+    gc.collect()
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

@@ -51,6 +51,7 @@ class MujocoPhysics:
         inputs = {name: torch.from_numpy(self.batch.bind(name)) for name in STATE_FIELDS + ("qacc_warmstart",)}
         outputs = {name: self._output(name) for name in fields}
         self._arrays: Dict[str, torch.Tensor] = {**inputs, **outputs, "sensors": self._output("sensordata")}
+        self._iterations = self._output("solver_niter")  # [E, islands]
         self._motion_array = self._side_by_side()
 
     def _create_tensors(self, fields: Tuple[str, ...], dtype: torch.dtype) -> None:
@@ -68,6 +69,7 @@ class MujocoPhysics:
         self.sensors = copied("sensors")
         self.derived = {name: copied(name) for name in fields}
         self.overflow = torch.zeros(self.num_envs, device=self.device)  # this engine's buffers grow
+        self.unconverged = torch.zeros(self.num_envs, device=self.device)
         self._host_motion = self.motion.view(-1).numpy() if self.device.type == "cpu" else None
         self._inputs: Dict[str, torch.Tensor] = {
             "ctrl": self.ctrl,
@@ -91,6 +93,9 @@ class MujocoPhysics:
         self._push()
         self._call(self.batch.step, None, self.substeps)
         self._pull()
+        stopped = (self._iterations >= self.model.opt.iterations).any(1)
+        if self.any_without_sync(stopped):
+            self.unconverged.masked_fill_(stopped.to(self.device), 1.0)
 
     def set_state(self, mask: torch.Tensor, qpos: torch.Tensor, qvel: torch.Tensor) -> None:
         """Write rows of positions [E, nq] and velocities [E, nv] where mask [E] is true."""
@@ -100,6 +105,7 @@ class MujocoPhysics:
             array.copy_(torch.where(rows, value.to(array), array))
             tensor.copy_(array)
         self._arrays["qacc_warmstart"].masked_fill_(rows, 0.0)
+        self.unconverged.masked_fill_(mask, 0.0)
 
     def forward(self, mask: torch.Tensor) -> None:
         """Make sensors and derived values current where mask [E] is true."""
@@ -152,13 +158,15 @@ class MujocoPhysics:
             for name in MODEL_FIELDS
             if self.batch.expanded(name) is not None
         }
-        return {"integration": torch.from_numpy(self.batch.state.copy()), **visible, **params}
+        flags = {"unconverged": self.unconverged.clone()}
+        return {"integration": torch.from_numpy(self.batch.state.copy()), **visible, **flags, **params}
 
     def load_state_dict(self, state: Dict[str, torch.Tensor]) -> None:
         """Continue from a `state_dict`."""
         torch.from_numpy(self.batch.state).copy_(state["integration"])
         for name, tensor in self._visible.items():
             tensor.copy_(state[name])
+        self.unconverged.copy_(state.get("unconverged", torch.zeros(())))  # earlier versions had none
         for name, value in state.items():
             if name.startswith("model."):
                 self.param(name[len("model.") :]).copy_(value)

@@ -11,6 +11,8 @@ import numpy as np
 import torch
 import warp as wp
 
+from harl_isaac.runtime import no_garbage_collection, said_if_slow
+from harl_isaac.sim.warp_graphs import FEW_ITERATIONS, choose_graphs
 from harl_isaac.sim.warp_model import DERIVED, buffer_sizes, per_environment, portable
 
 VISIBLE = {
@@ -22,6 +24,9 @@ VISIBLE = {
     "mocap_quat": "mocap_quat",
     "sensors": "sensordata",
 }
+COMPILING = "the physics' kernels are compiled for this GPU: once, for one to three minutes"
+STOPPED = int(mjw.OverflowType.ITERATIONS)
+LOST = int(mjw.OverflowType.ALL) & ~STOPPED & ~int(mjw.OverflowType.LS_ITERATIONS)  # contacts or rows were left out
 HIDDEN = ("time", "act", "history", "plastic", "qacc_warmstart", "qfrc_applied", "eq_active")
 
 
@@ -49,13 +54,18 @@ class WarpPhysics:
         self.substeps = substeps
         self.device = device
         self._warp = warp_device(device)
-        self._use_graphs = self._warp.is_cuda and wp.is_mempool_enabled(self._warp)  # capture allocates from the pool
+        use = choose_graphs(self._warp)
+        self.note = use.note
+        self._use_graphs = use.graphs
         self._graphs: Dict[str, wp.Graph] = {}
         self._params: Dict[str, torch.Tensor] = {}
         with wp.ScopedDevice(self._warp):
             source = portable(model)
             self._model = mjw.put_model(source)
             self._model.opt.warn_overflow = False
+            if use.graphs and not use.conditional:
+                self._model.opt.graph_conditional = False
+                self._model.opt.iterations = min(int(self._model.opt.iterations), FEW_ITERATIONS)
             contacts, rows = buffer_sizes(source, self._model)
             self._data = mjw.make_data(source, num_envs, nconmax=contacts, njmax=rows)
         self._bind(tuple(fields))
@@ -75,7 +85,7 @@ class WarpPhysics:
         self.mocap_quat = self._state["mocap_quat"]
         self.sensors = self._state["sensors"]
         self.derived = {name: self._state[name] for name in fields}
-        self._overflow = self._view(self._data.overflow)  # [E] int32, not 0 where a buffer ever overflowed
+        self._flags = self._view(self._data.overflow)  # [E] int32, of mjw.OverflowType
         # Buffers for values from before a forward, of which rows outside of the mask are restored.
         self._backup = {name: self._state[name].clone() for name in ("sensors", *fields) if self._state[name].numel()}
 
@@ -86,8 +96,13 @@ class WarpPhysics:
 
     @property
     def overflow(self) -> torch.Tensor:
-        """1 where a buffer for contacts or constraints ever overflowed, [E] float."""
-        return (self._overflow != 0).float()
+        """1 where a buffer for contacts or constraints overflowed in this episode, [E] float."""
+        return (self._flags & LOST != 0).float()
+
+    @property
+    def unconverged(self) -> torch.Tensor:
+        """1 where the solver stopped at its limit of iterations in this episode, [E] float."""
+        return (self._flags & STOPPED != 0).float()
 
     def step(self) -> None:
         """Advance every environment by one control step."""
@@ -99,6 +114,7 @@ class WarpPhysics:
         torch.where(rows, qpos, self.qpos, out=self.qpos)
         torch.where(rows, qvel, self.qvel, out=self.qvel)
         self._state["qacc_warmstart"].masked_fill_(rows, 0.0)
+        self._flags.masked_fill_(mask, 0)
 
     def forward(self, mask: torch.Tensor) -> None:
         """Make sensors and derived values current where mask [E] is true."""
@@ -140,12 +156,14 @@ class WarpPhysics:
     def state_dict(self) -> Dict[str, torch.Tensor]:
         """The engine's state, and the model fields that differ between environments."""
         params = {f"model.{name}": value.clone() for name, value in self._params.items()}
-        return {**{name: value.clone() for name, value in self._state.items()}, **params}
+        values = {name: value.clone() for name, value in self._state.items()}
+        return {**values, "flags": self._flags.clone(), **params}
 
     def load_state_dict(self, state: Dict[str, torch.Tensor]) -> None:
         """Continue from a `state_dict`."""
         for name, tensor in self._state.items():
             tensor.copy_(state[name])
+        self._flags.copy_(state.get("flags", torch.zeros_like(self._flags)))  # earlier versions had none
         for name, value in state.items():
             if name.startswith("model."):
                 field = name[len("model.") :]
@@ -161,7 +179,7 @@ class WarpPhysics:
     def _warm_up(self) -> None:
         """Compile the kernels, which a graph cannot do, and make all values those of the first state."""
         if self._warp.is_cuda:
-            with wp.ScopedDevice(self._warp):
+            with wp.ScopedDevice(self._warp), said_if_slow(COMPILING):
                 self._substeps()
                 mjw.reset_data(self._model, self._data)
         wp.synchronize_device(self._warp)
@@ -192,7 +210,8 @@ class WarpPhysics:
                 work()
             return
         if name not in self._graphs:
-            with wp.ScopedDevice(self._warp), wp.ScopedCapture(device=self._warp) as capture:
+            device = self._warp
+            with no_garbage_collection(), wp.ScopedDevice(device), wp.ScopedCapture(device=device) as capture:
                 work()
             self._graphs[name] = capture.graph
         wp.capture_launch(self._graphs[name], stream=self._torch_stream())

@@ -32,13 +32,23 @@ class Physics(Protocol):
 
     @property
     def overflow(self) -> torch.Tensor:
-        """1 where a buffer for contacts or constraints ever overflowed (some were left out), [E] float."""
+        """1 where a buffer for contacts or constraints overflowed in this episode (some were left out), [E] float."""
+
+    @property
+    def unconverged(self) -> torch.Tensor:
+        """1 where the solver stopped at its limit of iterations in this episode, [E] float.
+
+        Of a control step's substeps the CPU engine looks at the last one.
+        """
 
     def step(self) -> None:
         """Advance every environment by one control step (all substeps)."""
 
     def set_state(self, mask: torch.Tensor, qpos: torch.Tensor, qvel: torch.Tensor) -> None:
-        """Write rows where mask [E] is true: qpos [E, nq], qvel [E, nv]; their solver warm start is cleared."""
+        """Write rows where mask [E] is true: qpos [E, nq], qvel [E, nv]; their solver warm start is cleared.
+
+        An episode begins there: `overflow` and `unconverged` are 0 again.
+        """
 
     def forward(self, mask: torch.Tensor) -> None:
         """Make sensors and derived values current where mask [E] is true; other rows keep theirs."""

@@ -10,7 +10,9 @@ from harl_isaac.runtime import one_thread
 from harl_isaac.sim.physics import Physics
 
 DIVERGED = 1e6  # [m, rad, m/s, rad/s together] an environment has diverged beyond this norm, or where it is not finite
-ENGINE_METRICS = ("diverged", "overflow")  # overflow: the engine's buffers were too small, contacts were left out
+# Of every task. overflow: the engine's buffers were too small, contacts were left out; unconverged: its solver stopped
+# at the limit of its iterations. Each once in the episode.
+ENGINE_METRICS = ("diverged", "overflow", "unconverged")
 METRICS = ("success",) + ENGINE_METRICS  # of a SuccessTask
 
 
@@ -98,7 +100,8 @@ class PhysicsTask:
 
     def _metrics(self, diverged: Tensor) -> Dict[str, Tensor]:
         flags = self._zero if diverged is self._none else diverged.float()
-        return {"diverged": flags, "overflow": self.physics.overflow, **self.measure(diverged)}
+        engine = {"overflow": self.physics.overflow, "unconverged": self.physics.unconverged}
+        return {"diverged": flags, **engine, **self.measure(diverged)}
 
     def _diverged(self) -> Tensor:
         """Mask of the environments that diverged, [E] bool; `_none` itself where none is known to have.

@@ -1,12 +1,14 @@
 """Statistics of finished episodes, kept on the device and read once an iteration."""
 
-from typing import Dict
+from typing import Any, Dict
 
 import torch
 from torch import Tensor
 
 from harl_isaac import ranks
 from harl_isaac.env import EnvSpec, Step
+
+LATER = ("unconverged",)  # metrics of tasks that states without names do not have
 
 
 class EpisodeStats:
@@ -45,11 +47,16 @@ class EpisodeStats:
         """Drop the running episodes: new ones begin with the next Step."""
         self.running.zero_()
 
-    def state_dict(self) -> Dict[str, Tensor]:
+    def state_dict(self) -> Dict[str, Any]:
         """Everything needed to continue exactly from here."""
-        return {"running": self.running.clone(), "sums": self.sums.clone()}
+        return {"running": self.running.clone(), "sums": self.sums.clone(), "names": list(self.names)}
 
-    def load_state_dict(self, state: Dict[str, Tensor]) -> None:
+    def load_state_dict(self, state: Dict[str, Any]) -> None:
         """Continue from a `state_dict` of statistics of the same spec."""
         self.running.copy_(state["running"])
-        self.sums.copy_(state["sums"])
+        saved = state.get("names", [name for name in self.names if name not in LATER])
+        self.sums.zero_()
+        self.sums[:3] = state["sums"][:3]
+        for column, name in enumerate(saved, 3):
+            if name in self.names:
+                self.sums[3 + self.names.index(name)] = state["sums"][column]

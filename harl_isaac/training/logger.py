@@ -32,10 +32,11 @@ SHOWN = (  # title on the console, metric, format
     ("collect/s", "time/collect_steps_per_second", ".0f"),
     ("diverged", "episode/diverged", ".2%"),
     ("overflow", "episode/overflow", ".2%"),
+    ("unconverged", "episode/unconverged", ".2%"),
     ("restarts", "episode/restarts", ".2%"),
     ("crashed", "episode/crashed", ".2%"),
 )
-TROUBLE = ("diverged", "overflow", "restarts", "crashed")  # shown only where there is any
+TROUBLE = ("diverged", "overflow", "unconverged", "restarts", "crashed")  # shown only where there is any
 
 
 def read(metrics: Dict[str, Any]) -> Dict[str, float]:

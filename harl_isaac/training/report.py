@@ -29,6 +29,9 @@ def start_text(cfg: RunCfg, env: MultiAgentEnv, folder: Path) -> str:
     processes = f" in {ranks.world()} processes" if ranks.world() > 1 else ""
     sizes = f"{spec.num_agents} agents, {cfg.num_envs} environments"
     text = f"{cfg.task.name}, {cfg.algo.name}: {sizes} on {where}{processes}; {folder}"
+    note = getattr(getattr(env, "physics", None), "note", "")
+    if note:
+        text += f"\n{note}"
     if engine == "mujoco" and spec.device.type == "cuda" and cfg.sim == "auto":
         text += f"\nthe physics runs on the CPU ({missing_extra('warp')}); sim=mujoco says that this is meant"
     return text

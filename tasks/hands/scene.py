@@ -25,6 +25,7 @@ SENSORS_PER_TIP = (
     ("linvel", mujoco.mjtSensor.mjSENS_FRAMELINVEL),
     ("angvel", mujoco.mjtSensor.mjSENS_FRAMEANGVEL),
 )
+ITERATIONS = 100  # of the solver at most; random play of the egg needs 9 (64 environments, 9,600 substeps)
 NET_FORCE = 3  # contact sensor's reduction: the sum of all contacts
 MOST_CONTACTS = 200  # of two free hands and an object; 68 and 388 rows are the most that was seen
 MOST_ROWS = 512  # of constraints
@@ -190,4 +191,4 @@ def _set_options(option: "mujoco.MjOption", timestep: float) -> None:
     option.jacobian = mujoco.mjtJacobian.mjJAC_DENSE
     option.cone = mujoco.mjtCone.mjCONE_PYRAMIDAL
     option.tolerance = 1e-6  # MuJoCo Warp clamps here; the trajectory is that of 1e-8
-    option.iterations = 100
+    option.iterations = ITERATIONS

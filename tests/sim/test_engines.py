@@ -7,6 +7,7 @@ from support.mujoco_or_skip import mujoco
 
 from harl_isaac.sim import engines
 from harl_isaac.sim.mujoco_cpu import MujocoPhysics
+from harl_isaac.tasks.hands import scene
 from harl_isaac.tasks.hands.objects import SHAPES
 from harl_isaac.tasks.hands.over import ShadowHandOver, ShadowHandOverCfg
 
@@ -489,6 +490,24 @@ def test_overflow_is_reported(monkeypatch, capfd):
         finish(play(task, 10))
     assert not roomy.physics.overflow.any() and tight.physics.overflow.any()
     assert "overflow" not in capfd.readouterr().out
+
+
+@each_engine
+def test_a_solver_that_stops_at_its_limit_is_reported_and_lost_contacts_are_something_else(sim, monkeypatch):
+    """Until the next episode begins."""
+    for limit, stops in ((2, True), (100, False)):
+        monkeypatch.setattr(scene, "ITERATIONS", limit)
+        task = over(sim, 3)
+        task.reset(seed=0)
+        step = finish(play(task, 6))
+        assert bool((step.metrics["unconverged"] > 0).any()) == stops and not step.metrics["overflow"].any()
+        task.physics.set_state(rows(0, num_envs=3), task.physics.qpos.clone(), task.physics.qvel.clone())
+        assert task.physics.unconverged[0] == 0.0 and (not stops or task.physics.unconverged[1:].any())
+        saved = task.physics.state_dict()
+        before = task.physics.unconverged.clone()
+        task.reset(seed=1)
+        task.physics.load_state_dict(saved)
+        assert torch.equal(task.physics.unconverged, before)
 
 
 @needs_warp

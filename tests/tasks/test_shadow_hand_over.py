@@ -529,7 +529,7 @@ def test_time_limit_success_and_new_episodes():
     env = make(4)
     ends = []
     success = []
-    assert env.spec.metrics == ("success", "diverged", "overflow") and env.spec.max_episode_steps == 75
+    assert env.spec.metrics == ("success", "diverged", "overflow", "unconverged") and env.spec.max_episode_steps == 75
     env.reset(0)
     for row in range(4):
         put_object(env, row, (3.0, 3.0, 30.0))
