@@ -1,10 +1,12 @@
 """Everything that needs a CUDA device: engines agree, no host synchronization in an iteration, speed, a training run.
 
-Started by scripts/gpu_check.sh. Keys: minutes=5 (of training), num_envs=256,1024,2048,4096,8192, train_envs=2048,
-out=gpu_check (a folder), device=cuda.
+Started by scripts/gpu_check.sh. Keys: parts=all (or some of engines, sync, untrained, training, trained, in calls of
+their own: the results so far in `out` stay), minutes=5 (of training), num_envs=256,1024,2048,4096,8192,
+train_envs=2048, out=gpu_check (a folder, where compiled kernels are kept too), device=cuda.
 """
 
 import json
+import os
 import subprocess
 import time
 from pathlib import Path
@@ -17,7 +19,7 @@ from harl_isaac.algos import ALGOS
 from harl_isaac.algos.happo import HappoCfg
 from harl_isaac.cli.arguments import read_arguments
 from harl_isaac.cli.entry import run_script
-from harl_isaac.devices import choose_device
+from harl_isaac.devices import own_device
 from harl_isaac.learning.learner import AlgoCfg
 from harl_isaac.registry import import_object
 from harl_isaac.settings import TaskCfg
@@ -28,6 +30,7 @@ from harl_isaac.training.evaluation import evaluate_policy
 from harl_isaac.training.run_folder import versions
 
 DEFAULTS = {
+    "parts": "all",
     "minutes": 5.0,
     "num_envs": "256,1024,2048,4096,8192",
     "train_envs": 2048,
@@ -41,7 +44,12 @@ CASES: Tuple[Tuple[str, str, Dict[str, Any]], ...] = (
     ("ShadowHandOver", "happo", {"recurrent": True, "chunk_length": 5}),
     ("mamujoco/HalfCheetah", "mappo", {"share_param": True}),
     ("mamujoco/Ant", "haa2c", {}),
+    ("ShadowHandOver", "happo", {"minibatches": 4, "critic_minibatches": 4}),
+    ("mamujoco/HalfCheetah", "hatd3", {"warmup_steps": 1280, "batch_size": 256, "train_interval": 5}),
+    ("mamujoco/HalfCheetah", "hasac", {"warmup_steps": 1280, "batch_size": 256, "train_interval": 5}),
+    ("mpe/simple_spread", "happo", {}),
 )
+PARTS = ("engines", "sync", "untrained", "training", "trained")
 AGREEMENT_STEPS = 25  # control steps
 AGREEMENT = 1e-3  # [m, rad] largest difference of positions allowed
 
@@ -49,11 +57,12 @@ Result = Dict[str, Any]
 
 
 class Report:
-    """Results so far, in a file and on the terminal."""
+    """Results so far, in a file and on the terminal; those of earlier parts stay."""
 
     def __init__(self, path: Path, head: Result):
         self.path = path
-        self.content = head
+        earlier = json.loads(path.read_text()) if path.is_file() else {}
+        self.content = {**earlier, **head}
 
     def add(self, name: str, result: Any) -> None:
         """Write the file anew with this result, and print it but for a learning curve."""
@@ -66,22 +75,47 @@ class Report:
 
 
 def main() -> None:
-    """Run all checks; results go to gpu_check.json in the folder `out`."""
+    """Run the parts; results go to gpu_check.json in the folder `out`."""
     args = read_arguments(__doc__, DEFAULTS)
-    device = choose_device(args["device"])
+    parts = chosen_parts(args["parts"])
+    out = Path(args["out"])
+    os.environ.setdefault("WARP_CACHE_PATH", str(out.resolve() / "kernels"))
+    device = own_device(args["device"])
     if device.type != "cuda":
         raise ValueError(f"device={device}: this check is for CUDA devices")
-    out = Path(args["out"])
     out.mkdir(parents=True, exist_ok=True)
     report = Report(out / "gpu_check.json", {"machine": driver(), "cuda": torch.version.cuda, **versions()})
     sizes = [int(word) for word in args["num_envs"].split(",")]
-    report.add("engines_agree", engines_agree(device))
-    report.add("no_host_sync", no_host_sync(device))
-    report.add("untrained", [speed(None, size, device) for size in sizes])
-    result, state = train(args["minutes"], args["train_envs"], device)
-    torch.save(state["actors"], out / "actors.pt")
-    report.add("training", result)
-    report.add("trained", [speed(state, size, device) for size in sizes])
+    policy = out / "actors.pt"
+    for part in parts:
+        if part == "engines":
+            report.add("engines_agree", engines_agree(device))
+        elif part == "sync":
+            report.add("no_host_sync", no_host_sync(device))
+        elif part == "untrained":
+            report.add("untrained", [speed(None, size, device) for size in sizes])
+        elif part == "training":
+            result, actors = train(args["minutes"], args["train_envs"], device)
+            torch.save(actors, policy)
+            report.add("training", result)
+        else:
+            report.add("trained", [speed(trained_actors(policy), size, device) for size in sizes])
+
+
+def chosen_parts(words: str) -> List[str]:
+    """The parts to run, in their order. Raises ValueError for an unknown one."""
+    given = list(PARTS) if words == "all" else words.split(",")
+    unknown = [part for part in given if part not in PARTS]
+    if unknown:
+        raise ValueError(f"parts={words}: {', '.join(unknown)} is unknown; possible: all, {', '.join(PARTS)}")
+    return [part for part in PARTS if part in given]
+
+
+def trained_actors(file: Path) -> Dict[str, Any]:
+    """The policies of the part `training`. Raises ValueError where it has not run."""
+    if not file.is_file():
+        raise ValueError(f"parts=trained needs {file}, which parts=training writes")
+    return torch.load(file, weights_only=True)
 
 
 def driver() -> str:
@@ -118,9 +152,9 @@ def no_host_sync(device: torch.device) -> Result:
     return {"passed": True, "cases": len(CASES)}
 
 
-def iterates_alone(task: TaskCfg, algo: AlgoCfg, device: torch.device) -> Result:
+def iterates_alone(task: TaskCfg, algo: AlgoCfg, device: torch.device, sim: str = "mujoco_warp") -> Result:
     """One whole iteration under torch's sync debug mode, which raises where the host waits for the device."""
-    env = task.make(64, device, "mujoco_warp")
+    env = task.make(64, device, sim)
     learner = algo.learner(env.spec, 0)
     stats = EpisodeStats(env.spec)
     step = env.reset(0)
@@ -139,14 +173,16 @@ def iterates_alone(task: TaskCfg, algo: AlgoCfg, device: torch.device) -> Result
     return {"passed": True}
 
 
-def speed(learner_state: Optional[Dict[str, Any]], num_envs: int, device: torch.device, iterations: int = 3) -> Result:
-    """Steps/s of collection and of whole iterations with a given policy (None: untrained)."""
+def speed(actors: Optional[Dict[str, Any]], num_envs: int, device: torch.device, iterations: int = 3) -> Result:
+    """Steps/s of collection and of whole iterations with a given policy (None: untrained), and memory of it all."""
+    torch.cuda.empty_cache()
+    free = torch.cuda.mem_get_info(device)[0]
     env = ShadowHandOverCfg().make(num_envs, device, "mujoco_warp")
     learner = HappoCfg().learner(env.spec, 0)
     stats = EpisodeStats(env.spec)
     clock = Clock(device)
-    if learner_state is not None:
-        learner.load_state_dict(learner_state)
+    if actors is not None:
+        learner.init_policies(actors)
     step = env.reset(0)
     collecting: List[float] = []
     total: List[float] = []
@@ -161,12 +197,12 @@ def speed(learner_state: Optional[Dict[str, Any]], num_envs: int, device: torch.
         "num_envs": num_envs,
         "collect_steps_per_second": rows / sorted(collecting[1:])[iterations // 2],
         "steps_per_second": rows / sorted(total[1:])[iterations // 2],
-        "device_memory_gib": torch.cuda.max_memory_allocated(device) / 2**30,
+        "device_memory_gib": (free - torch.cuda.mem_get_info(device)[0]) / 2**30,  # torch's, Warp's, the graphs'
     }
 
 
 def train(minutes: float, num_envs: int, device: torch.device) -> Tuple[Result, Dict[str, Any]]:
-    """A training run of the given length with the default settings; the curve, and the learner's state."""
+    """A training run of the given length with the default settings; the curve, and the policies' state."""
     env = ShadowHandOverCfg().make(num_envs, device, "mujoco_warp")
     learner = HappoCfg().learner(env.spec, 1)
     stats = EpisodeStats(env.spec)
@@ -181,7 +217,7 @@ def train(minutes: float, num_envs: int, device: torch.device) -> Tuple[Result, 
         numbers = {name: float(value) for name, value in stats.drain().items()}
         curve.append({"steps": steps, "seconds": time.monotonic() - begin, **numbers})
     test = evaluate_policy(ShadowHandOverCfg().make(320, device, "mujoco_warp"), learner.actors, 320, 7)
-    return {"curve": curve, "evaluation": test.intervals(), "steps": steps}, learner.state_dict()
+    return {"curve": curve, "evaluation": test.intervals(), "steps": steps}, learner.actors.state_dict()
 
 
 if __name__ == "__main__":

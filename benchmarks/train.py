@@ -34,5 +34,6 @@ def training_speed(subject: Subject, num_envs: int) -> Figures:
         "peak_memory_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
     }
     if subject.device.type == "cuda":
-        figures["peak_device_memory_gib"] = torch.cuda.max_memory_allocated(subject.device) / 2**30
+        free, whole = torch.cuda.mem_get_info(subject.device)  # Warp's memory is not in torch's own figures
+        figures["device_memory_gib"] = (whole - free) / 2**30
     return figures

@@ -1,15 +1,20 @@
 """Benchmarks measure what they say, on tiny sizes."""
 
+import dataclasses
+import json
+
 import pytest
 import torch
 from support.commands import run_command
 
-from benchmarks import hands, table3
+from benchmarks import gpu_check, hands, table3
 from benchmarks.__main__ import DEFAULTS, MEASUREMENTS
 from benchmarks.clock import Clock, describe, ratios, spread
 from benchmarks.engine import engine_controls, engine_seconds, new_engine
 from benchmarks.subject import Subject, compose_run
+from harl_isaac.algos import ALGOS
 from harl_isaac.check_env import random_actions
+from harl_isaac.registry import import_object
 from harl_isaac.tasks import TASKS
 
 CPU = torch.device("cpu")
@@ -72,6 +77,29 @@ def test_figures_are_told_by_median_lowest_and_highest():
     assert spread([3.0, 1.0, 2.0]) == {"median": 2.0, "lowest": 1.0, "highest": 3.0}
     assert ratios([2.0, 9.0], [1.0, 3.0])["lowest"] == 2.0
     assert describe({"ratio": spread([1.0]), "memory": 0.5}) == "ratio 1 [1, 1], memory 0.5"
+
+
+def test_the_parts_of_the_gpu_check_are_chosen_in_their_order(tmp_path):
+    assert gpu_check.chosen_parts("all") == list(gpu_check.PARTS)
+    assert gpu_check.chosen_parts("training,engines") == ["engines", "training"]
+    with pytest.raises(ValueError, match="foo is unknown; possible: all, engines, sync"):
+        gpu_check.chosen_parts("sync,foo")
+    with pytest.raises(ValueError, match="which parts=training writes"):
+        gpu_check.trained_actors(tmp_path / "actors.pt")
+    (tmp_path / "gpu_check.json").write_text('{"engines_agree": 1, "machine": "old"}')
+    report = gpu_check.Report(tmp_path / "gpu_check.json", {"machine": "new"})
+    report.add("training", {"steps": 3, "curve": []})
+    found = json.loads((tmp_path / "gpu_check.json").read_text())
+    assert found == {"engines_agree": 1, "machine": "new", "training": {"steps": 3, "curve": []}}
+
+
+@pytest.mark.parametrize("task, algo, changed", gpu_check.CASES[-4:])
+def test_cases_of_the_gpu_check_run(task, algo, changed, monkeypatch):
+    """On the CPU, where no host waits."""
+    monkeypatch.setattr(torch.cuda, "set_sync_debug_mode", lambda mode: None)
+    settings = [import_object(registry[name])() for registry, name in ((TASKS, task), (ALGOS, algo))]
+    settings[1] = dataclasses.replace(settings[1], **changed)
+    assert gpu_check.iterates_alone(*settings, CPU, "auto") == {"passed": True}
 
 
 def test_the_gpu_check_refuses_a_cpu(tmp_path):
