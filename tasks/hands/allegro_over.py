@@ -1,10 +1,11 @@
 """AllegroHandOver: ShadowHandOver with Allegro hands, 0.25 m to throw (Chen et al., 2022; code at commit dc41afd).
 
 Observation 207 and action 16 for each hand, state 390, reward, noise, end, limits and drives as there; of a hand's 183
-numbers the 135 between velocities and actions are zero, as there. Success is ShadowHandOver's: theirs asks for a
-distance of zero exactly and never counts. Repaired here: the time limit is a truncation; start angles, all zero, are
-brought within the joints' limits, which the thumb's first is not (task.compat=original: as there). Boxes and capsules
-collide, theirs are meshes; allegro_hand.py says where the model is from, robot_model.py what of a hand meets itself.
+numbers the 135 between velocities and actions are zero, as there. Repaired here: the time limit is a truncation;
+success is ShadowHandOver's, where theirs asks for a distance of zero exactly and never counts; start angles, all zero,
+are brought within the joints' limits, which the thumb's first is not (task.compat=original: both as there).
+Boxes and capsules collide, theirs are meshes; allegro_hand.py says where the model is from, robot_model.py what of a
+hand meets itself.
 """
 
 from dataclasses import dataclass, field
@@ -43,3 +44,10 @@ class AllegroHandOver(ThrowTask):
     layout = ("joint angles", "joint velocities", 135, "last action")
     tail = throw_tail(*throws)
     camera = FACING
+
+    def evaluate(self) -> None:
+        """Compute the verdict on the step; of compat=original with success at distance zero alone."""
+        super().evaluate()
+        if self.cfg.compat == "original":
+            distances, _ = self.errors(self.signals)
+            self._verdict = self._verdict._replace(success=distances[0] <= 0.0)

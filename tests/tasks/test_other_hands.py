@@ -319,6 +319,17 @@ def test_verdicts_are_the_literal_ones(name):
     assert (counts > 5).all() and (counts < 295).all()
 
 
+@pytest.mark.parametrize("compat, near", [("fixed", True), ("original", False)])
+def test_success_of_the_original_never_counts(compat, near):
+    env = make_task("AllegroHandOver", 3, compat=compat)
+    env.reset(0)
+    columns = env.signals.columns("object")
+    env.physics.qpos[:, columns][:, :3] = env.goals["goal"].pos + torch.tensor([[0.0], [0.01], [0.02]])
+    env.evaluate()
+    assert env.succeeded().tolist() == [True, near, False]
+    assert float(env.reward()[1]) > float(env.reward()[2]) > 0.0
+
+
 @each_task
 def test_the_start_scene_renders(name, tmp_path):
     check_start_renders(make_task(name, 1), tmp_path)
