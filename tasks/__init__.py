@@ -12,6 +12,8 @@ and add a line to TASKS. `harl_isaac.check_env.check_env` tests an environment a
 
 # name -> module:dataclass of settings
 TASKS = {
+    "AllegroHandOver": "harl_isaac.tasks.hands.allegro_over:AllegroHandOverCfg",
+    "LeapHandOver": "harl_isaac.tasks.hands.leap_over:LeapHandOverCfg",
     "ShadowHandBlockStack": "harl_isaac.tasks.hands.block_stack:ShadowHandBlockStackCfg",
     "ShadowHandBottleCap": "harl_isaac.tasks.hands.bottle_cap:ShadowHandBottleCapCfg",
     "ShadowHandCatchAbreast": "harl_isaac.tasks.hands.catch:ShadowHandCatchAbreastCfg",

@@ -15,6 +15,7 @@ from harl_isaac.registry import default_settings
 from harl_isaac.rendering.film import Label
 from harl_isaac.tasks import TASKS
 
+PICTURED = ("ShadowHand", "AllegroHand", "LeapHand", "mamujoco/")
 DEFAULTS = {"tasks": "ShadowHand", "out": "docs/tasks", "seed": 1}
 
 
@@ -34,7 +35,7 @@ def main() -> None:
 
 def drawable(beginning: str) -> List[str]:
     """Names of the hand and MAMuJoCo tasks that begin with `beginning`. Raises ValueError if there is none."""
-    pictured = [name for name in sorted(TASKS) if name.startswith(("ShadowHand", "mamujoco/"))]
+    pictured = [name for name in sorted(TASKS) if name.startswith(PICTURED)]
     chosen = [name for name in pictured if name.startswith(beginning)]
     if not chosen:
         raise ValueError(f"tasks={beginning}: no task begins so; possible: {', '.join(pictured)}")

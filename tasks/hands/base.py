@@ -46,6 +46,7 @@ class TwoHands(SuccessTask):
     hands_meet = False  # whether the hands touch each other
     base: Optional[FreeBase] = None  # what moves the hands; None: they are fixed
     base_point = "root"  # observed as a free base's position: root, palm
+    layout: Optional[Tuple[Union[str, int], ...]] = None  # of a hand's observation, see `HandTable`
     tail: Tuple[TailBlock, ...]  # of the observation, which both hands share
     camera: Tuple[Vector, Tuple[float, ...]] = CAMERA
 
@@ -62,7 +63,7 @@ class TwoHands(SuccessTask):
         self._channels = BASE_CHANNELS if self.base else 0  # of one hand's action, for its base
         self._slots = self._channels + len(self.hand.actuated)  # of one hand's action
         point = self.base_point if self.base else None
-        self._table = HandTable(addresses, self.hand, self._slots, device, point)
+        self._table = HandTable(addresses, self.hand, self._slots, device, point, self.layout)
         fixed = cfg.compat == "fixed"
         self._flight = Flight(physics, addresses, self.hand, self.base, fixed) if self.base else None
         super().__init__(physics, self._spec(groups, num_envs, device))

@@ -12,10 +12,10 @@ Vector = Tuple[float, float, float]
 
 @dataclass
 class GainsCfg:
-    """Multiples of the hand file's actuator values.
+    """Multiples of the hand's own actuator values.
 
-    With the file's own (1, 1, 1) an exploring policy never lets go of the object: wrist torque over joint damping
-    allows 4.4 rad/s. These are strong enough to throw by chance and soft enough to catch
+    With the Shadow hand's own (1, 1, 1) an exploring policy never lets go of the object: wrist torque over joint
+    damping allows 4.4 rad/s. These are strong enough to throw by chance and soft enough to catch
     (docs/results/ShadowHandOver.md).
     """
 
@@ -33,6 +33,11 @@ class PhysicsCfg:
     gains: GainsCfg = field(default_factory=GainsCfg)  # of the actuators
 
 
+def own_gains() -> PhysicsCfg:
+    """Settings with the gains of the hand itself."""
+    return PhysicsCfg(gains=GainsCfg(1.0, 1.0, 1.0))
+
+
 def free_physics(substeps: int = 3) -> PhysicsCfg:
     """Settings where hands fly, for 60 Hz in `substeps` steps.
 
@@ -44,6 +49,16 @@ def free_physics(substeps: int = 3) -> PhysicsCfg:
 def pressed_physics() -> PhysicsCfg:
     """Settings where hands are pressed on a table or a handle: in three substeps they pass the limits by 0.31 rad."""
     return free_physics(substeps=4)
+
+
+@dataclass(frozen=True)
+class Drive:
+    """The drive of a joint to its target: a spring and a damper, whose torque together is limited."""
+
+    stiffness: float  # [Nm/rad]
+    damping: float  # [Nm s/rad]
+    effort: float  # [Nm]
+    armature: float  # [kg m^2] inertia of the motor at the joint
 
 
 @dataclass(frozen=True)

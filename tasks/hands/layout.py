@@ -44,5 +44,14 @@ MOUNTS: Dict[str, Mounts] = {
     "swing cup": (Mount((0.35, 0.2, 0.8), (PI, 1.57, 1.57)), Mount((0.35, -0.2, 0.8), (PI, -1.57, 1.57))),
     "bottle cap": (Mount((0.0, -1.05, 0.5), (0.5, PI, PI)), Mount((0.0, -0.25, 0.45), (0.0, 0.87, 0.0))),
     "table": (Mount((0.55, 0.2, 0.8), (PI, 0.0, 1.57)), Mount((0.55, -0.2, 0.8), (PI, 0.0, 1.57))),
+    "allegro over": (
+        Mount((0.0, 0.0, 0.5), (1.571, -1.571, 0.0)),
+        Mount((0.0, -0.4, 0.5), (-1.571, -1.571, 0.0)),
+    ),
+    # The LEAP hand's fingers where the Allegro's are: their roots, middles and upper sides.
+    "leap over": (
+        Mount((-0.037, -0.024, 0.48), (PI, 0.0, -PI / 2.0)),
+        Mount((0.037, -0.376, 0.48), (PI, 0.0, PI / 2.0)),
+    ),
     "block stack": (Mount((0.0, 0.6, 0.7), (PI, 0.0, 3.14)), Mount((0.0, -0.6, 0.7), (PI, 0.0, 0.0))),
 }

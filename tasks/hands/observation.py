@@ -4,7 +4,7 @@ Layout and scales as in Bi-DexterousHands: right block, left block, the task's t
 own block and the tail.
 """
 
-from typing import Callable, List, NamedTuple, Optional, Tuple
+from typing import Callable, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import torch
 from torch import Tensor
@@ -33,7 +33,8 @@ class HandTable:
     """Both hands' blocks as columns, scales and offsets of one source.
 
     The source is qpos, qvel, sensors, actions and, of hands with a free base, both bases' angles side by side.
-    `base_point` names the point of a hand that is observed as the position of its free base.
+    `base_point` names the point of a hand that is observed as the position of its free base. `layout` has the names of
+    the blocks in their order, and numbers of zeros between them; None: all blocks.
     """
 
     def __init__(
@@ -43,13 +44,14 @@ class HandTable:
         action_width: int,
         device: torch.device,
         base_point: Optional[str] = None,
+        layout: Optional[Sequence[Union[str, int]]] = None,
     ):
         self.addresses = addresses
         self.hand = hand
         self.action_width = action_width  # of one hand
         self.base_point = base_point
-        self.blocks = self._blocks(0)  # of the right hand; the left's are of the same names and widths
-        both = self.blocks + self._blocks(1)
+        self.blocks, left = (ordered(self._blocks(side), layout) for side in range(2))  # of the right hand, the left
+        both = self.blocks + left  # of the same names and widths
         self.columns = torch.tensor([column for block in both for column in block.columns], device=device)  # [2 W]
         self.scale = torch.cat([block.scale for block in both]).to(device)  # [2 W]
         self.offset = torch.cat([block.offset for block in both]).to(device)  # [2 W]
@@ -115,6 +117,14 @@ class HandTable:
 def scaled(name: str, columns: List[int], scale: float = 1.0) -> Block:
     """A block whose columns all have one scale."""
     return Block(name, columns, torch.full((len(columns),), scale), torch.zeros(len(columns)))
+
+
+def ordered(blocks: List[Block], layout: Optional[Sequence[Union[str, int]]]) -> List[Block]:
+    """Blocks in the order of a layout: names, and numbers of zeros; None: as they are."""
+    if layout is None:
+        return blocks
+    named = {block.name: block for block in blocks}
+    return [named[part] if isinstance(part, str) else scaled("zeros", [0] * part, 0.0) for part in layout]
 
 
 class TailBlock(NamedTuple):

@@ -20,9 +20,16 @@ def hand_groups(agents: str, hand: Hand = SHADOW_HAND) -> List[Tuple[str, ...]]:
     if sorted(named) != sorted(hand.parts):
         raise ValueError(
             f"agents={agents}: give hands, fingers, or groups that name each of {', '.join(hand.parts)} once, "
-            "such as palm+FF+MF,RF+LF+TH"
+            f"such as {halves(hand)}"
         )
     return groups
+
+
+def halves(hand: Hand) -> str:
+    """A partition into two groups, as it is given: palm+FF+MF,RF+LF+TH."""
+    parts = list(hand.parts)
+    middle = len(parts) // 2
+    return "+".join(parts[:middle]) + "," + "+".join(parts[middle:])
 
 
 def agent_names(groups: Sequence[Sequence[str]]) -> Tuple[str, ...]:

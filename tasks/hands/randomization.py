@@ -25,7 +25,7 @@ class RandomizationCfg:
     object_size: Optional[List[float]] = None  # factor, uniform
     friction: Optional[List[float]] = None  # factor, uniform
     stiffness: Optional[List[float]] = None  # factor of the actuators' position gains, log-uniform
-    damping: Optional[List[float]] = None  # factor of the joints' damping, log-uniform
+    damping: Optional[List[float]] = None  # factor of the joints' and their actuators' damping, log-uniform
     joint_limits: Optional[float] = None  # [rad] deviation of what is added to each limit of a joint
     gravity: Optional[float] = None  # [m/s^2] deviation of what is added to gravity along each axis
     observation_noise: Optional[float] = None  # deviation, drawn at each step; the critic's state has none

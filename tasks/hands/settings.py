@@ -14,7 +14,7 @@ COMPAT = ("fixed", "original")
 class HandsCfg(TaskCfg):
     """Settings of every two-hand task."""
 
-    agents: str = "hands"  # hands (2), fingers (12), or groups of parts of a hand such as palm+FF+MF,RF+LF+TH (4)
+    agents: str = "hands"  # hands (2), fingers (12, others 8), or groups of a hand's parts: palm+FF+MF,RF+LF+TH (4)
     compat: str = "fixed"  # fixed: the originals' known defects are repaired; original: as in their code
     episode_length: int = 75  # [control steps of 1/60 s]
     joint_noise: float = 0.2  # reset: fraction of each joint's range

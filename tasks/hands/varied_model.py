@@ -53,6 +53,7 @@ class VariedModel:
         heights = [lowest(addresses.model, name) for name in self.objects]
         self._heights = torch.tensor(heights, dtype=torch.float32, device=self._device)  # [objects] m
         self._drag = drag  # [nv] part of the damping that follows the hands' masses
+        self._dampers = self._joints_of_dampers(addresses.model)
         self._own: Dict[str, Tensor] = {}  # field -> the task's own value
         self.values = {name: self._neutral(name) for name in self._wanted}
         self.values.update(self._missing_factors())
@@ -106,6 +107,12 @@ class VariedModel:
         loose = self._trees.loose[len(SIDES) :]
         return [addresses.qpos(name)[2] if free else None for name, free in zip(self.objects, loose)]
 
+    def _joints_of_dampers(self, model: "mujoco.MjModel") -> List[int]:
+        """Number of each actuator's joint among the hands', where actuators damp; else none."""
+        if not model.actuator_biasprm[:, 2].any():
+            return []
+        return [self._joints.index(int(joint)) for joint in model.actuator_trnid[:, 0]]
+
     def _leave_out_missing(self, given: Sequence[str]) -> None:
         """Drop what the task has no object for, or refuse it where it was asked for by name."""
         loose = any(self._trees.loose)
@@ -135,9 +142,10 @@ class VariedModel:
 
     def _missing_factors(self) -> Dict[str, Tensor]:
         """Factors of 1 for what fields depend on together with something that is drawn."""
-        if not any(name in self._wanted for name in (*COMMITTED, "damping")):
+        together = (*COMMITTED, "damping", *(("stiffness",) if self._dampers else ()))
+        if not any(name in self._wanted for name in together):
             return {}
-        return {name: self._neutral(name) for name in (*COMMITTED, "damping") if name not in self._wanted}
+        return {name: self._neutral(name) for name in together if name not in self._wanted}
 
     def _fields(self) -> List[str]:
         """Fields of the model that are written."""
@@ -147,7 +155,7 @@ class VariedModel:
             "object_size": ["body_inertia", "body_pos", *LENGTHS, "geom_size", "geom_pos", "site_pos"],
             "friction": ["geom_friction"],
             "stiffness": ["actuator_gainprm", "actuator_biasprm"],
-            "damping": ["dof_damping"],
+            "damping": ["dof_damping"] + (["actuator_biasprm"] if self._dampers else []),
             "joint_limits": ["jnt_range"],
             "gravity": ["opt.gravity"],
         }
@@ -172,9 +180,10 @@ class VariedModel:
             return own * drawn["friction"].to(own)[:, None]
         if name == "jnt_range":
             return _added(own, self._joints, drawn["joint_limits"].to(own))
-        if name in ("actuator_gainprm", "actuator_biasprm"):
-            column = 0 if name == "actuator_gainprm" else 1
-            return _scaled_column(own, column, drawn["stiffness"].to(own))
+        if name == "actuator_gainprm":
+            return _scaled_column(own, 0, drawn["stiffness"].to(own))
+        if name == "actuator_biasprm":
+            return self._bias(own, drawn)
         mass = self._of_bodies(drawn["hand_mass"], drawn["object_mass"]).to(own)
         if name == "dof_damping":
             return self._damping(own, mass, drawn["damping"].to(own))
@@ -185,6 +194,13 @@ class VariedModel:
         if name == "body_inertia":
             return own * (mass * size.square())[..., None]
         return own * self._lengths(name, size)[..., None]
+
+    def _bias(self, own: Tensor, drawn: Dict[str, Tensor]) -> Tensor:
+        """Actuators' bias by position and velocity."""
+        bias = _scaled_column(own, 1, drawn["stiffness"].to(own))
+        if self._dampers:
+            bias[:, :, 2] *= drawn["damping"].to(own)[:, self._dampers]
+        return bias
 
     def _damping(self, own: Tensor, mass: Tensor, factors: Tensor) -> Tensor:
         """Damping of all degrees of freedom: a joint's own times its factor, and the drag that follows the mass."""

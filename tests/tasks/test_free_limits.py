@@ -2,14 +2,15 @@
 
 import pytest
 import torch
+from support.hand_checks import make_task
 from support.marks import needs_warp
 from support.mujoco_or_skip import mujoco
 from support.soak import MODES, soak
 
-from harl_isaac.registry import default_settings
 from harl_isaac.tasks import TASKS
 
 FIXED = ("ShadowHandOver", "ShadowHandReOrientation")
+OTHERS = ("AllegroHandOver", "LeapHandOver")  # fixed too, with hands of other makes
 PRESSED = (
     "ShadowHandDoorCloseOutward",
     "ShadowHandDoorCloseInward",
@@ -25,12 +26,12 @@ FREE = sorted(name for name in TASKS if name.startswith("ShadowHand") and name n
 OVERSHOOT = 0.3  # [rad]
 SPEED = 200.0  # [rad/s]
 each_task = pytest.mark.parametrize("name", FREE)
-each_soaked = pytest.mark.parametrize("name", [*FREE, "ShadowHandReOrientation"])
+each_soaked = pytest.mark.parametrize("name", [*FREE, "ShadowHandReOrientation", *OTHERS])
 each_mode = pytest.mark.parametrize("mode", MODES)
 
 
 def make(name, num_envs, sim="mujoco"):
-    return default_settings(TASKS, name).make(num_envs, torch.device("cpu"), sim)
+    return make_task(name, num_envs, sim)
 
 
 def hold_limits(name, mode, num_envs, steps, seed):

@@ -22,7 +22,7 @@ from harl_isaac.tasks.hands.randomization import PRESETS, RandomizationCfg
 from harl_isaac.tasks.hands.scene import SceneBuilder
 
 each_engine = pytest.mark.parametrize("sim", ["mujoco", pytest.param("mujoco_warp", marks=needs_warp)])
-HANDS = [name for name in TASKS if name.startswith("ShadowHand")]
+HANDS = [name for name in TASKS if name.startswith(("ShadowHand", "AllegroHand", "LeapHand"))]
 BIDEX = PRESETS["bidex"]
 MIXED = {"preset": "bidex", "latency": [0, 3]}
 
@@ -145,6 +145,8 @@ def edited(env, row):
         actuator.gainprm[0] *= drawn["stiffness"][number]
         actuator.biasprm[1] *= drawn["stiffness"][number]
     joints = [hand.full_name(side, joint) for side in ("right", "left") for joint in hand.joints]
+    for actuator in spec.actuators:
+        actuator.biasprm[2] *= drawn["damping"][joints.index(actuator.target)]
     for number, name in enumerate(joints):
         joint = spec.joint(name)
         joint.damping = np.array(joint.damping) * drawn["damping"][number]
@@ -179,7 +181,16 @@ FIELDS = [
 
 
 @pytest.mark.parametrize(
-    "name", ["ShadowHandOver", "ShadowHandPen", "ShadowHandBottleCap", "ShadowHandLiftUnderarm", "ShadowHandSwitch"]
+    "name",
+    [
+        "ShadowHandOver",
+        "ShadowHandPen",
+        "ShadowHandBottleCap",
+        "ShadowHandLiftUnderarm",
+        "ShadowHandSwitch",
+        "AllegroHandOver",
+        "LeapHandOver",
+    ],
 )
 def test_a_model_is_the_one_compiled_from_a_changed_scene(name):
     """Inertias, bounds, drag and the constants that the solver uses follow what was drawn."""

@@ -4,20 +4,19 @@ import math
 
 import pytest
 import torch
+from support.hand_checks import make_task
 from support.open_loop_search import evaluate_plan, search
 from support.scripted_hands import fly, palms, posture
 
 from harl_isaac.tasks.hands.grasp_and_place import ShadowHandGraspAndPlace, ShadowHandGraspAndPlaceCfg
 from harl_isaac.tasks.hands.lift_underarm import ShadowHandLiftUnderarm, ShadowHandLiftUnderarmCfg
-from harl_isaac.tasks.hands.over import ShadowHandOver, ShadowHandOverCfg
 
 HOLDING = 75 * math.exp(-0.2 * 50.0 * 0.25)  # 6.2: the most that an object earns that stays at its start
 
 
-def fixed_start_env():
+def fixed_start_env(name="ShadowHandOver"):
     """The default task without start noise, so that a plan meets the same start again."""
-    cfg = ShadowHandOverCfg(joint_noise=0.0, position_noise=0.0)
-    return ShadowHandOver(cfg, 256, torch.device("cpu"), sim="mujoco")
+    return make_task(name, 256, joint_noise=0.0, position_noise=0.0)
 
 
 @pytest.mark.slow
@@ -27,6 +26,14 @@ def test_a_throw_and_a_catch_are_found():
     assert found.success == 1.0 and found.speed > 0.4
     again = evaluate_plan(fixed_start_env(), found.plan, seed=0, starts=1)
     assert again.mean_return == pytest.approx(found.mean_return, rel=1e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["AllegroHandOver", "LeapHandOver"])
+def test_other_hands_throw_and_catch(name):
+    found = search(fixed_start_env(name), generations=14, starts=1, seed=0)
+    print(name, found)
+    assert found.mean_return > 20.0 > 3.0 * HOLDING and found.success == 1.0
 
 
 def test_a_pot_is_lifted_to_its_goal():

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from support.hand_checks import make_task
 from support.mujoco_or_skip import mujoco  # noqa: F401
 
 from harl_isaac.registry import default_settings
@@ -16,13 +17,13 @@ ROWS = {match[0]: match[1:] for match in ROW.findall(PAGE.read_text())}
 
 
 def test_every_two_hand_task_has_a_row():
-    assert set(ROWS) == {name for name in TASKS if name.startswith("ShadowHand")}
+    assert set(ROWS) == {name for name in TASKS if name.startswith(("ShadowHand", "AllegroHand", "LeapHand"))}
 
 
 @pytest.mark.parametrize("name", ROWS)
 def test_a_row_is_the_task_s(name):
     picture, *numbers = ROWS[name]
-    spec = default_settings(TASKS, name).make(1, torch.device("cpu"), "mujoco").spec
+    spec = make_task(name, 1).spec
     agents, actions, obs, state, steps = map(int, numbers)
     assert (PAGE.parent / picture).is_file()
     assert (agents, steps) == (spec.num_agents, spec.max_episode_steps)
