@@ -5,9 +5,14 @@ refuses every operation that hands a tensor's content to the host.
 import pytest
 import torch
 from support.host_reads import NoHostReads, needs_silent_adam
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from harl_isaac.buffers.rollout import collect
 from harl_isaac.training.episode_stats import EpisodeStats
+
+STEP_OPERATIONS = 225
+UPDATE_OPERATIONS = 2050
+MINIBATCH_OPERATIONS = 132
 
 
 @needs_silent_adam
@@ -94,3 +99,56 @@ def test_addresses_stay_over_iterations(settings):
     learner.load_state_dict(learner.state_dict())
     env.load_state_dict(env.state_dict())
     assert addresses(env, learner) == before
+
+
+VIEWS = {
+    "alias",
+    "as_strided",
+    "detach",
+    "expand",
+    "permute",
+    "select",
+    "slice",
+    "split",
+    "split_with_sizes",
+    "squeeze",
+}
+VIEWS |= {"t", "transpose", "unbind", "unsqueeze", "view", "_reshape_alias", "_unsafe_view", "lift_fresh", "diagonal"}
+
+
+class Operations(TorchDispatchMode):
+    """Counts the operations that compute something: on a GPU each is at least one kernel to launch."""
+
+    def __init__(self):
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.count += func.overloadpacket.__name__ not in VIEWS
+        return func(*args, **(kwargs or {}))
+
+
+def operations(settings, *words):
+    """Operations of a collected step and of an update, of ShadowHandOver as on a GPU: nothing is known of a mask."""
+    cfg = settings("ShadowHandOver", "algo.rollout_length=4", *words)
+    env = cfg.task.make(cfg.num_envs, torch.device("cpu"), cfg.sim)
+    env.physics.any_without_sync = lambda mask: True
+    env.physics.bounded_without_sync = lambda limit: False
+    learner = cfg.algo.learner(env.spec, 0)
+    stats = EpisodeStats(env.spec)
+    step, _ = learner.collect(env, env.reset(0), stats)
+    learner.update(0.0)
+    with Operations() as collected:
+        learner.collect(env, step, stats)
+    with Operations() as updated:
+        learner.update(0.0)
+    return collected.count / 4, updated.count
+
+
+@pytest.mark.skipif(torch.__version__ < "2.4", reason="before, Adam is many operations on the CPU")
+def test_operations_stay_few(settings):
+    """Ceilings; launches bound an update of many minibatches on a GPU."""
+    step, whole = operations(settings)
+    _, halves = operations(settings, "algo.minibatches=2", "algo.critic_minibatches=2")
+    assert step <= STEP_OPERATIONS and whole <= UPDATE_OPERATIONS
+    assert (halves - whole) / 15 <= MINIBATCH_OPERATIONS  # 5 epochs of two agents and the critic

@@ -36,7 +36,10 @@ class PolicyLoss:
         log_prob, entropy = self.actor.log_prob_and_entropy(head, own.action, own.mask)
         surrogate = (self.surrogate(own.ratio(log_prob), self.advantage[part]) * own.alive).sum()
         bonus = (entropy * own.alive).sum()
-        loss = (surrogate - self.entropy_coef * bonus) / self.living
+        if self.entropy_coef > 0.0:  # else the backward pass would multiply it by zero
+            loss = (surrogate - self.entropy_coef * bonus) / self.living
+        else:
+            loss = surrogate / self.living
         return loss, torch.stack((surrogate, bonus)).detach()
 
 
@@ -90,13 +93,23 @@ def gradient_step(optimizer: Optimizer, loss: Loss, parts: List[RowIndex], max_n
     sums = sum_of(over_threads(add_gradients, parts))
     ranks.add_up(sums)
     *gradients, report = sums
-    for parameter, gradient in zip(parameters, gradients):
-        if parameter.grad is None:
-            parameter.grad = torch.empty_like(parameter)
-        parameter.grad.copy_(gradient)
+    _set_gradients(parameters, gradients)
     norm = torch.nn.utils.clip_grad_norm_(parameters, max_norm)
     optimizer.step()
     return report, norm
+
+
+def _set_gradients(parameters: List[Tensor], gradients: List[Tensor]) -> None:
+    """Write the parameters' gradients, whose addresses stay."""
+    for parameter in parameters:
+        if parameter.grad is None:
+            parameter.grad = torch.empty_like(parameter)
+    kept = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    if hasattr(torch, "_foreach_copy_"):
+        torch._foreach_copy_(kept, gradients)
+        return
+    for own, gradient in zip(kept, gradients):  # torch 2.0
+        own.copy_(gradient)
 
 
 def over_threads(work: Callable[[List], Any], parts: List) -> List:

@@ -1,8 +1,9 @@
 """Fitting policies by gradient steps on a surrogate: what HAPPO, HAA2C, MAPPO, MAA2C and IPPO share."""
 
 from abc import abstractmethod
+from contextlib import nullcontext
 from dataclasses import replace
-from typing import Dict
+from typing import ContextManager, Dict
 
 import torch
 from torch import Tensor
@@ -12,7 +13,7 @@ from harl_isaac.buffers.rollout import AgentBatch
 from harl_isaac.learning.batching import chunks, minibatches
 from harl_isaac.learning.gradient import PolicyLoss, gradient_step
 from harl_isaac.learning.on_policy import OnPolicyLearner
-from harl_isaac.learning.optimizers import rollback_unless
+from harl_isaac.learning.optimizers import Optimizer, rollback_unless
 
 
 class FirstOrderLearner(OnPolicyLearner):
@@ -21,6 +22,12 @@ class FirstOrderLearner(OnPolicyLearner):
     @abstractmethod
     def surrogate(self, ratio: Tensor, advantage: Tensor) -> Tensor:
         """The algorithm's loss of each row, [B] x 2 -> [B]; `advantage` carries the factor."""
+
+    def _unless_dead(self, batch: AgentBatch, optimizer: Optimizer) -> ContextManager[None]:
+        """A context in which the optimizer moves nothing where the agent was alive in no row of any process."""
+        if not self.spec.has_alive:
+            return nullcontext()
+        return rollback_unless(ranks.anywhere(batch.alive.any()), optimizer)
 
     def update_agent(self, i: int, batch: AgentBatch, advantage: Tensor) -> Dict[str, Tensor]:
         """Fit agent i's policy to its batch; nothing moves if it was alive in no row of it."""
@@ -31,7 +38,7 @@ class FirstOrderLearner(OnPolicyLearner):
         rows = batch.obs.shape[0]
         length = batch.alive[0].numel()
         device = batch.obs.device
-        with rollback_unless(ranks.anywhere(batch.alive.any()), optimizer):
+        with self._unless_dead(batch, optimizer):
             for _ in range(cfg.epochs):
                 total = torch.zeros(2, device=device)
                 for index in minibatches(rows, cfg.minibatches, device):
