@@ -4,7 +4,7 @@ refuses every operation that hands a tensor's content to the host.
 
 import pytest
 import torch
-from support.host_reads import NoHostReads, needs_silent_adam
+from support.host_reads import DEVICES, NoHostReads, needs_silent_adam, no_waiting
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from harl_isaac.buffers.rollout import collect
@@ -46,9 +46,10 @@ MINIBATCH_OPERATIONS = 132
         ("mpe/simple_speaker_listener", ["algo=hatd3", "task.episode_length=3", "task.version=v2"]),
     ],
 )
-def test_an_iteration_reads_nothing_on_the_host(settings, task, overrides):
+@pytest.mark.parametrize("device", DEVICES)
+def test_an_iteration_reads_nothing_on_the_host(settings, task, overrides, device):
     cfg = settings(task, *overrides)
-    env = cfg.task.make(cfg.num_envs, torch.device("cpu"), cfg.sim)
+    env = cfg.task.make(cfg.num_envs, torch.device(device), cfg.sim if device == "cpu" else "auto")
     learner = cfg.algo.learner(env.spec, 0)
     stats = EpisodeStats(env.spec)
     step = env.reset(0)
@@ -56,7 +57,7 @@ def test_an_iteration_reads_nothing_on_the_host(settings, task, overrides):
         step, _ = learner.collect(env, step, stats)
     step, _ = learner.collect(env, step, stats)
     assert learner.update(0.0)
-    with NoHostReads():
+    with no_waiting(device):
         learner.collect(env, step, stats)
         learner.update(0.5)
         stats.drain()

@@ -1,5 +1,7 @@
 """A mode that refuses every operation that hands a tensor's content to the host."""
 
+from contextlib import contextmanager
+
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -22,3 +24,20 @@ class NoHostReads(TorchDispatchMode):
         ):
             raise AssertionError(f"host read: {func}")
         return func(*args, **(kwargs or {}))
+
+
+DEVICES = ["cpu", *(f"cuda:{index}" for index in range(min(torch.cuda.device_count(), 1)))]  # that there are
+
+
+@contextmanager
+def no_waiting(device):
+    """Raise where the host reads what lies on a device: on the CPU by the mode, on a GPU by torch's own debug mode."""
+    if device == "cpu":
+        with NoHostReads():
+            yield
+        return
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
