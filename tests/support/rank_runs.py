@@ -43,17 +43,23 @@ def start(rank, world, port, work, args):
     work(rank, *args)
 
 
-def update_in_parts(rank, words, only_first_alive, folder):
-    """Update as a whole alone, then from this rank's share together; save both learners' states."""
+def update_in_parts(rank, cases, folder):
+    """Of each case, its command line and whether agents are dead on one rank only, see `update_case`."""
     torch.set_default_dtype(torch.float64)
+    for name, (words, only_first_alive) in cases.items():
+        torch.save(update_case(rank, words, only_first_alive), Path(folder) / f"{name} {rank}.pt")
+
+
+def update_case(rank, words, only_first_alive):
+    """Update as a whole alone, then from this rank's share together; returns both learners' states."""
     world = int(os.environ["WORLD_SIZE"])
     off_policy = any(word == f"algo={name}" for word in words for name in OFF_POLICY)
     whole, tape = (play_off_policy if off_policy else play_on_policy)(words, only_first_alive)
     with ranks.joined(ranks.launched()):
         part = learner_of(words, ENVS // world)
         metrics = [replay_share(part, each, rank, world) for each in tape]
-    saved = {"whole": whole, "part": part.state_dict(), "metrics": [each["metrics"] for each in tape], "own": metrics}
-    torch.save(saved, Path(folder) / f"{rank}.pt")
+        together = {"part": part.state_dict(), "own": metrics}
+    return {"whole": whole, "metrics": [each["metrics"] for each in tape], **together}
 
 
 def learner_of(words, num_envs):
@@ -77,15 +83,15 @@ def environment(words, num_envs):
 
 
 def play_on_policy(words, only_first_alive):
-    """Three iterations of one process; returns the learner's last state, and each iteration's rollout."""
+    """Two iterations of one process; returns the learner's last state, and each iteration's rollout."""
     env, cfg = environment(words, ENVS)
     learner = cfg.algo.learner(env.spec, 3)
     step = env.reset(3)
     tape = []
-    for iteration in range(3):
+    for iteration in range(2):
         step, _ = learner.collect(env, step)
         in_double(learner.rollout)
-        if only_first_alive and iteration < 2:
+        if only_first_alive:
             alive = learner.rollout.alive
             alive[:, ENVS // 2 :, 0] = 0.0
             alive[:, : ENVS // 3, 1] = iteration * 1.0
@@ -162,7 +168,7 @@ class noise_from:
 
 
 def play_off_policy(words, only_first_alive):
-    """Three iterations of one process; returns the learner's last state, and each iteration's batches and noise."""
+    """Two iterations of one process; returns the learner's last state, and each iteration's batches and noise."""
     env, cfg = environment(words, ENVS)
     learner = cfg.algo.learner(env.spec, 3)
     step = env.reset(3)
@@ -170,7 +176,7 @@ def play_off_policy(words, only_first_alive):
         step, _ = learner.collect(env, step)
     draw = learner.replay.sample
     tape = []
-    for _ in range(3):
+    for _ in range(2):
         step, _ = learner.collect(env, step)
         entry = {"batches": [], "noises": []}
 

@@ -56,30 +56,40 @@ ONLY_THERE = {
 LOCAL = ("/hidden", "/critics/0/hidden", "/critics/1/hidden", "/critics/2/hidden")  # of the rank's own environments
 
 
-def check_equal(path, world, tolerance):
+def check_equal(case, path, world, tolerance):
     """All ranks' learners and metrics are those of the whole."""
     for rank in range(world):
-        saved = torch.load(path / f"{rank}.pt", weights_only=False)
+        saved = torch.load(path / f"{case} {rank}.pt", weights_only=False)
         for names in (("whole", "part"), ("metrics", "own")):
             whole, part = [flat(saved[name]) for name in names]
             assert whole.keys() == part.keys()
             for name, value in whole.items():
                 if isinstance(value, torch.Tensor) and name not in LOCAL:
                     torch.testing.assert_close(
-                        part[name], value, rtol=tolerance, atol=tolerance, msg=f"rank {rank}: {name}"
+                        part[name], value, rtol=tolerance, atol=tolerance, msg=f"{case}, rank {rank}: {name}"
                     )
                 elif not isinstance(value, torch.Tensor):
                     assert part[name] == value
 
 
-@pytest.mark.parametrize("name", [*UPDATES, *ONLY_THERE])
-@pytest.mark.parametrize("world", [2, pytest.param(3, marks=pytest.mark.slow)])
-def test_ranks_update_as_one(name, world, tmp_path):
-    words = UPDATES.get(name) or ONLY_THERE[name]
-    assert in_ranks(world, update_in_parts, words, name in ONLY_THERE, str(tmp_path)) == [0] * world
-    # The matrix game's observations are constant: there one process with its environments in another order differs
-    # as much, in these few steps.
-    check_equal(tmp_path, world, 1e-7 if name in ONLY_THERE else 1e-10)
+QUICK = ("happo", "hatrpo", "recurrent happo", "mappo, shared", "hasac", "ippo, dead on one rank")
+
+
+@pytest.mark.parametrize(
+    "world, names",
+    [(2, QUICK), *(pytest.param(world, (*UPDATES, *ONLY_THERE), marks=pytest.mark.slow) for world in (2, 3))],
+    ids=["some", "all, 2", "all, 3"],
+)
+def test_ranks_update_as_one(world, names, tmp_path):
+    """All cases in one launch.
+
+    The matrix game's observations are constant: there one process with its environments in another order differs by as
+    much as is allowed here.
+    """
+    cases = {name: ({**UPDATES, **ONLY_THERE}[name], name in ONLY_THERE) for name in names}
+    assert in_ranks(world, update_in_parts, cases, str(tmp_path)) == [0] * world
+    for name in cases:
+        check_equal(name, tmp_path, world, 1e-7 if name in ONLY_THERE else 1e-10)
 
 
 RUNS = {
@@ -90,7 +100,7 @@ RUNS = {
 SILENT = ["log.console=none", "eval.interval=0", "checkpoint.keep_every=2", "seed=3"]
 
 
-@pytest.mark.parametrize("name", list(RUNS))
+@pytest.mark.parametrize("name", ["happo", *(pytest.param(name, marks=pytest.mark.slow) for name in list(RUNS)[1:])])
 def test_ranks_resume_bitwise_and_others_begin_new_episodes(name, tmp_path):
     words = [*RUNS[name], *SILENT]
     assert in_ranks(2, train_and_resume, words, str(tmp_path)) == [0, 0]
@@ -125,7 +135,7 @@ def launch(cwd, *words):
 LONG = ["task=SumGame", "num_envs=8", "algo.rollout_length=5", "algo.hidden=[8]", "total_steps=10000000"]
 
 
-@pytest.mark.parametrize("number", ["SIGTERM", "SIGKILL"])
+@pytest.mark.parametrize("number", ["SIGKILL", pytest.param("SIGTERM", marks=pytest.mark.slow)])
 def test_a_signal_to_one_rank_ends_all(number, tmp_path):
     """With a checkpoint, from which they go on, as one process too."""
     processes = launch(str(tmp_path), *LONG, "run_name=a", "checkpoint.interval=1", "eval.interval=0")
