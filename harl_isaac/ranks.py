@@ -116,7 +116,7 @@ def add_up(tensors: Sequence[Tensor]) -> None:
     """Add the tensors to those of the other processes, in place, with one message for each type."""
     if world() == 1:
         return
-    for dtype in {tensor.dtype for tensor in tensors}:
+    for dtype in dict.fromkeys(tensor.dtype for tensor in tensors):  # in the same order in all processes
         same = [tensor for tensor in tensors if tensor.dtype == dtype]
         flat = torch.cat([tensor.reshape(-1) for tensor in same])
         dist.all_reduce(flat)

@@ -145,5 +145,5 @@ class Hasac(OffPolicyLearner):
         optimizer = self.alpha_optimizers[i]
         parameter = optimizer.param_groups[0]["params"][0]
         parameter.grad = surplus.reshape(1)
-        with self.skip_if_dead(i, batch, optimizer):
+        with self.skip_if_dead(batch.alive[:, i], optimizer):
             optimizer.step()

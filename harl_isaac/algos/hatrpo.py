@@ -6,12 +6,12 @@ from typing import Any, List, Optional, Tuple
 import torch
 from torch import Tensor
 
-from harl_isaac import ranks
 from harl_isaac.buffers.rollout import AgentBatch, RowIndex
 from harl_isaac.env import EnvSpec
 from harl_isaac.learning.batching import chunks
 from harl_isaac.learning.gradient import over_threads, sum_over_parts
 from harl_isaac.learning.learner import Metrics
+from harl_isaac.learning.metrics import living
 from harl_isaac.learning.natural_gradient import (
     conjugate_gradient,
     fisher_vector_product,
@@ -139,7 +139,7 @@ class BatchShard:
 def batch_shards(actor: Actor, batch: AgentBatch, advantage: Tensor) -> List[BatchShard]:
     """Shards of a batch that fit a core's cache, each made by the thread that works on it."""
     rows = batch.obs.shape[0]
-    weight = batch.alive / ranks.total(batch.alive.sum()).clamp(min=1.0)
+    weight = batch.alive / living(batch.alive)
     parts = chunks(slice(0, rows), rows, batch.obs.device, batch.alive[0].numel())
 
     def make(share: List[RowIndex]) -> List[BatchShard]:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from harl_isaac import ranks
+from harl_isaac.learning.metrics import living
 
 
 def gae(
@@ -30,7 +31,7 @@ def gae(
 
 def normalize(advantage: Tensor, alive: Tensor) -> Tensor:
     """Zero mean and unit (population) deviation over the rows where alive is 1; same shapes. No host read."""
-    count = ranks.total(alive.sum()).clamp(min=1.0)
+    count = living(alive)
     mean = ranks.total((advantage * alive).sum()) / count
     variance = ranks.total(((advantage - mean).square() * alive).sum()) / count
     return (advantage - mean) / (variance.sqrt() + 1e-5)

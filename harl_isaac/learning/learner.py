@@ -2,15 +2,17 @@
 
 import random
 from abc import ABC, abstractmethod
+from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, ContextManager, Dict, List, Optional, Tuple
 
 from torch import Tensor
 
+from harl_isaac import ranks
 from harl_isaac.buffers.replay import Replay
 from harl_isaac.env import EnvSpec, MultiAgentEnv, Step
 from harl_isaac.faults import Faults
-from harl_isaac.learning.optimizers import Optimizer
+from harl_isaac.learning.optimizers import Optimizer, rollback_unless
 from harl_isaac.networks.joint_policy import JointPolicy
 
 Observer = Callable[[Step], None]  # is shown every new Step: the episode statistics
@@ -109,6 +111,15 @@ class GradientLearner(Learner):
         """The agents 0, 1, ... that are trained, in the order of one update."""
         agents = self.trained
         return list(agents) if self.cfg.fixed_order else self.order.sample(agents, len(agents))
+
+    def skip_if_dead(self, alive: Tensor, optimizer: Optimizer) -> ContextManager[None]:
+        """A context in which the optimizer moves nothing if an agent was alive in no row of any process.
+
+        `alive` has 1 where it acted.
+        """
+        if not self.spec.has_alive:
+            return nullcontext()
+        return rollback_unless(ranks.anywhere(alive.any()), optimizer)
 
     def decay_learning_rates(self, progress: float) -> None:
         """Set each learning rate to its first value times (1 - progress), if algo.lr_decay."""

@@ -8,9 +8,14 @@ from torch import Tensor
 from harl_isaac import ranks
 
 
+def living(alive: Tensor) -> Tensor:
+    """Number [] of rows of all processes where alive is 1, at least 1: the denominator of means over them."""
+    return ranks.total(alive.sum()).clamp(min=1.0)
+
+
 def alive_mean(value: Tensor, alive: Tensor) -> Tensor:
     """Mean [] of values [B] over the rows where the agent was alive [B]; zero, not NaN, where there is none."""
-    return ranks.total((value * alive).sum()) / ranks.total(alive.sum()).clamp(min=1.0)
+    return ranks.total((value * alive).sum()) / living(alive)
 
 
 def explained_variance(value: Tensor, target: Tensor) -> Tensor:

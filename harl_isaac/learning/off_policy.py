@@ -2,8 +2,7 @@
 
 import copy
 from abc import abstractmethod
-from contextlib import nullcontext
-from typing import Any, Callable, ContextManager, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import torch
 from torch import Tensor, nn
@@ -16,9 +15,9 @@ from harl_isaac.env import EnvSpec, MultiAgentEnv, Step
 from harl_isaac.learning.batching import chunks
 from harl_isaac.learning.gradient import gradient_step
 from harl_isaac.learning.learner import GradientLearner, Metrics, Observer
-from harl_isaac.learning.metrics import per_agent_metrics
+from harl_isaac.learning.metrics import living, per_agent_metrics
 from harl_isaac.learning.off_policy_cfg import OffPolicyCfg
-from harl_isaac.learning.optimizers import Optimizer, adam, restore, rollback_unless
+from harl_isaac.learning.optimizers import Optimizer, adam, restore
 from harl_isaac.networks.joint_policy import ObservationPacker
 from harl_isaac.networks.off_policy_nets import JointCritics, OffPolicyActors
 from harl_isaac.settings import INFINITY
@@ -125,7 +124,7 @@ class OffPolicyLearner(GradientLearner):
         """One step towards r + gamma^n next_value, each estimate by its mean squared error."""
         target = self.target(batch)
         joint = self.joint(batch.state, self.replayed_actions(batch))
-        weight = 1.0 / (ranks.total(batch.valid.sum()).clamp(min=1.0) * target.shape[1])
+        weight = 1.0 / (living(batch.valid) * target.shape[1])
 
         def loss_of(part: RowIndex) -> Tuple[Tensor, Tensor]:
             value = self.critic(joint[part])
@@ -169,20 +168,14 @@ class OffPolicyLearner(GradientLearner):
         Returns the columns' means [M] and the gradient's norm [].
         """
         alive = batch.alive[:, i : i + 1]
-        living = ranks.total(alive.sum()).clamp(min=1.0)
+        count = living(alive)
 
         def loss_of(part: RowIndex) -> Tuple[Tensor, Tensor]:
-            means = (rows_of(part) * alive[part]).sum(0) / living
+            means = (rows_of(part) * alive[part]).sum(0) / count
             return means[0], means.detach()
 
-        with self.skip_if_dead(i, batch, self.optimizers[i]):
+        with self.skip_if_dead(alive, self.optimizers[i]):
             return gradient_step(self.optimizers[i], loss_of, self._parts(batch), self._max_norm())
-
-    def skip_if_dead(self, i: int, batch: Batch, optimizer: Optimizer) -> ContextManager[None]:
-        """A context in which the optimizer moves nothing if agent i was alive in no row of the batch."""
-        if not self.spec.has_alive:
-            return nullcontext()
-        return rollback_unless(ranks.anywhere(batch.alive[:, i].any()), optimizer)
 
     def joint(self, state: Tensor, actions: List[Tensor]) -> Tensor:
         """The critics' input [B, S + all F_i] from states [B, S] and all agents' encoded actions."""

@@ -1,19 +1,17 @@
 """Fitting policies by gradient steps on a surrogate: what HAPPO, HAA2C, MAPPO, MAA2C and IPPO share."""
 
 from abc import abstractmethod
-from contextlib import nullcontext
 from dataclasses import replace
-from typing import ContextManager, Dict
+from typing import Dict
 
 import torch
 from torch import Tensor
 
-from harl_isaac import ranks
 from harl_isaac.buffers.rollout import AgentBatch
 from harl_isaac.learning.batching import chunks, minibatches
 from harl_isaac.learning.gradient import PolicyLoss, gradient_step
+from harl_isaac.learning.metrics import living
 from harl_isaac.learning.on_policy import OnPolicyLearner
-from harl_isaac.learning.optimizers import Optimizer, rollback_unless
 
 
 class FirstOrderLearner(OnPolicyLearner):
@@ -22,12 +20,6 @@ class FirstOrderLearner(OnPolicyLearner):
     @abstractmethod
     def surrogate(self, ratio: Tensor, advantage: Tensor) -> Tensor:
         """The algorithm's loss of each row, [B] x 2 -> [B]; `advantage` carries the factor."""
-
-    def _unless_dead(self, batch: AgentBatch, optimizer: Optimizer) -> ContextManager[None]:
-        """A context in which the optimizer moves nothing where the agent was alive in no row of any process."""
-        if not self.spec.has_alive:
-            return nullcontext()
-        return rollback_unless(ranks.anywhere(batch.alive.any()), optimizer)
 
     def update_agent(self, i: int, batch: AgentBatch, advantage: Tensor) -> Dict[str, Tensor]:
         """Fit agent i's policy to its batch; nothing moves if it was alive in no row of it."""
@@ -38,14 +30,14 @@ class FirstOrderLearner(OnPolicyLearner):
         rows = batch.obs.shape[0]
         length = batch.alive[0].numel()
         device = batch.obs.device
-        with self._unless_dead(batch, optimizer):
+        with self.skip_if_dead(batch.alive, optimizer):
             for _ in range(cfg.epochs):
                 total = torch.zeros(2, device=device)
                 for index in minibatches(rows, cfg.minibatches, device):
-                    living = ranks.total(batch.alive[index].sum()).clamp(min=1.0)
-                    loss = PolicyLoss(actor, batch, advantage, self.surrogate, cfg.entropy_coef, living)
+                    weight = living(batch.alive[index])
+                    loss = PolicyLoss(actor, batch, advantage, self.surrogate, cfg.entropy_coef, weight)
                     parts = chunks(index, rows // cfg.minibatches, device, length)
                     report, norm = gradient_step(optimizer, loss, parts, cfg.max_grad_norm)
                     total += report
-        mean = total / ranks.total(batch.alive.sum()).clamp(min=1.0)
+        mean = total / living(batch.alive)
         return {"loss": mean[0], "entropy": mean[1], "grad_norm": norm}

@@ -2,11 +2,10 @@
 
 from importlib import import_module
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Dict, Sequence, Tuple, Type
+from typing import TYPE_CHECKING, Sequence, Tuple, Type
 
 import torch
 
-from harl_isaac import ranks
 from harl_isaac.env import MissingSimulator
 from harl_isaac.memory import check_fits
 from harl_isaac.sim.physics import Physics
@@ -68,11 +67,10 @@ def make_physics(
     """
     engine = choose_engine(sim, device)
     needed = STATE_BYTES[engine] * state_numbers(model) * num_envs
-    values: Dict[str, int] = {"num_threads": ranks.cores()} if engine == "mujoco" else {}
     host = torch.device("cpu") if engine == "mujoco" else device
     check_fits(f"num_envs={num_envs} on {engine}", needed, host, "use fewer environments")
     module, name = ENGINES[engine].split(":")
-    return getattr(import_module(module), name)(model, num_envs, substeps, device, fields, dtype, **values)
+    return getattr(import_module(module), name)(model, num_envs, substeps, device, fields, dtype)
 
 
 def state_numbers(model: "mujoco.MjModel") -> int:

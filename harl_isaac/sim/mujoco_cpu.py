@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from mujoco.batch import DATA_FIELDS, MODEL_FIELDS, Batch, SimulationError
 
+from harl_isaac import ranks
+
 INPUTS = ("ctrl", "xfrc_applied", "mocap_pos", "mocap_quat")
 STATE_FIELDS = ("qpos", "qvel") + INPUTS
 
@@ -38,7 +40,7 @@ class MujocoPhysics:
         self.num_envs = num_envs
         self.substeps = substeps
         self.device = device
-        self.batch = Batch(model, num_envs, num_threads)
+        self.batch = Batch(model, num_envs, num_threads or ranks.cores())
         self._bind_arrays(tuple(fields))
         self._create_tensors(tuple(fields), dtype)
         self._pushed: Dict[str, int] = {}  # input -> version of its tensor that the engine has
@@ -110,8 +112,7 @@ class MujocoPhysics:
     def forward(self, mask: torch.Tensor) -> None:
         """Make sensors and derived values current where mask [E] is true."""
         self._push()
-        self._mask.copy_(mask)
-        ids = np.flatnonzero(self._mask_array)
+        ids = self._ids(mask)
         if len(ids) == 0:
             return
         self._call(self.batch.forward, ids)
@@ -128,8 +129,7 @@ class MujocoPhysics:
 
     def rows_without_sync(self, mask: torch.Tensor) -> torch.Tensor:
         """Indices of the rows where mask [E] is true."""
-        self._mask.copy_(mask)
-        return torch.from_numpy(np.flatnonzero(self._mask_array)).to(self.device)
+        return torch.from_numpy(self._ids(mask)).to(self.device)
 
     def bounded_without_sync(self, limit: float) -> bool:
         """Whether the norm over all environments is below `limit`, and so each one's; False on another device."""
@@ -145,8 +145,7 @@ class MujocoPhysics:
         if mask is None:
             self.batch.set_const()
             return
-        self._mask.copy_(mask)
-        ids = np.flatnonzero(self._mask_array)
+        ids = self._ids(mask)
         if len(ids):
             self.batch.set_const(ids)
 
@@ -170,6 +169,11 @@ class MujocoPhysics:
         for name, value in state.items():
             if name.startswith("model."):
                 self.param(name[len("model.") :]).copy_(value)
+
+    def _ids(self, mask: torch.Tensor) -> np.ndarray:
+        """Numbers of the environments where mask [E] is true, on the host."""
+        self._mask.copy_(mask)
+        return np.flatnonzero(self._mask_array)
 
     def _push(self) -> None:
         """Hand over the inputs that were written since the last call (torch counts the writes to a tensor)."""

@@ -7,13 +7,13 @@ could be compared, and what differs is set here.
 
 from typing import TYPE_CHECKING
 
-from harl_isaac.tasks.hands.hand import Drive, GainsCfg, Hand
+from harl_isaac.tasks.hands.allegro_hand import DRIVE
+from harl_isaac.tasks.hands.hand import GainsCfg, Hand
 from harl_isaac.tasks.hands.hand_files import hand_model
 
 if TYPE_CHECKING:
     import mujoco
 
-DRIVE = Drive(stiffness=3.0, damping=0.1, effort=0.5, armature=0.001)
 FINGER = ("mcp", "rot", "pip", "dip")
 PARTS = {part: tuple(f"{part[0]}f_{joint}" for joint in FINGER) for part in ("index", "middle", "ring")}
 PARTS["thumb"] = ("th_cmc", "th_axl", "th_mcp", "th_ipl")

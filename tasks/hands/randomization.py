@@ -1,12 +1,16 @@
 """Settings of domain randomization: what differs between environments and from episode to episode, and how much."""
 
 from dataclasses import dataclass
-from typing import Dict, List, Optional, Union
+from typing import TYPE_CHECKING, Callable, Dict, List, Optional, Union
 
 from harl_isaac.settings import MOST_STEPS, check_choices, check_ranges
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 Range = List[float]  # lowest and highest
 Value = Union[float, Range]
+Draw = Callable[[int], "Tensor"]  # size -> numbers [E, size]
 
 
 @dataclass

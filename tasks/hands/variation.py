@@ -1,6 +1,6 @@
 """Domain randomization of a two-hand task: what is drawn when an episode begins, and what disturbs its signals."""
 
-from typing import TYPE_CHECKING, Callable, Dict, Tuple, Union
+from typing import TYPE_CHECKING, Dict, Tuple, Union
 
 import torch
 from torch import Tensor
@@ -8,14 +8,12 @@ from torch import Tensor
 from harl_isaac.sim.physics import Physics
 from harl_isaac.tasks.hands.addresses import Addresses
 from harl_isaac.tasks.hands.hand import SIDES, Hand, base_name
-from harl_isaac.tasks.hands.randomization import RandomizationCfg, Value, given
+from harl_isaac.tasks.hands.randomization import Draw, RandomizationCfg, Value, given
 from harl_isaac.tasks.hands.varied_model import VariedModel
 from harl_isaac.tasks.hands.varied_signals import VariedSignals
 
 if TYPE_CHECKING:
     import mujoco
-
-Draw = Callable[[int], Tensor]  # size -> [E, size]
 
 
 class Variation:

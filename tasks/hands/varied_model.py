@@ -4,7 +4,7 @@ What is drawn is kept as factors and offsets; a model field is always the task's
 adds up from episode to episode.
 """
 
-from typing import TYPE_CHECKING, Callable, Dict, List, Optional, Sequence, Union
+from typing import TYPE_CHECKING, Dict, List, Optional, Sequence, Union
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ from torch import Tensor
 from harl_isaac.sim.physics import Physics
 from harl_isaac.tasks.hands.addresses import Addresses
 from harl_isaac.tasks.hands.hand import SIDES, Hand
-from harl_isaac.tasks.hands.randomization import LOG_UNIFORM, Value
+from harl_isaac.tasks.hands.randomization import LOG_UNIFORM, Draw, Value
 from harl_isaac.tasks.hands.trees import find_trees, lowest
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 SETTINGS = ("object_mass", "hand_mass", "object_size", "friction", "stiffness", "damping", "joint_limits", "gravity")
 COMMITTED = ("object_mass", "hand_mass", "object_size")  # which constants of the model depend on
 LENGTHS = ("body_ipos", "jnt_pos")  # grow with a body's size, as do those of its geoms and sites
-Numbers = Callable[[int], Tensor]  # [E, size] drawn
 
 
 class VariedModel:
@@ -61,7 +60,7 @@ class VariedModel:
             self._own[name] = physics.param(name)[:1].clone()
         self._index_bodies(addresses.model)
 
-    def draw(self, mask: Tensor, strength: Union[float, Tensor], uniform: Numbers, normal: Numbers) -> None:
+    def draw(self, mask: Tensor, strength: Union[float, Tensor], uniform: Draw, normal: Draw) -> None:
         """Draw new values where mask [E] is true, and write the model's fields.
 
         `strength` is the share of each range that is used; `uniform` draws within [0, 1), `normal` of deviation 1.

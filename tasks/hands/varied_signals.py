@@ -1,14 +1,13 @@
 """Noise on observations and actions, and actions that take effect late."""
 
-from typing import Callable, Dict, Optional, Union
+from typing import Dict, Optional, Union
 
 import torch
 from torch import Tensor
 
-from harl_isaac.tasks.hands.randomization import Value
+from harl_isaac.tasks.hands.randomization import Draw, Value
 
 SETTINGS = ("observation_noise", "observation_offset", "action_noise", "action_offset", "latency")
-Numbers = Callable[[int], Tensor]  # [E, size] drawn
 
 
 class VariedSignals:
@@ -30,7 +29,7 @@ class VariedSignals:
             self.values["latency"] = torch.zeros(num_envs, 1, device=device)
             self.past = torch.zeros(num_envs, int(latency[1]) + 1, actions, device=device)
 
-    def draw(self, mask: Tensor, strength: Union[float, Tensor], uniform: Numbers, normal: Numbers) -> None:
+    def draw(self, mask: Tensor, strength: Union[float, Tensor], uniform: Draw, normal: Draw) -> None:
         """Draw what stays for an episode where mask [E] is true.
 
         `strength` is the share of it that is used; `uniform` draws within [0, 1), `normal` of deviation 1.
@@ -49,7 +48,7 @@ class VariedSignals:
         if self.past is not None:
             torch.where(mask[:, None, None], action[:, None], self.past, out=self.past)
 
-    def act(self, action: Tensor, strength: Union[float, Tensor], normal: Numbers) -> Tensor:
+    def act(self, action: Tensor, strength: Union[float, Tensor], normal: Draw) -> Tensor:
         """The action that takes effect now when `action` [E, actions] is the newest, within [-1, 1]."""
         if self.past is not None:
             self.past.copy_(torch.cat((action[:, None], self.past[:, :-1]), dim=1))
@@ -57,11 +56,11 @@ class VariedSignals:
             action = self.past.gather(1, late)[:, 0]
         return self._disturbed("action", action, strength, normal).clamp(-1.0, 1.0)
 
-    def observe(self, values: Tensor, strength: Union[float, Tensor], normal: Numbers) -> Tensor:
+    def observe(self, values: Tensor, strength: Union[float, Tensor], normal: Draw) -> Tensor:
         """Observed values [E, observations] with noise and offset."""
         return self._disturbed("observation", values, strength, normal)
 
-    def _disturbed(self, what: str, values: Tensor, strength: Union[float, Tensor], normal: Numbers) -> Tensor:
+    def _disturbed(self, what: str, values: Tensor, strength: Union[float, Tensor], normal: Draw) -> Tensor:
         offset = self.values.get(f"{what}_offset")
         if offset is not None:
             values = values + offset
