@@ -80,7 +80,7 @@ def test_the_mode_sees_a_host_read(read):
 
 def addresses(env, learner):
     tensors = {name: value for name, value in vars(learner.rollout).items() if isinstance(value, torch.Tensor)}
-    tensors.update({f"stack {i}": weight for i, weight in enumerate(learner.actors.weights)})
+    tensors.update({f"stack {i}": weight for i, weight in enumerate(learner.actors.networks.weights)})
     tensors.update(dict(learner.actors.named_parameters()))
     tensors.update({"critic " + name: value for name, value in learner.critic.function.critic.named_parameters()})
     for name in ("qpos", "qvel", "ctrl", "sensors"):

@@ -50,7 +50,7 @@ class StackedNetwork(nn.Module):
         width = actors.spec.obs_sizes[i]
         head = actors.distributions[i].head_size
         layers = [(weight[row].detach(), bias[row, 0].detach()) for weight, bias in actors.fused_layers()]
-        self.activation = actors.activation
+        self.activation = actors.networks.activation
         self.hidden_size = actors.hidden_size
         self.weights = nn.ParameterList()
         self.biases = nn.ParameterList()
@@ -59,7 +59,7 @@ class StackedNetwork(nn.Module):
             columns = head if k == len(layers) - 1 else weight.shape[1]
             self.weights.append(_frozen(weight[:rows, :columns].t()))
             self.biases.append(_frozen(bias[:columns]))
-        self.gru = nn.ParameterList([_frozen(block[row]) for block in actors.gru])
+        self.gru = nn.ParameterList([_frozen(block[row]) for block in actors.networks.gru])
         identity = None if actors.ids is None else actors.ids[i]
         behind = torch.zeros(width - obs_size, device=actors.spec.device)
         if identity is not None:

@@ -13,9 +13,19 @@ def living(alive: Tensor) -> Tensor:
     return ranks.total(alive.sum()).clamp(min=1.0)
 
 
+def living_of_each(alive: Tensor) -> Tensor:
+    """Number [A] of rows of all processes where each agent was alive [B, A], at least 1."""
+    return ranks.total(alive.sum(0)).clamp(min=1.0)
+
+
 def alive_mean(value: Tensor, alive: Tensor) -> Tensor:
     """Mean [] of values [B] over the rows where the agent was alive [B]; zero, not NaN, where there is none."""
     return ranks.total((value * alive).sum()) / living(alive)
+
+
+def alive_mean_of_each(value: Tensor, alive: Tensor) -> Tensor:
+    """Means [A] of values [B, A] over the rows where each agent was alive [B, A]."""
+    return ranks.total((value * alive).sum(0)) / living_of_each(alive)
 
 
 def explained_variance(value: Tensor, target: Tensor) -> Tensor:

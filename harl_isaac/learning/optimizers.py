@@ -28,21 +28,16 @@ class FusedAdam:
     @torch.no_grad()
     def step(self) -> None:
         """Move the parameters that have a gradient."""
-        group = self.param_groups[0]
-        moved = [parameter for parameter in group["params"] if parameter.grad is not None]
-        if not moved:
-            return
-        states = [self._state_of(parameter) for parameter in moved]
-        steps = [state["step"] for state in states]
-        torch._foreach_add_(steps, 1)
-        _fused_step(
-            moved,
-            [parameter.grad for parameter in moved],
-            [state["exp_avg"] for state in states],
-            [state["exp_avg_sq"] for state in states],
-            steps,
-            group,
-        )
+        step_with(self.param_groups[0], [self])
+
+    def moved(self) -> List[Tuple[Tensor, Tensor, Tensor, Tensor, Tensor]]:
+        """Of each parameter that has a gradient: itself, the gradient, its means, the means' squares, its steps."""
+        result = []
+        for parameter in self.param_groups[0]["params"]:
+            if parameter.grad is not None:
+                state = self._state_of(parameter)
+                result.append((parameter, parameter.grad, state["exp_avg"], state["exp_avg_sq"], state["step"]))
+        return result
 
     def state_dict(self) -> Dict[str, Any]:
         """The state of torch's Adam: parameters by their numbers."""
@@ -108,6 +103,27 @@ def has_fused_adam(device: str) -> bool:
     except (AttributeError, NotImplementedError, RuntimeError):
         return False
     return True
+
+
+@torch.no_grad()
+def step_with(group: Dict[str, Any], optimizers: Sequence[FusedAdam]) -> None:
+    """A step of several optimizers with the settings in `group`, in one kernel."""
+    moved = [each for optimizer in optimizers for each in optimizer.moved()]
+    if moved:
+        parameters, grads, means, squares, steps = (list(tensors) for tensors in zip(*moved))
+        torch._foreach_add_(steps, 1)
+        _fused_step(parameters, grads, means, squares, steps, group)
+
+
+def step_together(optimizers: Sequence[Optimizer]) -> None:
+    """A step of each optimizer, in one kernel where they are alike."""
+    fused = [each for each in optimizers if isinstance(each, FusedAdam)]
+    groups = [{name: each.param_groups[0][name] for name in each.defaults} for each in fused]
+    if len(fused) == len(optimizers) and all(group == groups[0] for group in groups):
+        step_with(groups[0], fused)
+        return
+    for optimizer in optimizers:
+        optimizer.step()
 
 
 def _fused_step(

@@ -8,14 +8,24 @@ import torch
 from torch import Tensor
 
 from harl_isaac.buffers.rollout import AgentBatch
+from harl_isaac.env import EnvSpec
 from harl_isaac.learning.batching import chunks, minibatches
 from harl_isaac.learning.gradient import PolicyLoss, gradient_step
+from harl_isaac.learning.joint_policy_fit import JointPolicyFit
 from harl_isaac.learning.metrics import living
 from harl_isaac.learning.on_policy import OnPolicyLearner
+from harl_isaac.learning.on_policy_cfg import FirstOrderCfg
 
 
 class FirstOrderLearner(OnPolicyLearner):
     """An on-policy learner whose policies take `algo.epochs` passes of gradient steps on `surrogate`."""
+
+    def __init__(self, spec: EnvSpec, cfg: FirstOrderCfg, seed: int = 0):
+        super().__init__(spec, cfg, seed)
+        own_networks = not (self.actors.shared or cfg.recurrent)
+        own_update = type(self).update_agent is not FirstOrderLearner.update_agent  # a derived algorithm's
+        if own_networks and not self.sequential and not own_update:
+            self.scheme = JointPolicyFit(self)
 
     @abstractmethod
     def surrogate(self, ratio: Tensor, advantage: Tensor) -> Tensor:

@@ -37,7 +37,7 @@ def sequential_update(
         batch = rollout.agent(i)
         metrics[i] = update_agent(i, batch, factor * own[i])
         ratio = current_ratio(actors.agent(i), batch)
-        metrics[i].update(_trust_metrics(ratio, batch.alive), factor=alive_mean(factor, batch.alive))
+        metrics[i].update(trust_metrics(ratio, batch.alive), factor=alive_mean(factor, batch.alive))
         factor = factor * ratio
     return metrics, factor
 
@@ -60,7 +60,7 @@ def simultaneous_update(
         metrics = {i: update_agent(i, batches[i], own[i]) for i in order}
     for i in order:
         ratio = current_ratio(actors.agent(i), batches[i])
-        metrics[i].update(_trust_metrics(ratio, batches[i].alive))
+        metrics[i].update(trust_metrics(ratio, batches[i].alive))
     return metrics, torch.ones_like(own[0])
 
 
@@ -106,11 +106,13 @@ def concatenate(batches: Sequence[AgentBatch]) -> AgentBatch:
     )
 
 
-def _trust_metrics(ratio: Tensor, alive: Tensor) -> Dict[str, Tensor]:
+def trust_metrics(
+    ratio: Tensor, alive: Tensor, mean: Callable[[Tensor, Tensor], Tensor] = alive_mean
+) -> Dict[str, Tensor]:
     """Size of the policy's move: the k3 estimate of KL(old, new) (Schulman, 2020) and the mean ratio.
 
-    A ratio may round to zero, after an unclipped step for one (HAA2C): such a row counts as the smallest float, 87 or
+    `mean` takes means over the rows where an agent was alive. A ratio may round to zero, after an unclipped step for one (HAA2C): such a row counts as the smallest float, 87 or
     708 nats, because an infinite metric ends a run, and this policy is a finite one.
     """
     log_ratio = ratio.clamp(min=torch.finfo(ratio.dtype).tiny).log()
-    return {"kl": alive_mean(ratio - 1.0 - log_ratio, alive), "ratio": alive_mean(ratio, alive)}
+    return {"kl": mean(ratio - 1.0 - log_ratio, alive), "ratio": mean(ratio, alive)}

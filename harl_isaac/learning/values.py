@@ -8,8 +8,9 @@ from torch import Tensor
 from harl_isaac.buffers.rollout import Rollout
 from harl_isaac.env import EnvSpec
 from harl_isaac.learning.critic_fit import fit_critic
+from harl_isaac.learning.joint_critic_fit import JointCriticFit
 from harl_isaac.learning.optimizers import adam, restore
-from harl_isaac.networks.critic import Critic
+from harl_isaac.networks.critic import Critic, new_critic, new_stacked_critics
 from harl_isaac.networks.gru import SequenceStart
 
 
@@ -24,22 +25,13 @@ class Estimate(NamedTuple):
 class ValueFunction:
     """A critic, its optimizer and, if it is recurrent, its state, for states [T, E, K, S].
 
-    It has `values` outputs for each state: V = K x values columns in all. `cfg` is an OnPolicyCfg.
+    The critic has one or more outputs for each state: V columns in all. `cfg` is an OnPolicyCfg.
     """
 
-    def __init__(self, state_size: int, agents: int, values: int, spec: EnvSpec, cfg: Any):
+    def __init__(self, critic: Critic, agents: int, spec: EnvSpec, cfg: Any):
         self.cfg = cfg
         self.agents = agents
-        self.values = values
-        self.critic = Critic(
-            state_size,
-            cfg.hidden,
-            cfg.activation,
-            spec.device,
-            values,
-            cfg.recurrent,
-            running_norm=cfg.input_norm == "running",
-        )
+        self.critic = critic
         self.optimizer = adam(self.critic.parameters(), cfg.critic_lr, cfg.adam_eps)
         hidden_size = cfg.hidden[-1] if cfg.recurrent else 0
         self.hidden = torch.zeros((spec.num_envs * agents, hidden_size), device=spec.device)  # [E K, H] after a rollout
@@ -138,7 +130,17 @@ class CentralCritic:
 
     def __init__(self, spec: EnvSpec, cfg: Any):
         values = spec.reward_agents if spec.state_agents == 1 else 1  # one state, a reward for each agent: A outputs
-        self.function = ValueFunction(spec.state_size, spec.state_agents, values, spec, cfg)
+        running_norm = cfg.input_norm == "running"
+        critic = new_critic(
+            spec.state_size,
+            cfg.hidden,
+            cfg.activation,
+            spec.device,
+            values,
+            cfg.recurrent,
+            running_norm=running_norm,
+        )
+        self.function = ValueFunction(critic, spec.state_agents, spec, cfg)
 
     @property
     def functions(self) -> List[ValueFunction]:
@@ -165,10 +167,24 @@ class PerAgentCritics:
 
     def __init__(self, spec: EnvSpec, cfg: Any):
         self.sizes = spec.obs_sizes
-        self.functions = [ValueFunction(size, 1, 1, spec, cfg) for size in spec.obs_sizes]
+        running_norm = cfg.input_norm == "running"
+        self.critics = new_stacked_critics(
+            spec.obs_sizes, cfg.hidden, cfg.activation, spec.device, cfg.recurrent, running_norm
+        )
+        self.functions = [ValueFunction(critic, 1, spec, cfg) for critic in self.critics.each]
+        self.joint: Optional[JointCriticFit] = None  # of recurrent critics, one after the other
+        if not cfg.recurrent:
+            self.joint = JointCriticFit(self.critics, [function.optimizer for function in self.functions], cfg)
 
+    @torch.no_grad()
     def estimate(self, rollout: Rollout) -> Estimate:
         """Values of all agents' observations, [T, E, A]."""
+        if self.joint is not None:
+            assert rollout.next_obs is not None  # the rollout keeps it for these critics
+            normalized = self.joint.normalized(rollout.obs)
+            next_normalized = self.joint.normalized(rollout.next_obs)
+            denormalize = self.critics.normalizer.denormalize
+            return Estimate(normalized, denormalize(normalized), denormalize(next_normalized))
         each = []
         for i, function in enumerate(self.functions):
             each.append(function.estimate(rollout, self._own(rollout.obs, i), self._own(rollout.next_obs, i)))
@@ -176,6 +192,8 @@ class PerAgentCritics:
 
     def fit(self, rollout: Rollout, old: Tensor, target: Tensor) -> Dict[str, Tensor]:
         """Fit each critic to its own column of targets [T, E, A]; metrics are means over agents."""
+        if self.joint is not None:
+            return self.joint.fit(rollout.obs, old, target)
         metrics = []
         for i, function in enumerate(self.functions):
             own = slice(i, i + 1)

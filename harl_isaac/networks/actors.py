@@ -7,17 +7,17 @@ sharing the stack has one row, which is every agent's, and an agent's number may
 """
 
 from dataclasses import replace
-from typing import Any, Callable, Optional, Sequence, Tuple
+from typing import Any, Callable, List, Optional, Sequence, Tuple
 
 import torch
 from torch import Tensor, nn
 
 from harl_isaac.env import Box, EnvSpec, mask_width
 from harl_isaac.networks.distributions import MAX_STD, STD_X, distribution_for
-from harl_isaac.networks.gru import SequenceStart, gru_step
+from harl_isaac.networks.gru import SequenceStart
 from harl_isaac.networks.joint_policy import Layers, group_by_action_space
-from harl_isaac.networks.mlp import ACTIVATIONS, EPS, MLP, initialize, layer_norm, layer_sizes
-from harl_isaac.networks.running_norm import RunningNorm, new_running_norm
+from harl_isaac.networks.mlp import initialize
+from harl_isaac.networks.stacked_mlp import StackedMLP
 
 Choice = Tuple[Tensor, Tensor]  # actions [..., W], their log-probabilities [...]
 
@@ -25,23 +25,11 @@ Choice = Tuple[Tensor, Tensor]  # actions [..., W], their log-probabilities [...
 class Actor(nn.Module):
     """One policy: an MLP over views of a row of the stack, and the distribution of its agent's action space."""
 
-    def __init__(self, stack: "StackedActors", i: int, activation: str):
+    def __init__(self, stack: "StackedActors", i: int):
         super().__init__()
         space = stack.spec.actions[i]
         self.distribution = stack.distributions[i]
-        obs = stack.spec.obs_sizes[i]
-        head = self.distribution.head_size
-        weights = [block[i] for block in stack.weights]
-        biases = [block[i] for block in stack.biases]
-        scales = [block[i] for block in stack.norm_weights]
-        shifts = [block[i] for block in stack.norm_biases]
-        weights[0] = weights[0][:obs]
-        scales[0] = scales[0][:obs]
-        shifts[0] = shifts[0][:obs]
-        weights[-1] = weights[-1][:head]
-        biases[-1] = biases[-1][:head]
-        norm = None if stack.input_norm is None else stack.input_norm.row(i, obs)
-        self.net = MLP(weights, biases, scales, shifts, activation, [block[i] for block in stack.gru], norm)
+        self.net = stack.networks.mlp(i)
         self.log_std = nn.Parameter(stack.log_std[i, : space.size]) if isinstance(space, Box) else None
         self.log_prob = self.distribution.log_probs if stack.per_dimension else self.distribution.log_prob
 
@@ -88,17 +76,28 @@ class StackedActors(nn.Module):
         self.spec = _shared_spec(spec, with_id) if shared else spec
         self.shared = shared
         self.per_dimension = per_dimension
-        self.activation = ACTIVATIONS[activation]
         self.distributions = [distribution_for(space, max_std) for space in spec.actions]
-        self.obs_size = max(self.spec.obs_sizes)
         self.action_width = max(distribution.width for distribution in self.distributions)
-        self.hidden_size = hidden[-1] if recurrent else 0
-        self._allocate(hidden, 1 if shared else spec.num_agents)
-        self.input_norm = new_running_norm((self.rows, self.obs_size), spec.device) if running_norm else None
-        self.agents = nn.ModuleList([Actor(self, i, activation) for i in range(self.rows)])
+        self.rows = 1 if shared else spec.num_agents
+        self.networks = StackedMLP(
+            self.spec.obs_sizes[: self.rows],
+            hidden,
+            [distribution.head_size for distribution in self.distributions[: self.rows]],
+            activation,
+            spec.device,
+            recurrent,
+            running_norm,
+        )
+        self.log_std = torch.full((self.rows, self.action_width), STD_X, device=spec.device)  # as the networks' blocks
+        self.obs_size = self.networks.width
+        self.hidden_size = self.networks.hidden_size
+        self.input_norm = self.networks.input_norm
+        self.agents = nn.ModuleList([Actor(self, i) for i in range(self.rows)])
         for actor in self.agents:
             initialize(actor.net, activation, head_gain)
         self.groups = group_by_action_space(spec)
+        order = [i for members, _ in self.groups for i in members]
+        self._from_groups = [order.index(i) for i in range(spec.num_agents)]  # columns of all groups, by agent
 
     def agent(self, i: int) -> Actor:
         """Agent i's policy: everybody's if it is shared."""
@@ -122,12 +121,7 @@ class StackedActors(nn.Module):
 
         For acting many times with the same parameters.
         """
-        result = []
-        for layer, weight in enumerate(self.weights):
-            matrix = weight if layer == 0 else weight.transpose(1, 2)
-            bias = torch.baddbmm(self.biases[layer][:, None], self.norm_biases[layer][:, None], matrix)
-            result.append(((matrix * self.norm_weights[layer][..., None]).contiguous(), bias))
-        return result
+        return self.networks.folded_layers()
 
     def sample(
         self,
@@ -167,24 +161,49 @@ class StackedActors(nn.Module):
 
     def outputs(self, obs: Tensor, hidden: Optional[Tensor] = None, layers: Optional[Layers] = None) -> Tensor:
         """Every agent's network output, padded: [E, A, O] -> [E, A, H]; `hidden` and `layers` as in `sample`."""
-        last = len(self.weights) - 1
-        shape = (self.spec.num_agents, obs.shape[0], -1)
         x = obs.transpose(0, 1).reshape(self.rows, -1, self.obs_size)  # [A, E, .] or, with one row for all, [1, A E, .]
-        for layer, (weight, bias) in enumerate(layers or self.fused_layers()):
-            x = torch.baddbmm(bias, self._normalize(x, layer), weight)
-            if hidden is not None and layer == last - 1:
-                x = self._recurrent_step(x, hidden)
-            elif layer < last:
-                x = self.activation(x)
-        return x.reshape(shape).transpose(0, 1)
+        states = None
+        if hidden is not None:
+            states = hidden.transpose(0, 1).reshape(self.rows, -1, self.hidden_size)
+        x = self.networks.run(x, states, layers)
+        if hidden is not None and states is not None:
+            hidden.copy_(states.reshape(self.spec.num_agents, -1, self.hidden_size).transpose(0, 1))
+        return x.reshape(self.spec.num_agents, obs.shape[0], -1).transpose(0, 1)
 
-    def _recurrent_step(self, inputs: Tensor, hidden: Tensor) -> Tensor:
-        """The next recurrent state [A, E, H], also written to `hidden` [E, A, H], from the GRU's inputs [A, E, 3H]."""
-        weight, bias = self.gru
-        before = hidden.transpose(0, 1).reshape(self.rows, -1, self.hidden_size)
-        after = gru_step(inputs, torch.baddbmm(bias[:, None], before, weight.transpose(1, 2)), before)
-        hidden.copy_(after.reshape(self.spec.num_agents, -1, self.hidden_size).transpose(0, 1))
-        return after
+    def ratios(
+        self, outputs: Tensor, action: Tensor, old_log_prob: Tensor, mask: Optional[Tensor] = None
+    ) -> Tuple[Tensor, Tensor]:
+        """Probability ratios to the stored log-probabilities and entropies, [B, A] each, of all agents' own networks.
+
+        Padded: outputs [B, A, H], actions [B, A, W], log-probabilities [B, A] or, per dimension, [B, A, W] (the ratio
+        is then the mean over dimensions), mask [B, A, N].
+        """
+        ratios = []
+        entropies = []
+        for members, index in self.groups:
+            distribution = self.distributions[members[0]]
+            width = distribution.width
+            log_std = self.log_std[index, :width]
+            head = outputs[:, index, : distribution.head_size]
+            allowed = self._mask_of(members, index, mask)
+            own_action = action[:, index, :width]
+            if self.per_dimension:
+                log_prob = distribution.log_probs(head, log_std, allowed, own_action)
+                ratios.append((log_prob - old_log_prob[:, index, :width]).exp().mean(-1))
+            else:
+                log_prob = distribution.log_prob(head, log_std, allowed, own_action)
+                ratios.append((log_prob - old_log_prob[:, index]).exp())
+            entropies.append(distribution.entropy(head, log_std, allowed))
+        return self._in_agents_order(ratios), self._in_agents_order(entropies)
+
+    def _in_agents_order(self, values: List[Tensor]) -> Tensor:
+        """[B, A] from the columns of each group of agents."""
+        return values[0] if len(values) == 1 else torch.cat(values, 1)[:, self._from_groups]
+
+    def _mask_of(self, members: List[int], index: Any, mask: Optional[Tensor]) -> Optional[Tensor]:
+        """A group's masks [B, A', N'] of all agents' padded ones; None where nothing is forbidden."""
+        choices = mask_width(self.spec.actions[members[0]])
+        return None if mask is None or not choices else mask[:, index, :choices]
 
     def _act(self, outputs: Tensor, mask: Optional[Tensor], choose: Callable[..., Choice]) -> Choice:
         """Actions and log-probabilities by `choose(distribution, head, log_std, mask)` of each group of agents."""
@@ -196,8 +215,7 @@ class StackedActors(nn.Module):
         for members, index in self.groups:
             distribution = self.distributions[members[0]]
             width = distribution.width
-            choices = mask_width(self.spec.actions[members[0]])
-            allowed = None if mask is None or not choices else mask[:, index, :choices]
+            allowed = self._mask_of(members, index, mask)
             head = outputs[:, index, : distribution.head_size]
             chosen, chosen_log_prob = choose(distribution, head, log_stds[index, :width], allowed)
             action[:, index, :width] = chosen
@@ -206,43 +224,6 @@ class StackedActors(nn.Module):
             else:
                 log_prob[:, index] = chosen_log_prob
         return action, log_prob
-
-    def _normalize(self, x: Tensor, layer: int) -> Tensor:
-        """Standardize each agent's rows x [A, E, F] over its true width."""
-        if layer == 0 and self.input_norm is not None:
-            x = RunningNorm.apply_to(x, self.input_norm.mean[:, None], self.input_norm.variance[:, None])
-            return x if self._true_input is None else x * self._true_input
-        if layer > 0 or self._true_input is None:
-            return layer_norm(x)
-        mean = (x * self._true_input).sum(-1, keepdim=True) / self._true_width
-        centered = (x - mean) * self._true_input
-        variance = centered.square().sum(-1, keepdim=True) / self._true_width
-        return centered * (variance + EPS).rsqrt()
-
-    def _allocate(self, hidden: Sequence[int], rows: int) -> None:
-        spec = self.spec
-        device = self.spec.device
-        head = max(distribution.head_size for distribution in self.distributions)
-        ins, outs = layer_sizes(self.obs_size, hidden, head, self.hidden_size > 0)
-
-        def block(*shape: int) -> Tensor:
-            return torch.zeros((rows,) + shape, device=device)
-
-        # Plain tensors, not buffers: the agents' parameters are what is saved, and they share this memory.
-        self.rows = rows
-        self.weights = [block(ins[0], outs[0])]
-        self.weights += [block(out, width) for width, out in zip(ins[1:], outs[1:])]
-        self.biases = [block(out) for out in outs]
-        self.norm_weights = [block(width) + 1.0 for width in ins]
-        self.norm_biases = [block(width) for width in ins]
-        gates = 3 * self.hidden_size
-        self.gru = [block(gates, self.hidden_size), block(gates)] if gates else []
-        self.log_std = block(self.action_width) + STD_X
-        sizes = torch.tensor(spec.obs_sizes, device=device)
-        self._true_input = None  # [A, 1, O] 1 within an agent's width, where widths differ
-        if len(set(spec.obs_sizes)) > 1:
-            self._true_input = (torch.arange(ins[0], device=device) < sizes[:, None]).float()[:, None]
-        self._true_width = sizes.float()[:, None, None]
 
 
 def _shared_spec(spec: EnvSpec, with_id: bool) -> EnvSpec:

@@ -335,7 +335,7 @@ def test_three_agents_in_turn_equal_a_literal_loop_and_each_moves_alone_in_its_o
         batches = [rollout.agent(i) for i in range(3)]
         moved, factor = reference_trpo.hatrpo(actors.agents, batches, [advantage.flatten().tolist()] * 3, order, cfg)
         addresses = [p.data_ptr() for p in actors.parameters()]
-        stack = [weight.clone() for weight in actors.weights]
+        stack = [weight.clone() for weight in actors.networks.weights]
 
         def update(i, batch, weighted):
             before = [parameters_of(actor) for actor in actors.agents]
@@ -356,7 +356,7 @@ def test_three_agents_in_turn_equal_a_literal_loop_and_each_moves_alone_in_its_o
     torch.testing.assert_close(last, factor)
     assert factor.std() > 0.1
     assert [p.data_ptr() for p in actors.parameters()] == addresses
-    assert not any(torch.equal(weight, old) for weight, old in zip(actors.weights, stack))
+    assert not any(torch.equal(weight, old) for weight, old in zip(actors.networks.weights, stack))
 
 
 @each_agent

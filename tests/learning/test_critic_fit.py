@@ -12,7 +12,7 @@ from harl_isaac.learning.critic_fit import fit_critic
 from harl_isaac.learning.gradient import huber, value_loss
 from harl_isaac.learning.metrics import explained_variance
 from harl_isaac.learning.optimizers import adam
-from harl_isaac.networks.critic import Critic
+from harl_isaac.networks.critic import new_critic
 from harl_isaac.networks.value_norm import ValueNormalizer
 
 CPU = torch.device("cpu")
@@ -35,7 +35,7 @@ def settings(**changed):
 def critic_and_batch(rows=12, beta=0.99999):
     """A scrambled critic, states [B, S], old normalized values and targets [B, 1]."""
     torch.manual_seed(0)
-    critic = Critic(6, (16, 12), "relu", CPU, beta=beta)
+    critic = new_critic(6, (16, 12), "relu", CPU, beta=beta)
     reference.scramble(critic)
     state = torch.randn(rows, 6)
     old_value = critic.normalized(state).detach() + 0.3 * torch.randn(rows, 1)
@@ -89,7 +89,7 @@ def test_normalizer_floors_the_deviation_and_is_finite_from_the_start():
 def test_normalizer_is_saved_with_the_critic():
     critic, _, _, target = critic_and_batch()
     critic.normalizer.update(target)
-    fresh = Critic(6, (16, 12), "relu", CPU)
+    fresh = new_critic(6, (16, 12), "relu", CPU)
     names = ["normalizer.mean", "normalizer.mean_square", "normalizer.weight"]
     assert all(not torch.equal(fresh.state_dict()[name], critic.state_dict()[name]) for name in names)
     fresh.load_state_dict(critic.state_dict())
@@ -150,7 +150,7 @@ def test_fitting_equals_a_literal_loop(changed, chunk, monkeypatch):
 
 def test_the_critic_learns_a_linear_target():
     torch.manual_seed(0)
-    critic = Critic(6, (32,), "tanh", CPU)
+    critic = new_critic(6, (32,), "tanh", CPU)
     optimizer = adam(critic.parameters(), 0.005, 1e-5)
     state = torch.nn.functional.layer_norm(torch.randn(256, 6), (6,))
     target = 50.0 + (state @ torch.arange(1.0, 7.0))[:, None]

@@ -9,6 +9,7 @@ from harl_isaac.buffers.rollout import Rollout, collect
 from harl_isaac.env import Box, Discrete, MultiDiscrete
 from harl_isaac.learning.values import ValueFunction
 from harl_isaac.networks.actors import StackedActors
+from harl_isaac.networks.critic import new_critic
 from harl_isaac.networks.gru import SequenceStart, unroll
 from harl_isaac.networks.mlp import new_mlp
 from harl_isaac.tasks.games.counting import CountingGame
@@ -179,7 +180,9 @@ def test_a_recurrent_critic_sees_the_past_and_each_steps_true_successor(agents):
     with reference.double_precision():
         spec = reference.spec_for((Box(3),) * 3, (6, 6, 6), state_agents=agents)
         torch.manual_seed(0)
-        function = ValueFunction(6, agents, 1, spec, small())
+        cfg = small()
+        critic = new_critic(6, cfg.hidden, cfg.activation, spec.device, recurrent=True)
+        function = ValueFunction(critic, agents, spec, cfg)
         reference.scramble(function.critic)
         plain = reference.PlainRecurrentNet(function.critic.net)
         actors = small().actors(spec)

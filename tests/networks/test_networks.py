@@ -15,7 +15,7 @@ from harl_isaac.learning.batching import chunks
 from harl_isaac.learning.gradient import gradient_step
 from harl_isaac.learning.optimizers import adam
 from harl_isaac.networks.actors import StackedActors
-from harl_isaac.networks.critic import Critic
+from harl_isaac.networks.critic import new_critic
 from harl_isaac.networks.distributions import std_of
 from harl_isaac.networks.mlp import new_mlp
 
@@ -284,7 +284,7 @@ def test_policies_without_a_hidden_layer_are_refused():
 def test_the_critic_speaks_in_units_of_the_return(state_agents):
     with reference.double_precision():
         torch.manual_seed(0)
-        critic = Critic(6, (16, 12), "relu", torch.device("cpu"))
+        critic = new_critic(6, (16, 12), "relu", torch.device("cpu"))
         reference.scramble(critic)
         moments = reference.RunningMoments(0.99999)
         for batch in (torch.randn(10) * 3.0 + 40.0, torch.randn(10) - 20.0):
