@@ -38,6 +38,10 @@ class Learner(ABC):
     def update(self, progress: float) -> Metrics:
         """Update the networks from what was collected; `progress` is the share [0, 1] of training done before it."""
 
+    def adapt(self, numbers: Dict[str, float]) -> Dict[str, float]:
+        """Change settings of the next update by the last one's metrics, as read for the log; returns more for it."""
+        return {}
+
     @property
     def steps_before_update(self) -> int:
         """Environment steps, of all environments together, that are collected before `update` begins to learn."""
@@ -105,7 +109,11 @@ class GradientLearner(Learner):
 
     @abstractmethod
     def all_optimizers(self) -> List[Optimizer]:
+        """The optimizers of all networks."""
+
+    def decaying_optimizers(self) -> List[Optimizer]:
         """The optimizers whose learning rates decay."""
+        return self.all_optimizers()
 
     def draw_agent_order(self) -> List[int]:
         """The agents 0, 1, ... that are trained, in the order of one update."""
@@ -124,5 +132,5 @@ class GradientLearner(Learner):
     def decay_learning_rates(self, progress: float) -> None:
         """Set each learning rate to its first value times (1 - progress), if algo.lr_decay."""
         share = 1.0 - progress if self.cfg.lr_decay else 1.0
-        for optimizer in self.all_optimizers():
+        for optimizer in self.decaying_optimizers():
             optimizer.param_groups[0]["lr"] = float(optimizer.defaults["lr"]) * share

@@ -115,11 +115,13 @@ class FirstOrderCfg(OnPolicyCfg):
     epochs: int = 5  # of each actor
     minibatches: int = 1
     entropy_coef: float = 0.0
+    kl_target: float = 0.0  # KL(old, new) of an update, near which each policy's learning rate keeps it; 0: lr decides
 
     def check(self, spec: EnvSpec) -> None:
         """Raise ValueError, with both numbers, for settings that cannot run."""
         super().check(spec)
         check_ranges(self, [("lr", 0, INFINITY), ("epochs", 1, MOST_REPEATS), ("entropy_coef", 0, INFINITY)])
+        check_ranges(self, [("kl_target", 0, INFINITY)])
         check_minibatches(self, spec, "minibatches")
 
     def optimizers(self, actors: StackedActors) -> List[Optimizer]:

@@ -31,7 +31,7 @@ class FusedAdam:
         step_with(self.param_groups[0], [self])
 
     def moved(self) -> List[Tuple[Tensor, Tensor, Tensor, Tensor, Tensor]]:
-        """Of each parameter that has a gradient: itself, the gradient, its means, the means' squares, its steps."""
+        """Each parameter that has a gradient, with it and what `_state_of` has: means, squares, steps."""
         result = []
         for parameter in self.param_groups[0]["params"]:
             if parameter.grad is not None:

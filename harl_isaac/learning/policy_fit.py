@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from dataclasses import replace
-from typing import Dict
+from typing import Dict, List
 
 import torch
 from torch import Tensor
@@ -12,9 +12,11 @@ from harl_isaac.env import EnvSpec
 from harl_isaac.learning.batching import chunks, minibatches
 from harl_isaac.learning.gradient import PolicyLoss, gradient_step
 from harl_isaac.learning.joint_policy_fit import JointPolicyFit
+from harl_isaac.learning.kl_rule import adapted_rate
 from harl_isaac.learning.metrics import living
 from harl_isaac.learning.on_policy import OnPolicyLearner
 from harl_isaac.learning.on_policy_cfg import FirstOrderCfg
+from harl_isaac.learning.optimizers import Optimizer
 
 
 class FirstOrderLearner(OnPolicyLearner):
@@ -26,6 +28,29 @@ class FirstOrderLearner(OnPolicyLearner):
         own_update = type(self).update_agent is not FirstOrderLearner.update_agent  # a derived algorithm's
         if own_networks and not self.sequential and not own_update:
             self.scheme = JointPolicyFit(self)
+
+    def adapt(self, numbers: Dict[str, float]) -> Dict[str, float]:
+        """Raise or lower each policy's learning rate by how far its update moved it, if algo.kl_target.
+
+        Returns agent/<name>/lr, the rates of the next update.
+        """
+        rates: Dict[str, float] = {}
+        if self.cfg.kl_target == 0.0:
+            return rates
+        for i, optimizer in enumerate(self.optimizers):
+            agents = self.trained if self.actors.shared else [i] if i in self.trained else []
+            moves = [numbers[f"agent/{self.spec.agents[agent]}/kl"] for agent in agents]
+            group = optimizer.param_groups[0]
+            if moves:
+                group["lr"] = adapted_rate(group["lr"], sum(moves) / len(moves), self.cfg.kl_target)
+            for agent in agents:
+                rates[f"agent/{self.spec.agents[agent]}/lr"] = group["lr"]
+        return rates
+
+    def decaying_optimizers(self) -> List[Optimizer]:
+        """All, but not those of the policies where these have the KL rule."""
+        optimizers = super().decaying_optimizers()
+        return [each for each in optimizers if each not in self.optimizers] if self.cfg.kl_target else optimizers
 
     @abstractmethod
     def surrogate(self, ratio: Tensor, advantage: Tensor) -> Tensor:

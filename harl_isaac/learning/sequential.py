@@ -111,7 +111,9 @@ def trust_metrics(
 ) -> Dict[str, Tensor]:
     """Size of the policy's move: the k3 estimate of KL(old, new) (Schulman, 2020) and the mean ratio.
 
-    `mean` takes means over the rows where an agent was alive. A ratio may round to zero, after an unclipped step for one (HAA2C): such a row counts as the smallest float, 87 or
+    `mean` takes means over the rows where an agent was alive.
+
+    A ratio may round to zero, after an unclipped step for one (HAA2C): such a row counts as the smallest float, 87 or
     708 nats, because an infinite metric ends a run, and this policy is a finite one.
     """
     log_ratio = ratio.clamp(min=torch.finfo(ratio.dtype).tiny).log()

@@ -82,9 +82,9 @@ class StackedMLP:
         """Network i, whose parameters are views of the blocks."""
         parts = self.views(i, self.blocks())
         depth = len(self.weights)
-        layers = [parts[k * depth : (k + 1) * depth] for k in range(4)]
+        weights, biases, scales, shifts = (parts[k * depth : (k + 1) * depth] for k in range(4))
         norm = None if self.input_norm is None else self.input_norm.row(i, self.inputs[i])
-        return MLP(*layers, self.activation_name, parts[4 * depth :], norm)
+        return MLP(weights, biases, scales, shifts, self.activation_name, parts[4 * depth :], norm)
 
     def folded_layers(self) -> Layers:
         """(weight [A, in, out], bias [A, 1, out]) of each layer with the LayerNorm in front of it folded in."""

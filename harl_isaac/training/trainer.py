@@ -42,8 +42,7 @@ from harl_isaac.training.trust import needs_trust
 from harl_isaac.training.warm_start import start_from
 
 LESS_MEMORY = "choose fewer environments (num_envs), shorter rollouts or smaller networks and batches (algo.*)"
-# Added to the run's seed: evaluation episodes are the same at every evaluation, and unlike those of training.
-EVAL_SEED = 1_000_003
+EVAL_SEED = 1_000_003  # added to the run's: episodes are the same at every evaluation, and unlike those of training
 
 
 class Trainer:
@@ -165,6 +164,7 @@ class Trainer:
             faults.clear()
             raise EnvironmentFault(text)
         check_finite(numbers, self.iteration, getattr(self, "folder", None))
+        numbers.update(self.learner.adapt(numbers))
         return numbers
 
     def _collect(self) -> int:
