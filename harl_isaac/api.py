@@ -29,6 +29,7 @@ from harl_isaac.training import checkpoint
 from harl_isaac.training import load_policy as loading
 from harl_isaac.training.evaluation import Evaluation, evaluate_policy
 from harl_isaac.training.policy import Policy, read_policy
+from harl_isaac.training.run_folder import with_preset
 
 __all__ = ["Policy", "TrainedRun", "evaluate", "load_policy", "make", "train"]
 
@@ -69,10 +70,10 @@ def train(
     words = with_loaded_modules(words + [modules_word(list(modules))] * bool(modules))
     if resume is not None:
         return _resumed(os.fspath(resume), words)
-    cfg = _composed(words)
+    cfg, preset = _composed(words)
     for key, path in paths.items():
         cfg[key] = literal_path(path)
-    trainer = command.begin(cfg, words)
+    trainer = command.begin(cfg, with_preset(words, preset))
     return TrainedRun(trainer.folder, trainer.best, trainer.steps, trainer.numbers)
 
 
@@ -80,22 +81,22 @@ def _resumed(run: str, given: List[str]) -> TrainedRun:
     """Go on with the run, under the settings that it has and those given."""
     file = checkpoint.find(run)
     words = command.with_saved_overrides(given, run)
-    cfg = _composed(words)
+    cfg, _ = _composed(words)
     cfg["resume"] = literal_path(run)
     trainer = command.resume(cfg, file, words, given)
     return TrainedRun(checkpoint.run_folder(file), trainer.best, trainer.steps, trainer.numbers)
 
 
-def _composed(words: List[str]) -> DictConfig:
-    """The configuration of a command line. Raises ValueError in one line."""
+def _composed(words: List[str]) -> Tuple[DictConfig, str]:
+    """The configuration of a command line, and the preset that it led to. Raises ValueError in one line."""
     words = with_free_keys(words)
     register_external_tasks(command.requested_tasks(words))
     for line in check_plugins(words):
         warnings.warn(line, stacklevel=3)
     register()
-    check_command_line(words)
+    choices = check_command_line(words)
     with initialize_config_module(CONFIG, version_base="1.3"):
-        return compose("config", words)
+        return compose("config", words), choices["preset"]
 
 
 def load_policy(

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any, Dict, List, Optional, cast
 
 from hydra.core.config_store import ConfigNode, ConfigStore
+from hydra.core.global_hydra import GlobalHydra
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from harl_isaac.algos import ALGOS
@@ -13,6 +14,8 @@ from harl_isaac.learning.learner import AlgoCfg
 from harl_isaac.registry import default_settings
 from harl_isaac.settings import MOST_REPEATS, TaskCfg, check_engine, check_seed
 from harl_isaac.tasks import TASKS
+
+NO_PRESET = "none"  # the algorithm's own defaults
 
 
 @dataclass
@@ -139,6 +142,14 @@ def to_run(cfg: DictConfig) -> RunCfg:
     check_keys(cfg, run)
     check_names(run)
     return run
+
+
+def chosen_preset(choices: Dict[str, str]) -> str:
+    """Name of the preset among hydra's `choices`, "none" where the task and the algorithm have none together."""
+    chosen = choices.get("preset") or NO_PRESET
+    folder, _, name = chosen.rpartition("/")
+    known = GlobalHydra.instance().config_loader().get_group_options(f"preset/{folder}".rstrip("/"))
+    return chosen if name in known else NO_PRESET
 
 
 def check_numbers(settings: Any, prefix: str = "") -> None:

@@ -19,6 +19,11 @@ EXPERIMENTS = sorted(
 )
 
 
+PRESETS = sorted(
+    str(path.relative_to(FOLDER / "preset").with_suffix("")) for path in (FOLDER / "preset").rglob("*/*.yaml")
+)
+
+
 def composed(*words):
     with initialize_config_module("harl_isaac.cfg", version_base="1.3"):
         return compose("config", list(words))
@@ -33,6 +38,26 @@ def test_an_experiment_composes_and_repeats_no_default(name):
     for key, value in OmegaConf.to_container(values).items():
         pairs = {f"{key}.{sub}": part for sub, part in value.items()} if isinstance(value, dict) else {key: value}
         assert [path for path, part in pairs.items() if OmegaConf.select(plain, path) == part] == []
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_is_taken_by_its_task_and_algorithm_and_repeats_no_default(name):
+    task, _, algo = name.rpartition("/")
+    chosen = composed(f"task={task}", f"algo={algo}")
+    plain = composed(f"task={task}", f"algo={algo}", "preset=none")
+    values = OmegaConf.load(FOLDER / "preset" / (name + ".yaml"))
+    if "defaults" in values:
+        values = OmegaConf.load(FOLDER / "preset" / (values.defaults[0] + ".yaml"))
+    for key, value in values.algo.items():
+        assert chosen.algo[key] == value != plain.algo[key], key
+    assert composed(f"task={task}", f"algo={algo}", "algo.gamma=0.5").algo.gamma == 0.5
+    to_run(chosen)
+
+
+@pytest.mark.parametrize("name", [name for name in EXPERIMENTS if name.startswith(("ShadowHandOver/", "hands/"))])
+def test_presets_stand_beneath_no_experiment_of_this_package(name):
+    words = [f"experiment={name}", "task=ShadowHandOver"]
+    assert composed(*words) == composed(*words, "preset=none")
 
 
 @pytest.mark.parametrize("name", [name for name in EXPERIMENTS if name.endswith("/hasac")])

@@ -19,6 +19,7 @@ GROUPS = {
     "algo": "Algorithms",
     "task": "Tasks",
     "experiment": "Experiments: settings that belong together",
+    "preset": "Presets: an algorithm's settings for a task, taken without being named (preset=none: not)",
     "launcher": "Places for the runs of a sweep (-m)",
     "sweeper": "Searches",
 }

@@ -19,7 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from harl_isaac.cli.groups import group_names
 from harl_isaac.cli.modules import quoted
-from harl_isaac.config import to_run
+from harl_isaac.config import chosen_preset, to_run
 
 CONFIG = "harl_isaac.cfg"
 SEARCHPATH = "hydra.searchpath="
@@ -85,10 +85,14 @@ def check_line(line: CommandLine) -> Dict[str, str]:
             parser = OverridesParser.create(GlobalHydra.instance().config_loader())
             overrides = parser.parse_overrides(words)
             check_no_deletion(overrides)
+            if "preset=null" in words:  # which hydra refuses in words of its own
+                raise ValueError(unknown_name("preset", "null", group_names("preset")))
             plain = [first_point(override, line.sweep) for override in overrides]
             cfg = compose(line.config, with_folder(plain, line.folder), return_hydra_config=True)
             choices = dict(cfg.hydra.runtime.choices)
             check_searched(overrides, choices)
+            choices["preset"] = chosen_preset(choices)
+            check_preset(overrides, choices["preset"])
             with open_dict(cfg):
                 del cfg["hydra"]
             to_run(cfg)
@@ -114,6 +118,13 @@ def check_searched(overrides: List[Override], choices: Dict[str, str]) -> None:
     for override in overrides:
         if override.is_interval_sweep() and choices.get("hydra/sweeper") == "basic":
             raise ValueError(f"{override.input_line} names no single values: add sweeper=optuna, which tries some")
+
+
+def check_preset(overrides: List[Override], chosen: str) -> None:
+    """Raise ValueError for a preset that is not the one chosen: hydra passes over one that does not exist."""
+    for override in overrides:
+        if override.key_or_group == "preset" and str(override.value()) != chosen:
+            raise ValueError(unknown_name("preset", str(override.value()), group_names("preset")))
 
 
 def check_no_deletion(overrides: List[Override]) -> None:
@@ -212,7 +223,7 @@ def first_step_away(name: str, near: str) -> str:
 def known_keys(words: List[str], given: str) -> List[str]:
     """The keys beside a misspelled one."""
     parent = given.rpartition(".")[0]
-    groups = r"(task|algo|experiment|launcher|sweeper|hydra/launcher|hydra/sweeper)=[A-Za-z]"
+    groups = r"(task|algo|experiment|preset|launcher|sweeper|hydra/launcher|hydra/sweeper)=[A-Za-z]"
     choices = [word for word in words if re.match(groups, word)]
     running = GlobalHydra.instance().hydra  # of a sweep, if one runs
     GlobalHydra.instance().clear()

@@ -212,7 +212,10 @@ def with_saved_overrides(words: List[str], run: Optional[str]) -> List[str]:
     folder = checkpoint.run_folder(file)
     saved_settings(folder, trust="trust=true" in words)  # a damaged folder is named here
     given = {_key(word) for word in words if "=" in word}
-    return [word for word in read_overrides(folder) if _key(word) not in given and _key(word) not in PATH_KEYS] + words
+    own = read_overrides(folder)
+    if not any(_key(word) == "preset" for word in own):  # a run from before there were presets
+        own = ["preset=none", *own]
+    return [word for word in own if _key(word) not in given and _key(word) not in PATH_KEYS] + words
 
 
 def _key(word: str) -> str:

@@ -16,7 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from harl_isaac import __version__
 from harl_isaac.algos import ALGOS
-from harl_isaac.config import RunCfg
+from harl_isaac.config import RunCfg, chosen_preset
 from harl_isaac.learning.learner import AlgoCfg
 from harl_isaac.plugins import DISTRIBUTIONS, check_plugin
 from harl_isaac.registry import build_settings, register_external_tasks
@@ -60,10 +60,21 @@ def _set_aside(folder: Path) -> None:
             path.rename(aside / path.name)
 
 
+def _hydra_words() -> List[str]:
+    """The overrides that hydra was started with, and the preset that was chosen by the task and the algorithm."""
+    config = HydraConfig.get()
+    return with_preset(list(config.overrides.task), chosen_preset(config.runtime.choices))
+
+
+def with_preset(words: List[str], chosen: str) -> List[str]:
+    """The overrides with the name of the preset that they led to, so that a resumed run has the same."""
+    return words if any(word.startswith("preset=") for word in words) else [*words, f"preset={chosen}"]
+
+
 def _record(folder: Path, cfg: DictConfig, run: RunCfg, words: Optional[List[str]]) -> None:
     """Write the configuration, the overrides and the versions of a new run."""
     (folder / "config.yaml").write_text(OmegaConf.to_yaml(cfg, resolve=True), encoding="utf-8")
-    given = HydraConfig.get().overrides.task if words is None else words
+    given = _hydra_words() if words is None else words
     overrides = [word for word in given if not word.startswith("trust=")]
     (folder / "overrides.yaml").write_text(yaml.safe_dump(overrides), encoding="utf-8")
     record = versions()

@@ -15,7 +15,7 @@ from harl_isaac.config import RunCfg
 from harl_isaac.plugins import GROUPS, load_entry_points, load_module
 from harl_isaac.settings import TaskCfg
 
-KEYS = frozenset(field.name for field in fields(RunCfg)) | {"experiment"}
+KEYS = frozenset(field.name for field in fields(RunCfg)) | {"experiment", "preset"}
 UNTRUSTED_KEYS = ("trust", "resume")  # a folder does not speak for its user
 OVERRIDE = re.compile(r"(?:\+\+)?(?P<key>[A-Za-z_]\w*)(?P<rest>(?:\.\w+)*)=(?P<value>[^\0]*)", re.S)
 

@@ -204,6 +204,23 @@ def test_an_off_policy_run_can_be_resumed_and_evaluated(tmp_path):
     assert result.returncode == 0 and "4 episodes" in result.stdout and re.search(r"return +\d", result.stdout)
 
 
+def test_a_run_keeps_its_preset_and_one_from_before_there_were_any_has_none(tmp_path):
+    words = ["task=ShadowHandOver", "num_envs=4", "algo.hidden=[8]", "device=cpu", "eval.interval=0", "total_steps=64"]
+    result = run(*words, "run_name=new", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    new = tmp_path / "runs" / "ShadowHandOver" / "happo" / "new"
+    assert "preset=ShadowHandOver/happo" in (new / "overrides.yaml").read_text()
+    result = run(f"resume={new}", "total_steps=128", cwd=tmp_path)
+    assert result.returncode == 0 and "128 steps" in result.stdout, result.stderr
+    result = run(*words, "run_name=old", "preset=none", "algo.rollout_length=16", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    old = new.with_name("old")
+    lines = (old / "overrides.yaml").read_text().splitlines()
+    (old / "overrides.yaml").write_text("".join(line + "\n" for line in lines if "preset" not in line))
+    result = run(f"resume={old}", "total_steps=128", cwd=tmp_path)
+    assert result.returncode == 0 and "128 steps" in result.stdout, result.stderr
+
+
 def test_a_run_goes_on_as_it_began_though_its_experiment_has_got_a_setting_since(tmp_path):
     """A run of experiment=.../hasac from before algo.last_activation, which the experiment sets now."""
     small = ["algo.train_interval=3", "algo.warmup_steps=12", "algo.batch_size=4", "algo.buffer_size=100"]
