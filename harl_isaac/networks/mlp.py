@@ -45,6 +45,8 @@ class MLP(nn.Module):
         self.gru = _parameters(gru)
         self.activation = ACTIVATIONS[activation]
         self.input_norm = input_norm
+        hidden = biases[: -2 if gru else -1]
+        self.width = max(len(bias) for bias in hidden)  # of the widest hidden layer
 
     def forward(self, x: Tensor, sequence: Optional[SequenceStart] = None) -> Tensor:
         """The output [..., out]."""

@@ -202,14 +202,14 @@ def test_what_is_saved_of_an_agent_has_its_true_widths():
 
 @everywhere
 def test_the_gradient_of_chunks_is_the_gradient_of_the_batch(spec, monkeypatch):
-    monkeypatch.setattr(batching, "CPU_CHUNK", 5)
+    monkeypatch.setattr(batching, "chunk_rows", lambda width: 5)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     with reference.double_precision():
         actors = scrambled_actors(spec)
         rollout = filled_rollout(spec, actors)
         for i, actor in enumerate(actors.agents):
             gradients = []
-            for parts in ([slice(0, 24)], list(chunks(slice(0, 24), 24, spec.device))):
+            for parts in ([slice(0, 24)], list(chunks(slice(0, 24), 24, spec.device, 8))):
                 actor.zero_grad()
                 for part in parts:
                     batch = rollout.agent(i).rows(part)
@@ -247,14 +247,21 @@ def test_threads_give_the_gradient_and_reports_of_one(threads):
 
 @pytest.mark.parametrize("index", [slice(0, 23), torch.randperm(40)[:23]], ids=["slice", "rows"])
 def test_chunks_are_the_minibatch_cut_in_pieces_on_the_cpu_and_whole_elsewhere(index, monkeypatch):
-    monkeypatch.setattr(batching, "CPU_CHUNK", 5)
+    monkeypatch.setattr(batching, "chunk_rows", lambda width: 5)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     rows = torch.arange(40)
-    pieces = [rows[part] for part in chunks(index, 23, torch.device("cpu"))]
+    pieces = [rows[part] for part in chunks(index, 23, torch.device("cpu"), 8)]
     assert [len(piece) for piece in pieces] == [4, 4, 4, 4, 4, 3]  # at most 5 rows, as many for both threads
     assert torch.equal(torch.cat(pieces), rows[index])
-    whole = list(chunks(index, 23, torch.device("cuda")))
+    whole = list(chunks(index, 23, torch.device("cuda"), 8))
     assert len(whole) == 1 and torch.equal(rows[whole[0]], rows[index])
+
+
+@pytest.mark.parametrize("width, rows", [(64, 8192), (128, 4096), (256, 2048), (512, 1024), (10**6, 1)])
+def test_narrow_networks_take_more_rows_at_once(width, rows):
+    assert batching.chunk_rows(width) == rows
+    pieces = chunks(slice(0, 3 * rows), 3 * rows, torch.device("cpu"), width)
+    assert max(piece.stop - piece.start for piece in pieces) <= rows
 
 
 @pytest.mark.parametrize("activation, gain", [("relu", math.sqrt(2.0)), ("tanh", 5.0 / 3.0)])
