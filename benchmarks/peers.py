@@ -1,7 +1,7 @@
 """Training speed beside other projects on the same task, with the same networks, epochs and batches, in turn.
 
 rl_games: its own agent, built by its own Runner, as algo=rl_games_ppo trains it. Both sides have networks of their own
-for policy and value behind running moments of the inputs, value normalization, GAE and a clipped surrogate.
+for policy and value behind running moments of the inputs, no LayerNorm, value normalization, GAE, a clipped surrogate.
 """
 
 from importlib.util import find_spec
@@ -83,7 +83,7 @@ def figures_of(pairing: Pairing, clock: Clock, sim: str, repeats: int) -> Dict[s
 def rl_games_pairings() -> List[Pairing]:
     """One policy of all joints, and one that two agents share."""
     critic = {"critic_epochs": SAME["epochs"], "critic_minibatches": SAME["minibatches"]}
-    ours = MappoCfg(input_norm="running", share_param=True, **critic, **SAME)
+    ours = MappoCfg(input_norm="running", layer_norm=False, share_param=True, **critic, **SAME)
     return [
         Pairing("one agent", "1x6", ours, RlGamesPpoCfg(policy="joint", **SAME)),
         Pairing("two agents of one policy", "2x3", ours, RlGamesPpoCfg(policy="shared", **SAME)),

@@ -13,6 +13,7 @@ from benchmarks.subject import Subject
 from harl_isaac.buffers.rollout import Rollout
 from harl_isaac.env import Box, EnvSpec, mask_width
 from harl_isaac.learning.on_policy import OnPolicyLearner
+from harl_isaac.learning.on_policy_cfg import OnPolicyCfg
 from harl_isaac.learning.optimizers import Optimizer
 
 ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "elu": nn.ELU, "selu": nn.SELU}
@@ -122,15 +123,17 @@ def bare_loops(subject: Subject, spec: EnvSpec, rollout: Rollout) -> List[BareLo
 def bare_loop(subject: Subject, inputs: Tensor, outputs: int, epochs: int) -> BareLoop:
     """A network of the algorithm's sizes for rows [B, I]."""
     algo = subject.on_policy()
-    network = bare_network(inputs.shape[1], algo.hidden, outputs, algo.activation).to(subject.device)
+    network = bare_network(inputs.shape[1], algo, outputs).to(subject.device)
     return BareLoop(network, torch.optim.Adam(network.parameters(), algo.critic_lr), inputs, epochs)
 
 
-def bare_network(inputs: int, hidden: Sequence[int], outputs: int, activation: str) -> nn.Module:
+def bare_network(inputs: int, algo: OnPolicyCfg, outputs: int) -> nn.Module:
     """LayerNorm, then Linear, activation, LayerNorm for each hidden layer, then Linear, as torch modules."""
-    layers: List[nn.Module] = [nn.LayerNorm(inputs)]
+    layers: List[nn.Module] = [nn.Identity() if algo.input_norm == "none" else nn.LayerNorm(inputs)]
     width = inputs
-    for size in hidden:
-        layers += [nn.Linear(width, size), ACTIVATIONS[activation](), nn.LayerNorm(size)]
+    for size in algo.hidden:
+        layers += [nn.Linear(width, size), ACTIVATIONS[algo.activation]()]
+        if algo.layer_norm:
+            layers.append(nn.LayerNorm(size))
         width = size
     return nn.Sequential(*layers, nn.Linear(width, outputs))

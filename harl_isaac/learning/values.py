@@ -38,7 +38,8 @@ class ValueFunction:
             spec.device,
             values,
             cfg.recurrent,
-            running_norm=cfg.input_norm == "running",
+            input_norm=cfg.input_norm,
+            layer_norm=cfg.layer_norm,
         )
         self.optimizer = adam(self.critic.parameters(), cfg.critic_lr, cfg.adam_eps)
         hidden_size = cfg.hidden[-1] if cfg.recurrent else 0

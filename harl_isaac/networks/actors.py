@@ -17,7 +17,7 @@ from harl_isaac.networks.distributions import MAX_STD, STD_X, distribution_for
 from harl_isaac.networks.gru import SequenceStart, gru_step
 from harl_isaac.networks.joint_policy import Layers, group_by_action_space
 from harl_isaac.networks.mlp import ACTIVATIONS, EPS, MLP, initialize, layer_norm, layer_sizes
-from harl_isaac.networks.running_norm import RunningNorm, new_running_norm
+from harl_isaac.networks.running_norm import new_input_norm
 
 Choice = Tuple[Tensor, Tensor]  # actions [..., W], their log-probabilities [...]
 
@@ -81,7 +81,8 @@ class StackedActors(nn.Module):
         with_id: bool = False,
         per_dimension: bool = False,
         max_std: float = MAX_STD,
-        running_norm: bool = False,
+        input_norm: str = "layer",
+        layer_norm: bool = True,
     ):
         super().__init__()
         self.ids = torch.eye(spec.num_agents, device=spec.device) if shared and with_id else None
@@ -93,8 +94,9 @@ class StackedActors(nn.Module):
         self.obs_size = max(self.spec.obs_sizes)
         self.action_width = max(distribution.width for distribution in self.distributions)
         self.hidden_size = hidden[-1] if recurrent else 0
+        self.layer_norm = layer_norm  # behind each hidden layer
         self._allocate(hidden, 1 if shared else spec.num_agents)
-        self.input_norm = new_running_norm((self.rows, self.obs_size), spec.device) if running_norm else None
+        self.input_norm = new_input_norm(input_norm, (self.rows, self.obs_size), spec.device)
         self.agents = nn.ModuleList([Actor(self, i, activation) for i in range(self.rows)])
         for actor in self.agents:
             initialize(actor.net, activation, head_gain)
@@ -125,8 +127,11 @@ class StackedActors(nn.Module):
         result = []
         for layer, weight in enumerate(self.weights):
             matrix = weight if layer == 0 else weight.transpose(1, 2)
-            bias = torch.baddbmm(self.biases[layer][:, None], self.norm_biases[layer][:, None], matrix)
-            result.append(((matrix * self.norm_weights[layer][..., None]).contiguous(), bias))
+            bias = self.biases[layer][:, None]
+            if layer < len(self.norm_weights):  # else there is no LayerNorm here
+                bias = torch.baddbmm(bias, self.norm_biases[layer][:, None], matrix)
+                matrix = matrix * self.norm_weights[layer][..., None]
+            result.append((matrix.contiguous(), bias))
         return result
 
     def sample(
@@ -208,10 +213,12 @@ class StackedActors(nn.Module):
         return action, log_prob
 
     def _normalize(self, x: Tensor, layer: int) -> Tensor:
-        """Standardize each agent's rows x [A, E, F] over its true width."""
+        """Each agent's rows x [A, E, F] as its Linear `layer` takes them, standardized over its true width."""
         if layer == 0 and self.input_norm is not None:
-            x = RunningNorm.apply_to(x, self.input_norm.mean[:, None], self.input_norm.variance[:, None])
+            x = self.input_norm.normalize_rows(x)
             return x if self._true_input is None else x * self._true_input
+        if layer > 0 and not self.layer_norm:
+            return x
         if layer > 0 or self._true_input is None:
             return layer_norm(x)
         mean = (x * self._true_input).sum(-1, keepdim=True) / self._true_width
@@ -233,8 +240,9 @@ class StackedActors(nn.Module):
         self.weights = [block(ins[0], outs[0])]
         self.weights += [block(out, width) for width, out in zip(ins[1:], outs[1:])]
         self.biases = [block(out) for out in outs]
-        self.norm_weights = [block(width) + 1.0 for width in ins]
-        self.norm_biases = [block(width) for width in ins]
+        normalized = ins if self.layer_norm else ins[:1]
+        self.norm_weights = [block(width) + 1.0 for width in normalized]
+        self.norm_biases = [block(width) for width in normalized]
         gates = 3 * self.hidden_size
         self.gru = [block(gates, self.hidden_size), block(gates)] if gates else []
         self.log_std = block(self.action_width) + STD_X

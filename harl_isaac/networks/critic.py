@@ -22,7 +22,8 @@ class Critic(nn.Module):
         values: int = 1,
         recurrent: bool = False,
         beta: float = 0.99999,
-        running_norm: bool = False,
+        input_norm: str = "layer",
+        layer_norm: bool = True,
     ):
         super().__init__()
         self.net = new_mlp(
@@ -33,7 +34,8 @@ class Critic(nn.Module):
             head_gain=1.0,
             device=device,
             recurrent=recurrent,
-            running_norm=running_norm,
+            input_norm=input_norm,
+            layer_norm=layer_norm,
         )
         self.normalizer = ValueNormalizer(beta, device)
 

@@ -27,6 +27,7 @@ MIXED = reference.spec_for(
     has_action_mask=True,
     has_alive=True,
 )
+CPU = torch.device("cpu")
 SPECS = {"equal": EQUAL, "ragged": RAGGED, "mixed": MIXED}
 everywhere = pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS.keys())
 
@@ -81,6 +82,38 @@ def test_networks_are_layer_norm_linear_activation_over_true_widths(spec, activa
             literal = [reference.mlp_row(reference.layers_of(actor.net), row, activation) for row in own.tolist()]
             torch.testing.assert_close(actor.net(own), torch.tensor(literal))
             torch.testing.assert_close(actors.outputs(obs)[:, i, :size], torch.tensor(literal))
+
+
+@everywhere
+@pytest.mark.parametrize(
+    "input_norm, layer_norm, normalized",
+    [("layer", False, [0]), ("none", True, [1, 2]), ("none", False, [])],
+)
+def test_layer_norms_can_be_left_out(spec, input_norm, layer_norm, normalized):
+    """A literal version, the agents' networks, their stack with other numbers in the padding, and the critic."""
+    with reference.double_precision():
+        actors = StackedActors(spec, (16, 12), "tanh", 0.01, input_norm=input_norm, layer_norm=layer_norm)
+        reference.scramble(actors)
+        obs = flat(filled_rollout(spec, actors))[0][:3]
+        for i, actor in enumerate(actors.agents):
+            own = obs[:, i, : spec.obs_sizes[i]]
+            obs[:, i, spec.obs_sizes[i] :] = 1e3
+            size = actor.distribution.head_size
+            layers = reference.layers_of(actor.net)
+            literal = torch.tensor([reference.mlp_row(layers, row, "tanh", normalized) for row in own.tolist()])
+            torch.testing.assert_close(actor.net(own), literal)
+            torch.testing.assert_close(actors.outputs(obs)[:, i, :size], literal)
+        critic = Critic(7, (16, 12), "tanh", CPU, input_norm=input_norm, layer_norm=layer_norm)
+        reference.scramble(critic)
+        state = torch.randn(3, 7)
+        layers = reference.layers_of(critic.net)
+        expected = [reference.mlp_row(layers, row, "tanh", normalized) for row in state.tolist()]
+        torch.testing.assert_close(critic.normalized(state), torch.tensor(expected))
+
+
+def test_without_layer_norms_there_are_no_scales_of_them():
+    names = StackedActors(MIXED, (16, 12), "relu", 0.01, layer_norm=False).state_dict()
+    assert "agents.0.net.norm_weights.0" in names and not any(name.endswith("norm_weights.1") for name in names)
 
 
 @everywhere
