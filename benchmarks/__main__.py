@@ -1,6 +1,6 @@
 """Cost of collection, update and training beside the arithmetic that they cannot avoid.
 
-python -m benchmarks [step|collect|update|train|hands|table3|off_policy|workers] [key=value ...]
+python -m benchmarks [step|collect|update|train|hands|table3|off_policy|workers|peers] [key=value ...]
 
     step      one environment step (actions to observation, reward, reset) beside bare engine stepping of the same model
               from the same states with the same controls (of a task that is tensors alone: its own steps/s)
@@ -12,8 +12,10 @@ python -m benchmarks [step|collect|update|train|hands|table3|off_policy|workers]
     off_policy   sampling a replay of a million beside one of ten thousand; updates of HADDPG, HATD3, HASAC beside bare
               loops
     workers   environments of a millisecond a step in worker processes, beside the bare loop in the same processes
+    peers     whole iterations beside those of rl_games, if it is installed: same task, networks, epochs and batches
 
-Both sides of a ratio are timed in turn within one run; printed are medians over repeats [lowest, highest].
+Both sides of a ratio take turns of a few steps within one run: `ratio` is of wall time, `cpu_ratio` of processor time,
+each summed over a repeat; printed are medians over repeats [lowest, highest].
 
 Keys: what=all (the first four), experiment (task, algorithm and numbers of an experiment, such as
 mamujoco/HalfCheetah-2x3/happo), or task=ShadowHandOver, algo=happo, rollout_length=75; num_envs=256,1024, repeats=5,
@@ -34,6 +36,7 @@ from benchmarks.clock import Clock, Figures, show
 from benchmarks.collect import collect_ratio
 from benchmarks.hands import hands
 from benchmarks.off_policy import off_policy
+from benchmarks.peers import peers
 from benchmarks.step import step_ratio
 from benchmarks.subject import Subject, compose_run
 from benchmarks.table3 import table3
@@ -64,7 +67,7 @@ MEASUREMENTS: Dict[str, Callable[[Subject, int], Figures]] = {
     "update": update_ratio,
     "train": training_speed,
 }
-STUDIES = ("hands", "table3", "off_policy", "workers")  # choose their own tasks and sizes
+STUDIES = ("hands", "table3", "off_policy", "workers", "peers")  # choose their own tasks and sizes
 
 Result = Dict[str, Any]
 
@@ -106,6 +109,8 @@ def study(args: Dict[str, Any], device: torch.device) -> Iterator[Result]:
         return table3(clock, args["sim"], repeats)
     if args["what"] == "off_policy":
         return off_policy(clock, repeats)
+    if args["what"] == "peers":
+        return peers(clock, args["sim"], repeats)
     return worker_cost(repeats)
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Iterable, Iterator, Optional, Sequence, cast
 import torch
 from torch import Tensor
 
-from benchmarks.clock import Clock
+from benchmarks.clock import FREE, Clock, Cost
 from benchmarks.subject import Subject
 from harl_isaac.sim.physics import Physics
 from harl_isaac.sim.task import PhysicsTask
@@ -49,10 +49,10 @@ def engine_controls(env: PhysicsTask, actions: Iterable[Sequence[Tensor]]) -> It
         yield env.physics.ctrl.clone()
 
 
-def engine_seconds(clock: Clock, physics: Physics, controls: Iterable[Tensor]) -> float:
+def engine_cost(clock: Clock, physics: Physics, controls: Iterable[Tensor]) -> Cost:
     """Seconds of the engine alone, from its state on, one step for each set of controls [E, nu]."""
-    seconds = 0.0
+    total = FREE
     for value in controls:
         set_controls(physics, value)
-        seconds += clock.time(bare_step, physics)
-    return seconds
+        total = total.plus(clock.cost(bare_step, physics))
+    return total

@@ -1,12 +1,11 @@
 """Speed of every two-hand task beside ShadowHandOver's: blocks of random steps in turn, wall and processor time."""
 
-import time
-from typing import Any, Dict, Iterator, List, NamedTuple, Tuple
+from typing import Any, Dict, Iterator, List, Tuple
 
 import torch
 from torch import Tensor
 
-from benchmarks.clock import Clock, Figures, rates, ratios, show
+from benchmarks.clock import Clock, Cost, Figures, rates, ratios, show
 from benchmarks.step import play
 from harl_isaac.check_env import random_actions
 from harl_isaac.env import MultiAgentEnv
@@ -18,21 +17,14 @@ BLOCK = 10  # environment steps in a row, before the next task is timed
 HANDS = [name for name in sorted(TASKS) if name.startswith("ShadowHand") and name != YARDSTICK]
 
 
-class Block(NamedTuple):
-    """Seconds of a block of steps."""
-
-    wall: float
-    cpu: float  # of all threads of the process
-
-
 def hands(clock: Clock, sim: str, num_envs: int, repeats: int) -> Iterator[Dict[str, Any]]:
     """Steps/s of each task, and its time as a multiple of the yardstick's, round by round."""
     names = [YARDSTICK, *HANDS]
     envs = {name: default_settings(TASKS, name).make(num_envs, clock.device, sim) for name in names}
     actions = {name: random_block(env) for name, env in envs.items()}
-    rounds: List[Dict[str, Block]] = []
+    rounds: List[Dict[str, Cost]] = []
     for _ in range(repeats + 1):  # the first warms up
-        rounds.append({name: timed(clock, envs[name], actions[name]) for name in names})
+        rounds.append({name: clock.cost(play, envs[name], actions[name]) for name in names})
     for name in names:
         blocks = [each[name] for each in rounds[1:]]
         yard = [each[YARDSTICK] for each in rounds[1:]]
@@ -50,10 +42,3 @@ def random_block(env: MultiAgentEnv) -> List[Tuple[Tensor, ...]]:
     generator = torch.Generator().manual_seed(0)
     first = env.reset(0)
     return [random_actions(env.spec, first, generator) for _ in range(BLOCK)]
-
-
-def timed(clock: Clock, env: MultiAgentEnv, actions: List[Tuple[Tensor, ...]]) -> Block:
-    """Seconds of the steps."""
-    cpu = time.process_time()
-    wall = clock.time(play, env, actions)
-    return Block(wall, time.process_time() - cpu)

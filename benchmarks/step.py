@@ -5,8 +5,8 @@ from typing import List, Tuple
 import torch
 from torch import Tensor
 
-from benchmarks.clock import Clock, Figures, rates, ratios
-from benchmarks.engine import engine_controls, engine_seconds, new_engine
+from benchmarks.clock import FREE, Clock, Cost, Figures, Turns, speed
+from benchmarks.engine import engine_controls, engine_cost, new_engine
 from benchmarks.subject import Subject
 from harl_isaac.check_env import random_actions
 from harl_isaac.env import MultiAgentEnv, Step
@@ -31,31 +31,34 @@ def step_ratio(subject: Subject, num_envs: int) -> Figures:
     ours = []
     bare = []
     for _ in range(subject.repeats + 1):  # the first warms up
-        pairs = []
+        task = FREE
+        alone = FREE
         for k in range(STEPS // BLOCK):
             actions = [random_actions(env.spec, first, generator) for _ in range(BLOCK)]
-            pairs.append(block_seconds(clock, env, engine, actions, env_first=bool(k % 2)))
-        ours.append(sum(task for task, _ in pairs))
-        bare.append(sum(alone for _, alone in pairs))
+            costs = block_costs(clock, env, engine, actions, env_first=bool(k % 2))
+            task = task.plus(costs[0])
+            alone = alone.plus(costs[1])
+        ours.append(task)
+        bare.append(alone)
     rows = num_envs * STEPS
     return {
-        "task_steps_per_second": rates(rows, ours[1:]),
-        "engine_steps_per_second": rates(rows, bare[1:]),
-        "ratio": ratios(ours[1:], bare[1:]),
+        **speed("task_steps", rows, ours[1:]),
+        **speed("engine_steps", rows, bare[1:]),
+        **Turns(ours, bare).after_warmup().ratio(),
     }
 
 
-def block_seconds(
+def block_costs(
     clock: Clock, env: PhysicsTask, engine: Physics, actions: Actions, env_first: bool
-) -> Tuple[float, float]:
+) -> Tuple[Cost, Cost]:
     """Seconds of the task's steps, and of the engine alone from the same states with the same controls."""
     controls = list(engine_controls(env, actions))
     engine.load_state_dict(env.physics.state_dict())
     if env_first:
-        task = clock.time(play, env, actions)
-        return task, engine_seconds(clock, engine, controls)
-    alone = engine_seconds(clock, engine, controls)
-    return clock.time(play, env, actions), alone
+        task = clock.cost(play, env, actions)
+        return task, engine_cost(clock, engine, controls)
+    alone = engine_cost(clock, engine, controls)
+    return clock.cost(play, env, actions), alone
 
 
 def play(env: MultiAgentEnv, actions: Actions) -> None:
@@ -69,5 +72,5 @@ def tensor_steps(clock: Clock, env: MultiAgentEnv, first: Step, repeats: int) ->
     generator = torch.Generator().manual_seed(0)
     block = [random_actions(env.spec, first, generator) for _ in range(BLOCK)]
     actions = block * (STEPS // BLOCK)
-    seconds = [clock.time(play, env, actions) for _ in range(repeats + 1)]
-    return {"task_steps_per_second": rates(env.spec.num_envs * STEPS, seconds[1:])}
+    costs = [clock.cost(play, env, actions) for _ in range(repeats + 1)]
+    return speed("task_steps", env.spec.num_envs * STEPS, costs[1:])

@@ -4,7 +4,7 @@ import resource
 
 import torch
 
-from benchmarks.clock import Clock, Figures, rates
+from benchmarks.clock import Clock, Figures, speed
 from benchmarks.subject import Subject
 from harl_isaac.training.episode_stats import EpisodeStats
 
@@ -18,19 +18,19 @@ def training_speed(subject: Subject, num_envs: int) -> Figures:
     step = env.reset(0)
     while learner.steps_before_update:
         step, _ = learner.collect(env, step, stats)
-    total = []
-    collecting = []
+    iterations = []
+    collections = []
     for _ in range(subject.repeats + 1):  # the first warms up
-        begin = clock.now()
+        begin = clock.read()
         step, length = learner.collect(env, step, stats)
-        middle = clock.now()
+        middle = clock.read()
         learner.update(0.0)
-        total.append(clock.now() - begin)
-        collecting.append(middle - begin)
+        iterations.append(clock.read().since(begin))
+        collections.append(middle.since(begin))
     rows = num_envs * length
     figures: Figures = {
-        "steps_per_second": rates(rows, total[1:]),
-        "collect_steps_per_second": rates(rows, collecting[1:]),
+        **speed("steps", rows, iterations[1:]),
+        **speed("collect_steps", rows, collections[1:]),
         "peak_memory_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
     }
     if subject.device.type == "cuda":

@@ -7,15 +7,16 @@ import pytest
 import torch
 from support.commands import run_command
 
-from benchmarks import gpu_check, hands, table3
+from benchmarks import collect, gpu_check, hands, peers, step, table3, update
 from benchmarks.__main__ import DEFAULTS, MEASUREMENTS
 from benchmarks.clock import Clock, describe, ratios, spread
-from benchmarks.engine import engine_controls, engine_seconds, new_engine
+from benchmarks.engine import engine_controls, engine_cost, new_engine
 from benchmarks.subject import Subject, compose_run
 from harl_isaac.algos import ALGOS
 from harl_isaac.check_env import random_actions
 from harl_isaac.registry import import_object
 from harl_isaac.tasks import TASKS
+from harl_isaac.training.episode_stats import EpisodeStats
 
 CPU = torch.device("cpu")
 
@@ -32,7 +33,70 @@ def test_a_measurement_gives_figures(what, task):
     numbers = [value["median"] if isinstance(value, dict) else value for value in figures.values()]
     assert numbers and min(numbers) > 0
     beside_bare = what == "update" or (what != "train" and task != "MatrixGame")
-    assert ("ratio" in figures) == beside_bare
+    assert ("ratio" in figures) == ("cpu_ratio" in figures) == beside_bare
+
+
+def test_the_engine_takes_its_turn_after_every_block(monkeypatch):
+    """From the state that each block began with, with the controls of its steps."""
+    followed = []
+
+    def follow(clock, engine, controls):
+        cost = engine_cost(clock, engine, controls)
+        followed.append((torch.as_tensor(engine.batch.qpos, dtype=torch.float32), len(controls)))
+        return cost
+
+    ends = []
+
+    class Stats(EpisodeStats):
+        def __call__(self, last):
+            super().__call__(last)
+            ends.append(last.next_state.clone())
+
+    monkeypatch.setattr(collect, "engine_cost", follow)
+    monkeypatch.setattr(collect, "EpisodeStats", Stats)
+    task = subject(task="mamujoco/HalfCheetah")
+    task.task = dataclasses.replace(task.task, episode_length=2 * step.BLOCK)  # so that a block begins with a reset
+    collect.collect_ratio(task, 2)
+    assert len(ends) == 2 * step.STEPS
+    assert [steps for _, steps in followed] == [step.BLOCK] * (len(ends) // step.BLOCK)
+    for (qpos, _), state in zip(followed, ends[step.BLOCK - 1 :: step.BLOCK]):
+        assert torch.allclose(qpos[:, 1:], state[:, 0, :8], atol=1e-6)  # all but the distance run
+
+
+@pytest.mark.parametrize("parts", [1, 5])
+def test_the_bare_loops_take_turns_with_an_update(parts):
+    """Their epochs come evenly between its gradient steps, and the update is what it is alone."""
+    task = subject(task="MatrixGame")
+    env = task.make(2)
+    learners = [task.on_policy_learner(env.spec, minibatches=parts, critic_minibatches=parts) for _ in range(2)]
+    learners[1].load_state_dict(learners[0].state_dict())
+    for learner in learners:
+        torch.manual_seed(0)
+        learner.collect(env, env.reset(0))
+    loops = update.bare_loops(task, env.spec, learners[0].rollout)
+    turns = update.LoopTurns(Clock(CPU), loops, steps=15 * parts)  # two policies and the critic, 5 epochs each
+    done_at = []
+    turns.epochs = [lambda: done_at.append(turns.step)] * len(turns.epochs)
+    torch.manual_seed(1)
+    update.update_cost(Clock(CPU), learners[0], turns)
+    assert done_at == [parts * (k + 1) for k in range(15)]
+    torch.manual_seed(1)
+    learners[1].update(0.0)
+    assert all(map(torch.equal, learners[0].actors.parameters(), learners[1].actors.parameters()))
+
+
+def test_peers_that_are_not_installed_are_named(monkeypatch, capsys):
+    monkeypatch.setattr(peers, "PEERS", {"no_such_package": peers.rl_games_pairings})
+    assert list(peers.peers(Clock(CPU), "auto", repeats=1)) == []
+    assert capsys.readouterr().out == "no_such_package is not installed\n"
+
+
+def test_both_sides_of_a_peer_train(monkeypatch):
+    monkeypatch.setattr(peers, "NUM_ENVS", 2)
+    monkeypatch.setattr(peers, "TURNS", 1)
+    rows = list(peers.peers(Clock(CPU), "auto", repeats=1))
+    assert [row["pairing"] for row in rows] == ["one agent", "two agents of one policy"]
+    assert all(row["cpu_ratio"]["median"] > 0 for row in rows)
 
 
 def test_every_hand_task_is_timed_beside_the_hand_over(monkeypatch):
@@ -57,7 +121,7 @@ def test_the_bare_engine_follows_the_task():
     actions = [random_actions(env.spec, first, torch.Generator().manual_seed(k)) for k in range(3)]
     controls = list(engine_controls(env, actions))
     engine.load_state_dict(env.physics.state_dict())
-    assert engine_seconds(Clock(CPU), engine, controls) > 0
+    assert engine_cost(Clock(CPU), engine, controls).cpu > 0
     for action in actions:
         env.step(action)
     qpos = torch.as_tensor(engine.batch.qpos, dtype=torch.float32)

@@ -46,5 +46,5 @@ def test_a_setting_has_its_default_and_its_comment(site):
     lines = (ROOT / "docs" / "settings.md").read_text().split("\n")
     assert "| `algo.clip` | `0.2` | of the policies' ratio and of the value's change (in normalized units) |" in lines
     assert "| `task.physics.gains.kp` | `3.0` | position gain |" in lines
-    meaning = "layer: a LayerNorm on observations and states; running: their running mean and deviation"
+    meaning = "of observations and states, layer: a LayerNorm; running: their running mean and deviation; none"
     assert f"| `algo.input_norm` | `layer` | {meaning} |" in lines  # a comment behind a value in parentheses

@@ -140,7 +140,7 @@ def batch_shards(actor: Actor, batch: AgentBatch, advantage: Tensor) -> List[Bat
     """Shards of a batch that fit a core's cache, each made by the thread that works on it."""
     rows = batch.obs.shape[0]
     weight = batch.alive / living(batch.alive)
-    parts = chunks(slice(0, rows), rows, batch.obs.device, batch.alive[0].numel())
+    parts = chunks(slice(0, rows), rows, batch.obs.device, actor.net.width, batch.alive[0].numel())
 
     def make(share: List[RowIndex]) -> List[BatchShard]:
         return [BatchShard(actor, batch.rows(part), weight[part], advantage[part]) for part in share]

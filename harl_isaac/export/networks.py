@@ -13,7 +13,7 @@ from harl_isaac.networks.gru import gru_step
 from harl_isaac.networks.joint_policy import JointPolicy
 from harl_isaac.networks.mlp import layer_norm
 from harl_isaac.networks.off_policy_nets import OffPolicyActors
-from harl_isaac.networks.running_norm import EPS, LIMIT
+from harl_isaac.networks.running_norm import EPS, LIMIT, RunningNorm
 
 JOINT = "joint"  # name of the part that acts for all agents at once
 
@@ -66,14 +66,18 @@ class StackedNetwork(nn.Module):
             behind[-len(identity) :] = identity
         self.register_buffer("behind", behind)  # of a shared network: zeros, then the agent's one-hot number
         norm = None if actors.input_norm is None else actors.input_norm.row(row, width)
-        self.norm = None if norm is None else Standardize(norm.mean, norm.variance)
+        self.norm = Standardize(norm.mean, norm.variance) if isinstance(norm, RunningNorm) else norm
+        self.layer_norm = actors.networks.layer_norm
 
     def forward(self, obs: Tensor, hidden: Optional[Tensor] = None) -> Tuple[Tensor, Optional[Tensor]]:
         """The output [B, K] and the next state."""
         x = _with_constants(obs, self.behind)
         last = len(self.weights) - 1
         for k, (weight, bias) in enumerate(zip(self.weights, self.biases)):
-            x = self.norm(x) if k == 0 and self.norm is not None else layer_norm(x)
+            if k == 0 and self.norm is not None:
+                x = self.norm(x)
+            elif k == 0 or self.layer_norm:
+                x = layer_norm(x)
             x = F.linear(x, weight, bias)
             if hidden is not None and k == last - 1:
                 hidden = gru_step(x, F.linear(hidden, *self.gru), hidden)

@@ -6,7 +6,7 @@ import torch
 
 from harl_isaac.buffers.rollout import RowIndex
 
-CPU_CHUNK = 2048  # rows at most in a part on the CPU, so that its activations stay in a core's cache
+CPU_CHUNK = 2048 * 256  # activations of the widest layer at most in a part on the CPU, so that they stay in its cache
 
 
 def minibatches(rows: int, count: int, device: torch.device) -> Iterator[RowIndex]:
@@ -17,16 +17,22 @@ def minibatches(rows: int, count: int, device: torch.device) -> Iterator[RowInde
     yield from torch.randperm(rows, device=device).view(count, rows // count)
 
 
-def chunks(index: RowIndex, rows: int, device: torch.device, length: int = 1) -> List[RowIndex]:
+def chunk_rows(width: int) -> int:
+    """Rows at most in a part on the CPU for networks whose widest hidden layer is `width`."""
+    return max(CPU_CHUNK // width, 1)
+
+
+def chunks(index: RowIndex, rows: int, device: torch.device, width: int, length: int = 1) -> List[RowIndex]:
     """Divide a minibatch of `rows` rows into parts: equally many for each thread on the CPU, one elsewhere.
 
-    Where a row is a sequence, `length` is its number of steps.
+    `width` is that of the network's widest hidden layer. Where a row is a sequence, `length` is its number of steps.
     """
     threads = torch.get_num_threads()
     steps = rows * length
     count = 1
-    if device.type == "cpu" and steps > CPU_CHUNK:
-        count = threads * -(-steps // (CPU_CHUNK * threads))
+    limit = chunk_rows(width)
+    if device.type == "cpu" and steps > limit:
+        count = threads * -(-steps // (limit * threads))
     size = -(-rows // count)
     if not isinstance(index, slice):
         return list(index.split(size))

@@ -38,7 +38,7 @@ def fit_critic(
             critic.normalizer.update(target[index])
             goal = critic.normalizer.normalize(target)
             loss = ValueLoss(critic, state, old_value, goal, sequence, cfg.clip, cfg.huber_delta, weight)
-            parts = chunks(index, size, state.device, length)
+            parts = chunks(index, size, state.device, critic.net.width, length)
             report, norm = gradient_step(optimizer, loss, parts, cfg.max_grad_norm)
             total += report
     return {"loss": total / (target.numel() * ranks.world()), "grad_norm": norm}

@@ -4,7 +4,7 @@ from typing import Any, List, Tuple
 
 from harl_isaac.buffers.rollout import rollout_bytes
 from harl_isaac.env import EnvSpec, action_width, mask_width
-from harl_isaac.learning.batching import CPU_CHUNK
+from harl_isaac.learning.batching import chunk_rows
 from harl_isaac.memory import check_fits
 
 FLOAT = 4  # [bytes]
@@ -24,7 +24,7 @@ def check_networks(spec: EnvSpec, cfg: Any, networks: List[NetworkSizes], rows: 
     parameters = sum(parameter_count([inputs, *hidden, outputs]) for inputs, outputs in networks)
     if recurrent:
         parameters += len(networks) * 6 * hidden[-1] ** 2
-    at_once = min(rows, CPU_CHUNK) if spec.device.type == "cpu" else rows
+    at_once = min(rows, chunk_rows(max(hidden))) if spec.device.type == "cpu" else rows
     needed = FLOAT * (COPIES * parameters + 2 * at_once * sum(hidden))
     what = f"algo.hidden={hidden} for {spec.num_agents} agents ({parameters:.2g} parameters)"
     check_fits(what, needed, spec.device, "give fewer units")

@@ -46,7 +46,7 @@ class JointCriticFit:
         """Normalized values [T, E, A] of padded observations [T, E, A, O]."""
         rows = self._rows(obs)
         networks = self.critics.networks
-        parts = joint_parts(slice(0, rows.shape[1]), rows.shape[1], networks.rows, obs.device)
+        parts = joint_parts(slice(0, rows.shape[1]), rows.shape[1], networks, obs.device)
         values = [networks.run(rows[:, part])[..., 0].t() for part in parts]
         return torch.cat(values).view(obs.shape[:3])
 
@@ -58,7 +58,7 @@ class JointCriticFit:
         cfg = self.cfg
         old = old.flatten(0, 1)
         target = target.flatten(0, 1)
-        rows, agents = target.shape
+        rows = len(target)
         device = target.device
         size = rows // cfg.critic_minibatches
         weight = cfg.value_coef / (size * ranks.world())
@@ -69,7 +69,9 @@ class JointCriticFit:
                 self.critics.normalizer.update(target[index])
                 goal = self.critics.normalizer.normalize(target)
                 loss = JointValueLoss(self.critics, inputs, old, goal, cfg.clip, cfg.huber_delta, weight)
-                report, norm = self.step(loss, joint_parts(index, size, agents, device), cfg.max_grad_norm)
+                report, norm = self.step(
+                    loss, joint_parts(index, size, self.critics.networks, device), cfg.max_grad_norm
+                )
                 total += report
         return {"loss": total / (target.numel() * ranks.world()), "grad_norm": norm.mean()}
 

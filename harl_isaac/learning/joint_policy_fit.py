@@ -113,7 +113,7 @@ class JointPolicyFit:
             for index in minibatches(rows, cfg.minibatches, device):
                 living = living_of_each(batch.alive[index])
                 loss = JointPolicyLoss(learner.actors, batch, advantage, learner.surrogate, cfg.entropy_coef, living)
-                parts = joint_parts(index, rows // cfg.minibatches, agents, device)
+                parts = joint_parts(index, rows // cfg.minibatches, learner.actors.networks, device)
                 report, norm = self.step(loss, parts, cfg.max_grad_norm)
                 total += report
         mean = total / living_of_each(batch.alive)
@@ -122,6 +122,6 @@ class JointPolicyFit:
     @torch.no_grad()
     def _ratios_now(self, batch: JointBatch) -> Tensor:
         """pi_new(a|o) / pi_old(a|o) with the current parameters, [B, A]."""
-        rows, agents = batch.alive.shape
-        parts = joint_parts(slice(0, rows), rows, agents, batch.obs.device)
+        rows = len(batch.alive)
+        parts = joint_parts(slice(0, rows), rows, self.learner.actors.networks, batch.obs.device)
         return torch.cat([ratios_of(self.learner.actors, batch, part)[0] for part in parts])

@@ -13,6 +13,7 @@ from harl_isaac.buffers.rollout import RowIndex
 from harl_isaac.learning.batching import chunks
 from harl_isaac.learning.gradient import Loss, sum_over_parts
 from harl_isaac.learning.optimizers import Optimizer, parameters_of, step_together
+from harl_isaac.networks.stacked_mlp import StackedMLP
 
 MOST_ROWS = 2**18  # of all networks together in one pass on a GPU, whose activations take memory
 
@@ -63,11 +64,11 @@ class JointStep:
         return norm
 
 
-def joint_parts(index: RowIndex, rows: int, networks: int, device: torch.device) -> List[RowIndex]:
+def joint_parts(index: RowIndex, rows: int, networks: StackedMLP, device: torch.device) -> List[RowIndex]:
     """Divide a minibatch of `rows` rows, each of all networks, into parts that fit a core's cache or a GPU's memory."""
     if device.type == "cpu":
-        return chunks(index, rows, device, networks)
-    size = max(MOST_ROWS // networks, 1)
+        return chunks(index, rows, device, networks.widest, networks.rows)
+    size = max(MOST_ROWS // networks.rows, 1)
     if not isinstance(index, slice):
         return list(index.split(size))
     return [slice(start, min(start + size, rows)) for start in range(0, rows, size)]

@@ -243,7 +243,7 @@ class OffPolicyLearner(GradientLearner):
 
     def _parts(self, batch: Batch) -> List[RowIndex]:
         rows = len(batch.state)
-        return chunks(slice(0, rows), rows, batch.state.device)
+        return chunks(slice(0, rows), rows, batch.state.device, max(self.cfg.hidden))
 
     def _max_norm(self) -> float:
         return self.cfg.max_grad_norm or INFINITY

@@ -9,6 +9,7 @@ from harl_isaac.learning.learner import AlgoCfg
 from harl_isaac.learning.optimizers import Optimizer, adam
 from harl_isaac.networks.actors import StackedActors
 from harl_isaac.networks.mlp import ACTIVATIONS
+from harl_isaac.networks.running_norm import INPUT_NORMS
 from harl_isaac.settings import (
     INFINITY,
     MOST_REPEATS,
@@ -22,7 +23,6 @@ from harl_isaac.settings import (
 
 AGGREGATIONS = ("prod", "mean")
 TINY = 1e-30  # of adam_eps: Adam divides by it where a gradient is zero
-INPUT_NORMS = ("layer", "running")
 
 
 @dataclass
@@ -39,8 +39,9 @@ class OnPolicyCfg(AlgoCfg):
     activation: str = "relu"  # relu, tanh, elu, selu
     head_gain: float = 0.01  # orthogonal gain of the actors' last layer
     input_norm: str = (
-        "layer"  # layer: a LayerNorm on observations and states; running: their running mean and deviation
+        "layer"  # of observations and states, layer: a LayerNorm; running: their running mean and deviation; none
     )
+    layer_norm: bool = True  # a LayerNorm behind each hidden layer, in actors and critic
     max_std: float = 0.5  # above the sigma of continuous actions, whose bounds are -1 and 1; it starts at 0.73 of this
     recurrent: bool = False  # a GRU as wide as the last hidden layer behind it, in actors and critic
     chunk_length: int = 10  # L, steps through which a recurrent network is trained at once
@@ -99,7 +100,8 @@ class OnPolicyCfg(AlgoCfg):
             with_id=self.agent_id,
             per_dimension=self.action_aggregation == "mean",
             max_std=self.max_std,
-            running_norm=self.input_norm == "running",
+            input_norm=self.input_norm,
+            layer_norm=self.layer_norm,
         )
 
     def optimizers(self, actors: StackedActors) -> List[Optimizer]:

@@ -71,7 +71,7 @@ class FirstOrderLearner(OnPolicyLearner):
                 for index in minibatches(rows, cfg.minibatches, device):
                     weight = living(batch.alive[index])
                     loss = PolicyLoss(actor, batch, advantage, self.surrogate, cfg.entropy_coef, weight)
-                    parts = chunks(index, rows // cfg.minibatches, device, length)
+                    parts = chunks(index, rows // cfg.minibatches, device, actor.net.width, length)
                     report, norm = gradient_step(optimizer, loss, parts, cfg.max_grad_norm)
                     total += report
         mean = total / living(batch.alive)

@@ -130,7 +130,6 @@ class CentralCritic:
 
     def __init__(self, spec: EnvSpec, cfg: Any):
         values = spec.reward_agents if spec.state_agents == 1 else 1  # one state, a reward for each agent: A outputs
-        running_norm = cfg.input_norm == "running"
         critic = new_critic(
             spec.state_size,
             cfg.hidden,
@@ -138,7 +137,8 @@ class CentralCritic:
             spec.device,
             values,
             cfg.recurrent,
-            running_norm=running_norm,
+            input_norm=cfg.input_norm,
+            layer_norm=cfg.layer_norm,
         )
         self.function = ValueFunction(critic, spec.state_agents, spec, cfg)
 
@@ -167,9 +167,8 @@ class PerAgentCritics:
 
     def __init__(self, spec: EnvSpec, cfg: Any):
         self.sizes = spec.obs_sizes
-        running_norm = cfg.input_norm == "running"
         self.critics = new_stacked_critics(
-            spec.obs_sizes, cfg.hidden, cfg.activation, spec.device, cfg.recurrent, running_norm
+            spec.obs_sizes, cfg.hidden, cfg.activation, spec.device, cfg.recurrent, cfg.input_norm, cfg.layer_norm
         )
         self.functions = [ValueFunction(critic, 1, spec, cfg) for critic in self.critics.each]
         self.joint: Optional[JointCriticFit] = None  # of recurrent critics, one after the other

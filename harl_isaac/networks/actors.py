@@ -69,7 +69,8 @@ class StackedActors(nn.Module):
         with_id: bool = False,
         per_dimension: bool = False,
         max_std: float = MAX_STD,
-        running_norm: bool = False,
+        input_norm: str = "layer",
+        layer_norm: bool = True,
     ):
         super().__init__()
         self.ids = torch.eye(spec.num_agents, device=spec.device) if shared and with_id else None
@@ -86,7 +87,8 @@ class StackedActors(nn.Module):
             activation,
             spec.device,
             recurrent,
-            running_norm,
+            input_norm,
+            layer_norm,
         )
         self.log_std = torch.full((self.rows, self.action_width), STD_X, device=spec.device)  # as the networks' blocks
         self.obs_size = self.networks.width

@@ -39,7 +39,8 @@ def new_critic(
     values: int = 1,
     recurrent: bool = False,
     beta: float = BETA,
-    running_norm: bool = False,
+    input_norm: str = "layer",
+    layer_norm: bool = True,
 ) -> Critic:
     """An initialized critic with parameters of its own."""
     net = new_mlp(
@@ -50,7 +51,8 @@ def new_critic(
         head_gain=HEAD_GAIN,
         device=device,
         recurrent=recurrent,
-        running_norm=running_norm,
+        input_norm=input_norm,
+        layer_norm=layer_norm,
     )
     return Critic(net, ValueNormalizer(beta, device))
 
@@ -69,10 +71,12 @@ def new_stacked_critics(
     activation: str,
     device: torch.device,
     recurrent: bool = False,
-    running_norm: bool = False,
+    input_norm: str = "layer",
+    layer_norm: bool = True,
 ) -> StackedCritics:
     """Initialized critics for inputs of these widths."""
-    networks = StackedMLP(inputs, hidden, [1] * len(inputs), activation, device, recurrent, running_norm)
+    outputs = [1] * len(inputs)
+    networks = StackedMLP(inputs, hidden, outputs, activation, device, recurrent, input_norm, layer_norm)
     normalizer = ValueNormalizer(BETA, device, columns=len(inputs))
     each = []
     for i in range(len(inputs)):

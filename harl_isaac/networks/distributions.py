@@ -43,7 +43,9 @@ class Gaussian:
 
     def log_prob(self, head: Tensor, log_std: Tensor, mask: Optional[Tensor], action: Tensor) -> Tensor:
         """Log-probability of actions [..., W], [...]."""
-        return self.log_probs(head, log_std, mask, action).sum(-1)
+        std = std_of(log_std, self.max_std)
+        at_mean = -(std.log() + HALF_LOG_2PI).sum(-1)
+        return torch.sub(at_mean, ((action - head) / std).square().sum(-1), alpha=0.5)
 
     def log_probs(self, head: Tensor, log_std: Tensor, mask: Optional[Tensor], action: Tensor) -> Tensor:
         """Log-probability of each dimension, [..., W]."""

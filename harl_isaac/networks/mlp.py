@@ -1,9 +1,11 @@
 """The network of the on-policy algorithms (HARL, Appendix K and reference implementation).
 
 LayerNorm on the input (or its running moments), then [Linear, activation, LayerNorm] for each hidden layer, a GRU
-with a LayerNorm behind it if the network is recurrent, then a Linear head; orthogonal weights, zero biases.
+with a LayerNorm behind it if the network is recurrent, then a Linear head; orthogonal weights, zero biases. The
+LayerNorms behind the input can be left out (algo.layer_norm=false), and so can any normalization of the input.
 """
 
+from functools import partial
 from typing import List, Optional, Sequence, Tuple
 
 import torch
@@ -11,20 +13,23 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from harl_isaac.networks.gru import SequenceStart, unroll
-from harl_isaac.networks.running_norm import RunningNorm, new_running_norm
+from harl_isaac.networks.running_norm import InputNorm, new_input_norm
 
 EPS = 1e-5  # LayerNorm's
 ACTIVATIONS = {"relu": torch.relu, "tanh": torch.tanh, "elu": F.elu, "selu": F.selu}
+# The same, written over the output of a Linear, which no backward pass needs: one pass over memory less.
+IN_PLACE = {"relu": torch.relu_, "tanh": torch.tanh_, "elu": partial(F.elu, inplace=True), "selu": torch.selu_}
 
 
 class MLP(nn.Module):
     """Maps [..., in] to [..., out] with the given tensors as its parameters, which may be views of a larger block.
 
-    The first weight is [in, out], the others are [out, in]; `norm_*` are the LayerNorm in front of each Linear. A
-    LayerNorm's scale and shift are folded into the Linear behind it: the same function, but their gradients then come
-    from the weight's, and no gradient is computed for the observations. With `gru`, its (weight [3H, H], bias [3H]),
-    the last Linear but one gives the GRU's inputs [3H], and x is [N, L, in] with a `SequenceStart`. `input_norm`, if
-    given, replaces the LayerNorm on the input, whose scale and shift remain.
+    The first weight is [in, out], the others are [out, in]; `norm_*` are the LayerNorm in front of each Linear, or of
+    the first alone: the others then have none. A LayerNorm's scale and shift are folded into the Linear behind it: the
+    same function, but their gradients then come from the weight's, and no gradient is computed for the observations.
+    With `gru`, its (weight [3H, H], bias [3H]), the last Linear but one gives the GRU's inputs [3H], and x is
+    [N, L, in] with a `SequenceStart`. `input_norm`, if given, replaces the LayerNorm on the input, whose scale and
+    shift remain.
     """
 
     def __init__(
@@ -35,7 +40,7 @@ class MLP(nn.Module):
         norm_biases: Sequence[Tensor],
         activation: str,
         gru: Sequence[Tensor] = (),
-        input_norm: Optional[RunningNorm] = None,
+        input_norm: Optional[InputNorm] = None,
     ):
         super().__init__()
         self.weights = _parameters(weights)
@@ -43,15 +48,17 @@ class MLP(nn.Module):
         self.norm_weights = _parameters(norm_weights)
         self.norm_biases = _parameters(norm_biases)
         self.gru = _parameters(gru)
-        self.activation = ACTIVATIONS[activation]
+        self.activate = IN_PLACE[activation]
         self.input_norm = input_norm
+        hidden = biases[: -2 if gru else -1]
+        self.width = max(len(bias) for bias in hidden)  # of the widest hidden layer
 
     def forward(self, x: Tensor, sequence: Optional[SequenceStart] = None) -> Tensor:
         """The output [..., out]."""
         return self.run(x, sequence)[0]
 
     def standardized(self, x: Tensor) -> Tensor:
-        """Inputs [..., in] with mean 0 and deviation 1: the same in every pass over a batch."""
+        """Inputs [..., in] as the first Linear takes them: the same in every pass over a batch."""
         return layer_norm(x) if self.input_norm is None else self.input_norm(x)
 
     def run(
@@ -63,21 +70,21 @@ class MLP(nn.Module):
         """
         last = len(self.weights) - 1
         states = None
-        for layer, matrix in enumerate(self.matrices()):
-            scale = self.norm_weights[layer]
-            shift = self.norm_biases[layer]
-            weight = matrix * scale
-            bias = torch.addmv(self.biases[layer], matrix, shift)
-            if layer > 0:
-                x = layer_norm(x)
-            elif not standardized:
-                x = self.standardized(x)
+        for layer, weight in enumerate(self.matrices()):
+            bias = self.biases[layer]
+            if layer < len(self.norm_weights):  # else there is no LayerNorm here
+                bias = torch.addmv(bias, weight, self.norm_biases[layer])
+                weight = weight * self.norm_weights[layer]
+                if layer > 0:
+                    x = layer_norm(x)
+                elif not standardized:
+                    x = self.standardized(x)
             x = F.linear(x, weight, bias)
             if sequence is not None and layer == last - 1:
                 states = unroll(x, self.gru[0], self.gru[1], sequence)
                 x = states
             elif layer < last:
-                x = self.activation(x)
+                x = self.activate(x)
         return x, states
 
     def matrices(self) -> List[Tensor]:
@@ -108,7 +115,8 @@ def new_mlp(
     head_gain: float,
     device: torch.device,
     recurrent: bool = False,
-    running_norm: bool = False,
+    input_norm: str = "layer",
+    layer_norm: bool = True,
 ) -> MLP:
     """An initialized MLP with parameters of its own."""
     ins, outs = layer_sizes(input_size, hidden, output_size, recurrent)
@@ -116,14 +124,15 @@ def new_mlp(
     weights += [torch.zeros(out, width, device=device) for width, out in zip(ins[1:], outs[1:])]
     gates = 3 * hidden[-1]
     gru = [torch.zeros(gates, hidden[-1], device=device), torch.zeros(gates, device=device)] if recurrent else []
+    normalized = ins if layer_norm else ins[:1]
     mlp = MLP(
         weights,
         [torch.zeros(out, device=device) for out in outs],
-        [torch.ones(width, device=device) for width in ins],
-        [torch.zeros(width, device=device) for width in ins],
+        [torch.ones(width, device=device) for width in normalized],
+        [torch.zeros(width, device=device) for width in normalized],
         activation,
         gru,
-        new_running_norm((input_size,), device) if running_norm else None,
+        new_input_norm(input_norm, (input_size,), device),
     )
     initialize(mlp, activation, head_gain)
     return mlp

@@ -1,6 +1,8 @@
-"""Running mean/variance normalization of network inputs, which may be as different as angles and forces."""
+"""What stands before a network instead of a LayerNorm: running mean/variance normalization of its inputs, which may be
+as different as angles and forces, or nothing.
+"""
 
-from typing import Optional, Sequence
+from typing import Optional, Sequence, Union
 
 import torch
 from torch import Tensor, nn
@@ -47,13 +49,44 @@ class RunningNorm(nn.Module):
         """Normalized inputs [..., *shape], within +-LIMIT."""
         return self.apply_to(x, self.mean, self.variance)
 
+    def normalize_rows(self, x: Tensor) -> Tensor:
+        """Normalize x [A, E, F] by the moments [A, F]."""
+        return self.apply_to(x, self.mean[:, None], self.variance[:, None])
+
     @staticmethod
     def apply_to(x: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
         """Normalize by moments of another layout."""
         return (x - mean.to(x.dtype)).mul_((variance + EPS).rsqrt().to(x.dtype)).clamp_(-LIMIT, LIMIT)
 
 
-def new_running_norm(shape: Sequence[int], device: torch.device) -> RunningNorm:
-    """A normalizer without any input yet."""
+class Unnormalized(nn.Module):
+    """Inputs as they are, where a RunningNorm could stand."""
+
+    def row(self, i: int, width: int) -> "Unnormalized":
+        """The same for one row."""
+        return self
+
+    def update(self, x: Tensor, weight: Optional[Tensor] = None) -> None:
+        """Learn nothing."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return x."""
+        return x
+
+    def normalize_rows(self, x: Tensor) -> Tensor:
+        """Return x."""
+        return x
+
+
+InputNorm = Union[RunningNorm, Unnormalized]
+INPUT_NORMS = ("layer", "running", "none")
+
+
+def new_input_norm(kind: str, shape: Sequence[int], device: torch.device) -> Optional[InputNorm]:
+    """One of INPUT_NORMS, without any input yet; None is a LayerNorm, which the network has itself."""
+    if kind == "layer":
+        return None
+    if kind == "none":
+        return Unnormalized()
     mean = torch.zeros(*shape, dtype=torch.float64, device=device)
     return RunningNorm(mean, torch.ones_like(mean), torch.zeros_like(mean[..., :1]))

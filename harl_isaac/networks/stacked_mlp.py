@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from harl_isaac.networks.gru import gru_step
-from harl_isaac.networks.mlp import ACTIVATIONS, EPS, MLP, layer_norm, layer_sizes
-from harl_isaac.networks.running_norm import RunningNorm, new_running_norm
+from harl_isaac.networks.mlp import ACTIVATIONS, EPS, IN_PLACE, MLP, layer_norm, layer_sizes
+from harl_isaac.networks.running_norm import new_input_norm
 
 Layers = List[Tuple[Tensor, Tensor]]  # (weight [A, in, out], bias [A, 1, out]) of each layer
 
@@ -31,7 +31,8 @@ class StackedMLP:
         activation: str,
         device: torch.device,
         recurrent: bool = False,
-        running_norm: bool = False,
+        input_norm: str = "layer",
+        layer_norm: bool = True,
     ):
         self.inputs = list(inputs)
         self.outputs = list(outputs)
@@ -40,8 +41,11 @@ class StackedMLP:
         self.hidden_size = hidden[-1] if recurrent else 0
         self.activation_name = activation
         self.activation = ACTIVATIONS[activation]
+        self.activate = IN_PLACE[activation]
+        self.layer_norm = layer_norm  # behind each hidden layer
+        self.widest = max(hidden)
         self._allocate(hidden, device)
-        self.input_norm = new_running_norm((self.rows, self.width), device) if running_norm else None
+        self.input_norm = new_input_norm(input_norm, (self.rows, self.width), device)
 
     def _allocate(self, hidden: Sequence[int], device: torch.device) -> None:
         ins, outs = layer_sizes(self.width, hidden, max(self.outputs), self.hidden_size > 0)
@@ -52,8 +56,9 @@ class StackedMLP:
         self.weights = [block(ins[0], outs[0])]
         self.weights += [block(out, width) for width, out in zip(ins[1:], outs[1:])]
         self.biases = [block(out) for out in outs]
-        self.norm_weights = [block(width) + 1.0 for width in ins]
-        self.norm_biases = [block(width) for width in ins]
+        normalized = ins if self.layer_norm else ins[:1]
+        self.norm_weights = [block(width) + 1.0 for width in normalized]
+        self.norm_biases = [block(width) for width in normalized]
         gates = 3 * self.hidden_size
         self.gru = [block(gates, self.hidden_size), block(gates)] if gates else []
         widths = torch.tensor(self.inputs, device=device)
@@ -66,33 +71,30 @@ class StackedMLP:
         """All parameters of all networks, [A, ...] each."""
         return [*self.weights, *self.biases, *self.norm_weights, *self.norm_biases, *self.gru]
 
-    def views(self, i: int, blocks: Sequence[Tensor]) -> List[Tensor]:
-        """Network i's part of tensors of the blocks' shapes, in its true widths."""
-        parts = [block[i] for block in blocks]
-        depth = len(self.weights)
-        last = depth - 1
-        parts[0] = parts[0][: self.inputs[i]]
-        parts[last] = parts[last][: self.outputs[i]]
-        parts[depth + last] = parts[depth + last][: self.outputs[i]]
-        parts[2 * depth] = parts[2 * depth][: self.inputs[i]]
-        parts[3 * depth] = parts[3 * depth][: self.inputs[i]]
-        return parts
-
     def mlp(self, i: int) -> MLP:
-        """Network i, whose parameters are views of the blocks."""
-        parts = self.views(i, self.blocks())
-        depth = len(self.weights)
-        weights, biases, scales, shifts = (parts[k * depth : (k + 1) * depth] for k in range(4))
+        """Network i in its true widths, whose parameters are views of the blocks."""
+        weights = [block[i] for block in self.weights]
+        biases = [block[i] for block in self.biases]
+        scales = [block[i] for block in self.norm_weights]
+        shifts = [block[i] for block in self.norm_biases]
+        weights[0] = weights[0][: self.inputs[i]]
+        scales[0] = scales[0][: self.inputs[i]]
+        shifts[0] = shifts[0][: self.inputs[i]]
+        weights[-1] = weights[-1][: self.outputs[i]]
+        biases[-1] = biases[-1][: self.outputs[i]]
         norm = None if self.input_norm is None else self.input_norm.row(i, self.inputs[i])
-        return MLP(weights, biases, scales, shifts, self.activation_name, parts[4 * depth :], norm)
+        return MLP(weights, biases, scales, shifts, self.activation_name, [block[i] for block in self.gru], norm)
 
     def folded_layers(self) -> Layers:
         """(weight [A, in, out], bias [A, 1, out]) of each layer with the LayerNorm in front of it folded in."""
         result = []
         for layer, weight in enumerate(self.weights):
             matrix = weight if layer == 0 else weight.transpose(1, 2)
-            bias = torch.baddbmm(self.biases[layer][:, None], self.norm_biases[layer][:, None], matrix)
-            result.append(((matrix * self.norm_weights[layer][..., None]).contiguous(), bias))
+            bias = self.biases[layer][:, None]
+            if layer < len(self.norm_weights):  # else there is no LayerNorm here
+                bias = torch.baddbmm(bias, self.norm_biases[layer][:, None], matrix)
+                matrix = matrix * self.norm_weights[layer][..., None]
+            result.append((matrix.contiguous(), bias))
         return result
 
     def run(
@@ -109,21 +111,21 @@ class StackedMLP:
         """
         last = len(self.weights) - 1
         for layer, (weight, bias) in enumerate(layers or self.folded_layers()):
-            if layer > 0:
+            if layer > 0 and self.layer_norm:
                 x = layer_norm(x)
-            elif not standardized:
+            elif layer == 0 and not standardized:
                 x = self.standardized(x)
             x = torch.baddbmm(bias, x, weight)
             if hidden is not None and layer == last - 1:
                 x = self._recurrent_step(x, hidden)
             elif layer < last:
-                x = self.activation(x)
+                x = self.activate(x)
         return x
 
     def standardized(self, x: Tensor) -> Tensor:
         """Padded inputs [A, B, F] with mean 0 and deviation 1 over each network's true width, zero beyond it."""
         if self.input_norm is not None:
-            x = RunningNorm.apply_to(x, self.input_norm.mean[:, None], self.input_norm.variance[:, None])
+            x = self.input_norm.normalize_rows(x)
             return x if self._true_input is None else x * self._true_input
         if self._true_input is None:
             return layer_norm(x)

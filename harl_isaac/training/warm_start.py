@@ -4,6 +4,7 @@ Taken are the actors' weights, with the moments of their inputs; critics, optimi
 rewards may be others. Numbers of environments, tasks and bounds of actions may differ, agents may have other names.
 """
 
+from dataclasses import MISSING, fields
 from typing import Any, Dict, List, Tuple
 
 from torch import Tensor
@@ -50,10 +51,12 @@ def check_fits(sizes: Dict[str, Any], spec: EnvSpec, what: str) -> None:
 
 def check_function(there: Dict[str, Any], algo: AlgoCfg, what: str) -> None:
     """Raise ValueError where the same weights would make other policies than they were."""
-    for name in FUNCTION:
+    defaults = {field.name: field.default for field in fields(algo)}  # of settings younger than the policies
+    for name in FUNCTION if there else ():
         here = getattr(algo, name, None)
-        if name in there and here is not None and there[name] != here:
-            raise ValueError(f"{what}: its policies have algo.{name}={there[name]}, this run {here}; give the same")
+        used = there.get(name, defaults.get(name))
+        if here is not None and used is not MISSING and used != here:
+            raise ValueError(f"{what}: its policies have algo.{name}={used}, this run {here}; give the same")
 
 
 def _algo_values(saved: Dict[str, Any], file: Any) -> Dict[str, Any]:

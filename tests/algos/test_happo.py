@@ -140,7 +140,7 @@ def test_an_update_in_chunks_equals_one_in_whole_batches(i, minibatches_wanted, 
     results = []
     with reference.double_precision():
         for rows in (1000, 5):
-            monkeypatch.setattr(batching, "CPU_CHUNK", rows)
+            monkeypatch.setattr(batching, "chunk_rows", lambda width, rows=rows: rows)
             torch.manual_seed(1)
             actor, _, metrics = updated(i, torch.randn(24), minibatches=minibatches_wanted)
             results.append((parameters_of(actor), metrics))

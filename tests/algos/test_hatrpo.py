@@ -245,7 +245,7 @@ def test_an_update_in_chunks_equals_one_in_whole_batches(i, threads, monkeypatch
     results = []
     with reference.double_precision():
         for rows in (1000, 5):
-            monkeypatch.setattr(batching, "CPU_CHUNK", rows)
+            monkeypatch.setattr(batching, "chunk_rows", lambda width, rows=rows: rows)
             actor, _, metrics = updated(i, random_advantage(), kl_threshold=0.3)
             results.append((parameters_of(actor), metrics))
     torch.testing.assert_close(*results)

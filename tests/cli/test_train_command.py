@@ -128,15 +128,16 @@ def test_resuming_goes_on_and_refuses_other_settings(finished):
         assert result.returncode == 2 and message in result.stderr and result.stderr.count("\n") == 1
 
 
+OLDER_WITHOUT = ("  input_norm: layer", "  layer_norm: true", "  max_std: 0.5", "  object: egg")
+
+
 def test_a_run_from_before_there_was_a_setting_had_its_default(finished, tmp_path):
     _, folder = finished
     earlier = tmp_path / "runs" / folder.name
     shutil.copytree(folder, earlier)
     text = (earlier / "config.yaml").read_text()
-    lines = [
-        line for line in text.splitlines() if line not in ("  input_norm: layer", "  max_std: 0.5", "  object: egg")
-    ]
-    assert len(lines) == len(text.splitlines()) - 3
+    lines = [line for line in text.splitlines() if line not in OLDER_WITHOUT]
+    assert len(lines) == len(text.splitlines()) - len(OLDER_WITHOUT)
     (earlier / "config.yaml").write_text("\n".join(lines) + "\n")
     result = run(f"resume={earlier}", "algo.max_std=1.4", cwd=tmp_path)
     assert result.returncode == 2 and "algo.max_std: was 0.5, now 1.4)" in result.stderr

@@ -135,7 +135,7 @@ def test_fitting_equals_a_literal_loop(changed, chunk, monkeypatch):
     drawn = []
     cfg = settings(**changed)
     monkeypatch.setattr(critic_fit, "minibatches", reference.recording(minibatches, drawn))
-    monkeypatch.setattr(batching, "CPU_CHUNK", chunk)
+    monkeypatch.setattr(batching, "chunk_rows", lambda width: chunk)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     with reference.double_precision():
         critic, state, old_value, target = critic_and_batch(beta=0.9)

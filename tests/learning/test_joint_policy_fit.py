@@ -12,6 +12,7 @@ from harl_isaac.learning import batching
 from harl_isaac.learning.joint_policy_fit import JointPolicyFit
 from harl_isaac.learning.joint_step import joint_parts
 from harl_isaac.learning.sequential import simultaneous_update
+from harl_isaac.networks.stacked_mlp import StackedMLP
 from tests.support.rank_runs import environment, in_double
 
 SMALL = ["algo.hidden=[24,16]", "algo.rollout_length=6", "algo.epochs=3", "algo.max_grad_norm=0.05"]
@@ -23,6 +24,7 @@ CASES = {
     "critics of the agents' own": ["task=MixedGame", "algo=ippo", "algo.input_norm=running", "algo.clip=0.02"],
     "entropy": ["task=mpe/simple_spread", "algo=maa2c", "algo.entropy_coef=0.02"],
     "continuous": ["task=mpe/simple_spread", "task.continuous=true", "algo=mappo"],
+    "without norms": ["task=MixedGame", "algo=ippo", "algo.layer_norm=false", "algo.input_norm=none"],
     "a frozen agent": ["task=mpe/simple_spread", "algo=mappo", "algo.frozen=[agent_1]"],
 }
 
@@ -82,7 +84,7 @@ def test_parts_and_minibatches_change_nothing(double, monkeypatch):
     def in_order(rows, count, device):
         return torch.arange(rows).roll(5).view(count, -1)
 
-    monkeypatch.setattr(batching, "CPU_CHUNK", 16)
+    monkeypatch.setattr(batching, "CPU_CHUNK", 16 * 24)
     monkeypatch.setattr("harl_isaac.learning.policy_fit.minibatches", in_order)
     monkeypatch.setattr("harl_isaac.learning.joint_policy_fit.minibatches", in_order)
     monkeypatch.setattr("harl_isaac.learning.critic_fit.minibatches", in_order)
@@ -124,8 +126,9 @@ def test_which_learners_fit_all_at_once():
 def test_parts_of_a_gpu_are_as_large_as_its_memory_bears():
     cuda = torch.device("cuda")
     rows = 2**18
-    parts = joint_parts(slice(0, rows), rows, 3, cuda)
+    few, many = (StackedMLP([4] * count, [8], [2] * count, "relu", torch.device("cpu")) for count in (3, 27))
+    parts = joint_parts(slice(0, rows), rows, few, cuda)
     assert [part.stop for part in parts][:2] == [rows // 3, 2 * (rows // 3)] and parts[-1].stop == rows
-    assert joint_parts(slice(0, 1000), 1000, 27, cuda) == [slice(0, 1000)]
+    assert joint_parts(slice(0, 1000), 1000, many, cuda) == [slice(0, 1000)]
     index = torch.randperm(rows)
-    assert torch.equal(torch.cat(joint_parts(index, rows, 3, cuda)), index)
+    assert torch.equal(torch.cat(joint_parts(index, rows, few, cuda)), index)

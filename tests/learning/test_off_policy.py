@@ -463,7 +463,7 @@ def test_large_batches_are_worked_through_in_parts_with_the_same_result(name, mo
     """On the CPU each thread takes parts of its own; chance is drawn for the whole batch before."""
 
     def updated(rows_in_a_part):
-        monkeypatch.setattr(batching, "CPU_CHUNK", rows_in_a_part)
+        monkeypatch.setattr(batching, "chunk_rows", lambda width: rows_in_a_part)
         learner = built(import_object(ALGOS[name]), EACH if name in CONTINUOUS else CHOICES)
         torch.manual_seed(7)
         metrics = learner.update(0.0)

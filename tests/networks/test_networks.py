@@ -27,6 +27,7 @@ MIXED = reference.spec_for(
     has_action_mask=True,
     has_alive=True,
 )
+CPU = torch.device("cpu")
 SPECS = {"equal": EQUAL, "ragged": RAGGED, "mixed": MIXED}
 everywhere = pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS.keys())
 
@@ -81,6 +82,38 @@ def test_networks_are_layer_norm_linear_activation_over_true_widths(spec, activa
             literal = [reference.mlp_row(reference.layers_of(actor.net), row, activation) for row in own.tolist()]
             torch.testing.assert_close(actor.net(own), torch.tensor(literal))
             torch.testing.assert_close(actors.outputs(obs)[:, i, :size], torch.tensor(literal))
+
+
+@everywhere
+@pytest.mark.parametrize(
+    "input_norm, layer_norm, normalized",
+    [("layer", False, [0]), ("none", True, [1, 2]), ("none", False, [])],
+)
+def test_layer_norms_can_be_left_out(spec, input_norm, layer_norm, normalized):
+    """A literal version, the agents' networks, their stack with other numbers in the padding, and the critic."""
+    with reference.double_precision():
+        actors = StackedActors(spec, (16, 12), "tanh", 0.01, input_norm=input_norm, layer_norm=layer_norm)
+        reference.scramble(actors)
+        obs = flat(filled_rollout(spec, actors))[0][:3]
+        for i, actor in enumerate(actors.agents):
+            own = obs[:, i, : spec.obs_sizes[i]]
+            obs[:, i, spec.obs_sizes[i] :] = 1e3
+            size = actor.distribution.head_size
+            layers = reference.layers_of(actor.net)
+            literal = torch.tensor([reference.mlp_row(layers, row, "tanh", normalized) for row in own.tolist()])
+            torch.testing.assert_close(actor.net(own), literal)
+            torch.testing.assert_close(actors.outputs(obs)[:, i, :size], literal)
+        critic = new_critic(7, (16, 12), "tanh", CPU, input_norm=input_norm, layer_norm=layer_norm)
+        reference.scramble(critic)
+        state = torch.randn(3, 7)
+        layers = reference.layers_of(critic.net)
+        expected = [reference.mlp_row(layers, row, "tanh", normalized) for row in state.tolist()]
+        torch.testing.assert_close(critic.normalized(state), torch.tensor(expected))
+
+
+def test_without_layer_norms_there_are_no_scales_of_them():
+    names = StackedActors(MIXED, (16, 12), "relu", 0.01, layer_norm=False).state_dict()
+    assert "agents.0.net.norm_weights.0" in names and not any(name.endswith("norm_weights.1") for name in names)
 
 
 @everywhere
@@ -202,14 +235,14 @@ def test_what_is_saved_of_an_agent_has_its_true_widths():
 
 @everywhere
 def test_the_gradient_of_chunks_is_the_gradient_of_the_batch(spec, monkeypatch):
-    monkeypatch.setattr(batching, "CPU_CHUNK", 5)
+    monkeypatch.setattr(batching, "chunk_rows", lambda width: 5)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     with reference.double_precision():
         actors = scrambled_actors(spec)
         rollout = filled_rollout(spec, actors)
         for i, actor in enumerate(actors.agents):
             gradients = []
-            for parts in ([slice(0, 24)], list(chunks(slice(0, 24), 24, spec.device))):
+            for parts in ([slice(0, 24)], list(chunks(slice(0, 24), 24, spec.device, 8))):
                 actor.zero_grad()
                 for part in parts:
                     batch = rollout.agent(i).rows(part)
@@ -247,14 +280,21 @@ def test_threads_give_the_gradient_and_reports_of_one(threads):
 
 @pytest.mark.parametrize("index", [slice(0, 23), torch.randperm(40)[:23]], ids=["slice", "rows"])
 def test_chunks_are_the_minibatch_cut_in_pieces_on_the_cpu_and_whole_elsewhere(index, monkeypatch):
-    monkeypatch.setattr(batching, "CPU_CHUNK", 5)
+    monkeypatch.setattr(batching, "chunk_rows", lambda width: 5)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     rows = torch.arange(40)
-    pieces = [rows[part] for part in chunks(index, 23, torch.device("cpu"))]
+    pieces = [rows[part] for part in chunks(index, 23, torch.device("cpu"), 8)]
     assert [len(piece) for piece in pieces] == [4, 4, 4, 4, 4, 3]  # at most 5 rows, as many for both threads
     assert torch.equal(torch.cat(pieces), rows[index])
-    whole = list(chunks(index, 23, torch.device("cuda")))
+    whole = list(chunks(index, 23, torch.device("cuda"), 8))
     assert len(whole) == 1 and torch.equal(rows[whole[0]], rows[index])
+
+
+@pytest.mark.parametrize("width, rows", [(64, 8192), (128, 4096), (256, 2048), (512, 1024), (10**6, 1)])
+def test_narrow_networks_take_more_rows_at_once(width, rows):
+    assert batching.chunk_rows(width) == rows
+    pieces = chunks(slice(0, 3 * rows), 3 * rows, torch.device("cpu"), width)
+    assert max(piece.stop - piece.start for piece in pieces) <= rows
 
 
 @pytest.mark.parametrize("activation, gain", [("relu", math.sqrt(2.0)), ("tanh", 5.0 / 3.0)])

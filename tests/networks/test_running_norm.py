@@ -13,7 +13,7 @@ from harl_isaac.algos.ippo import IppoCfg
 from harl_isaac.buffers.rollout import Rollout
 from harl_isaac.env import Box, Discrete, MultiDiscrete
 from harl_isaac.networks.actors import StackedActors
-from harl_isaac.networks.running_norm import new_running_norm
+from harl_isaac.networks.running_norm import new_input_norm
 from harl_isaac.registry import with_new_defaults
 
 CPU = torch.device("cpu")
@@ -60,7 +60,7 @@ def literal(x, numbers):
 
 def test_moments_are_those_of_all_rows_of_weight_one():
     torch.manual_seed(0)
-    norm = new_running_norm((2, 3), CPU)
+    norm = new_input_norm("running", (2, 3), CPU)
     numbers = [[[] for _ in range(3)] for _ in range(2)]
     for size, offset in ((4, 100.0), (1, 3.0), (7, 100.0)):
         x = offset + torch.randn(size, 2, 3)
@@ -79,7 +79,7 @@ def test_moments_are_those_of_all_rows_of_weight_one():
 
 
 def test_nothing_is_learned_from_rows_without_weight_and_inputs_pass_before_the_first():
-    norm = new_running_norm((3,), CPU)
+    norm = new_input_norm("running", (3,), CPU)
     norm.update(torch.randn(4, 3), torch.zeros(4))
     torch.testing.assert_close(norm(torch.tensor([0.5, -2.0, 9.0])), torch.tensor([0.5, -2.0, 5.0]))
 
@@ -164,7 +164,7 @@ def test_with_a_layer_norm_nothing_is_normalized_by_moments():
     actors = StackedActors(ALIKE, (8,), "relu", 0.01)
     actors.update_input_norm(Rollout(ALIKE, 6).obs, Rollout(ALIKE, 6).alive)
     assert actors.input_norm is None and not any("input_norm" in name for name in actors.state_dict())
-    with pytest.raises(ValueError, match="algo.input_norm=batch.*layer, running"):
+    with pytest.raises(ValueError, match="algo.input_norm=batch.*layer, running, none"):
         learner(ALIKE, input_norm="batch")
 
 
@@ -173,7 +173,7 @@ def test_with_a_layer_norm_nothing_is_normalized_by_moments():
     [
         (
             {"name": "happo", "head_gain": 0.02},
-            {"name": "happo", "head_gain": 0.02, "input_norm": "layer", "max_std": 0.5},
+            {"name": "happo", "head_gain": 0.02, "input_norm": "layer", "layer_norm": True, "max_std": 0.5},
         ),
         ({"name": "happo", "head_gain": 0.01, "input_norm": "running", "max_std": 1.4},) * 2,
         ({"name": "hatd3"},) * 2,

@@ -148,17 +148,24 @@ class RunningMoments:
 
 def layers_of(mlp):
     """A production MLP's numbers: for each layer (scale, shift, matrix [out][in], bias) in float64."""
-    each = zip(mlp.norm_weights, mlp.norm_biases, [mlp.weights[0].t(), *mlp.weights[1:]], mlp.biases)
+    matrices = [mlp.weights[0].t(), *mlp.weights[1:]]
+    missing = len(matrices) - len(mlp.norm_weights)
+    scales = [*mlp.norm_weights, *[torch.ones(())] * missing]
+    shifts = [*mlp.norm_biases, *[torch.zeros(())] * missing]
+    each = zip(scales, shifts, matrices, mlp.biases)
     return [tuple(tensor.detach().double().clone() for tensor in layer) for layer in each]
 
 
-def mlp_row(layers, row, activation):
-    """LayerNorm, Linear and (but for the last) activation of one row of numbers."""
+def mlp_row(layers, row, activation, normalized=(0, 1, 2, 3)):
+    """LayerNorm (in front of the layers `normalized`), Linear and (but for the last) activation of a row of numbers."""
     for place, layer in enumerate(layers):
         scale, shift, matrix, bias = [tensor.tolist() for tensor in layer]
-        mean = sum(row) / len(row)
-        variance = sum((x - mean) ** 2 for x in row) / len(row)
-        row = [s * (x - mean) / math.sqrt(variance + 1e-5) + b for x, s, b in zip(row, scale, shift)]
+        if place in normalized:
+            mean = sum(row) / len(row)
+            variance = sum((x - mean) ** 2 for x in row) / len(row)
+            row = [(x - mean) / math.sqrt(variance + 1e-5) for x in row]
+        if isinstance(scale, list):
+            row = [s * x + b for x, s, b in zip(row, scale, shift)]
         row = [sum(w * x for w, x in zip(weights, row)) + b for weights, b in zip(matrix, bias)]
         if place + 1 < len(layers):
             row = [ACTIVATIONS[activation](x) for x in row]

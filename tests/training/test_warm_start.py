@@ -10,7 +10,7 @@ from support.resuming import flat, same
 
 from harl_isaac.training import checkpoint
 from harl_isaac.training.trainer import Trainer
-from harl_isaac.training.warm_start import check_fits
+from harl_isaac.training.warm_start import check_fits, check_function
 
 
 def saved(trainer, folder, name="latest"):
@@ -64,6 +64,7 @@ FAULTS = {
     "other widths": ("SumGame", [], r"its agents are 3, those of this task 2"),
     "other layers": ("MixedGame", ["algo.hidden=[9]"], r"its policies have algo.hidden=\[8\], this run \[9\]"),
     "other activations": ("MixedGame", ["algo.activation=tanh"], "algo.activation=relu, this run tanh; give the same"),
+    "no layer norms": ("MixedGame", ["algo.layer_norm=false"], "algo.layer_norm=True, this run False; give the same"),
     "another kind of network": ("MixedGame", ["algo=hasac"], r"agents\.0\.|give the same"),
     "a name": ("MixedGame", ["algo.frozen=[nobody]"], r"nobody is no agent; possible: reacher, chooser, dialler"),
     "all": ("MixedGame", ["algo.frozen=[reacher,chooser,dialler]"], "leaves no agent to train"),
@@ -78,6 +79,15 @@ def test_what_does_not_fit_is_one_line(kind, settings, tmp_path):
     with pytest.raises(ValueError, match=message) as raised:
         Trainer(settings(task, *words, f"init_from={file}"))
     assert "\n" not in str(raised.value)
+
+
+def test_policies_older_than_a_setting_have_its_default(settings):
+    algo = settings("MixedGame", "algo.layer_norm=false").algo
+    there = {name: getattr(algo, name) for name in ("hidden", "recurrent", "activation", "input_norm", "max_std")}
+    with pytest.raises(ValueError, match="algo.layer_norm=True, this run False; give the same"):
+        check_function(there, algo, "init_from=old")
+    check_function(there, settings("MixedGame").algo, "init_from=old")
+    check_function({}, algo, "init_from=weights alone")
 
 
 @pytest.mark.parametrize("algo", ["happo", "hatrpo", "haa2c", "mappo", "ippo", "hasac"])
