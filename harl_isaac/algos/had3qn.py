@@ -16,12 +16,12 @@ from torch import Tensor, nn
 
 from harl_isaac.buffers.replay import Batch
 from harl_isaac.buffers.rollout import RowIndex
-from harl_isaac.env import Box, EnvSpec
+from harl_isaac.env import EnvSpec
 from harl_isaac.learning.learner import Metrics
 from harl_isaac.learning.off_policy import OffPolicyLearner
 from harl_isaac.learning.off_policy_cfg import OffPolicyCfg
 from harl_isaac.networks.dueling import DuelingMLP, JointActionQ
-from harl_isaac.networks.heads import EpsilonGreedyHead
+from harl_isaac.networks.heads import EpsilonGreedyHead, greedy_heads
 from harl_isaac.networks.off_policy_nets import NetworkFactory
 from harl_isaac.settings import check_ranges
 
@@ -42,11 +42,7 @@ class Had3qnCfg(OffPolicyCfg):
 
     def heads(self, spec: EnvSpec) -> List[EpsilonGreedyHead]:
         """Each agent's policy head. Raises ValueError for continuous actions, and for too many joint ones."""
-        heads = []
-        for agent, space in zip(spec.agents, spec.actions):
-            if isinstance(space, Box):
-                raise ValueError(f"algo={self.name} needs choices (Discrete, MultiDiscrete); {agent} has {space}")
-            heads.append(EpsilonGreedyHead(space, self.epsilon))
+        heads = greedy_heads(spec, self.epsilon, self.name)
         if math.prod(head.head_size for head in heads) > MAX_JOINT_ACTIONS:
             sizes = " x ".join(str(head.head_size) for head in heads)
             raise ValueError(

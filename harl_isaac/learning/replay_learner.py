@@ -2,7 +2,7 @@
 
 import copy
 from abc import abstractmethod
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple, Type
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +28,7 @@ class ReplayLearner(GradientLearner):
 
     cfg: Any  # the algorithm's own class derived from ReplayCfg
     actors: Any  # policies with `explore` and `random` beside what a JointPolicy has
+    replay_type: Type[Replay] = Replay
 
     def __init__(self, spec: EnvSpec, cfg: ReplayCfg, seed: int = 0):
         super().__init__(spec, cfg, seed)
@@ -35,7 +36,7 @@ class ReplayLearner(GradientLearner):
         self.target_critic = copy.deepcopy(self.critic)
         self.targets = [(self.target_critic, self.critic)]  # (target network, the network that it follows)
         capacity = cfg.buffer_size // ranks.world()
-        self.replay: Replay = Replay(spec, capacity, cfg.replay_dtype, cfg.replay_device)
+        self.replay: Any = self.replay_type(spec, capacity, cfg.replay_dtype, cfg.replay_device)
         self.faults = self.replay.faults
         self.packer = ObservationPacker(spec, self.actors)
         self.batch_size = ranks.share(cfg.batch_size, "algo.batch_size")  # of this process
@@ -44,7 +45,7 @@ class ReplayLearner(GradientLearner):
 
     @abstractmethod
     def new_critic(self) -> nn.Module:
-        """What estimates the value of joint actions."""
+        """Build the estimate of the value of joint actions."""
 
     @abstractmethod
     def learn(self, batch: Batch) -> Metrics:
