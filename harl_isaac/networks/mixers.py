@@ -18,7 +18,7 @@ class SumMixer(nn.Module):
 class MonotonicMixer(nn.Module):
     """A network of M hidden units (ELU) whose weights networks of the state give (QMIX; Rashid et al., 2018).
 
-    Its weights are absolute values, so that the joint value falls with no agent's; its biases are free.
+    Its weights are absolute values, so that the joint value never falls where an agent's rises; its biases are free.
     """
 
     def __init__(self, agents: int, state_size: int, mixing_size: int, hypernet_hidden: int, device: torch.device):

@@ -70,7 +70,7 @@ def test_the_mixer_equals_a_literal_loop():
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_the_joint_value_falls_with_no_agents_value(seed):
+def test_the_joint_value_never_falls_where_an_agents_rises(seed):
     """dQ_tot/dQ_i >= 0 by its gradient and by differences, also for large inputs; in some states it rises steeply."""
     with reference.double_precision():
         torch.manual_seed(seed)
