@@ -40,6 +40,7 @@ TASKS = {
     "MixedGame": "harl_isaac.tasks.games.mixed:MixedGameCfg",
     "OppositesGame": "harl_isaac.tasks.games.opposites:OppositesGameCfg",
     "SumGame": "harl_isaac.tasks.games.sum:SumGameCfg",
+    "TwoStepGame": "harl_isaac.tasks.games.two_step:TwoStepGameCfg",
     "mamujoco/Ant": "harl_isaac.tasks.mamujoco.ant:AntCfg",
     "mamujoco/CoupledHalfCheetah": "harl_isaac.tasks.mamujoco.coupled_half_cheetah:CoupledHalfCheetahCfg",
     "mamujoco/HalfCheetah": "harl_isaac.tasks.mamujoco.half_cheetah:HalfCheetahCfg",

@@ -48,6 +48,8 @@ KINDS = {
     "shared": ("OppositesGame", ["algo=mappo", "algo.share_param=true"]),
     "off-policy": ("SumGame", ["algo=hatd3"]),
     "off-policy choices": ("OppositesGame", ["algo=had3qn"]),
+    "values with a memory": ("MemoryGame", ["algo=qmix", "algo.recurrent=true", "algo.chunk_length=4"]),
+    "one network of values": ("OppositesGame", ["algo=vdn", "algo.share_param=true"]),
 }
 
 

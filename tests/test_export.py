@@ -50,6 +50,9 @@ CASES = [
     ("MatrixGame", ["algo=rl_games_ppo"]),
     ("CountingGame", ["algo=rl_games_ppo"]),
     ("mpe/simple_spread", ["algo=rl_games_ppo", "algo.policy=shared", "algo.normalize_obs=false", *DISCRETE]),
+    ("MatrixGame", ["algo=vdn", *MASKS]),
+    ("MemoryGame", ["algo=qmix", *RECURRENT]),
+    ("mpe/simple_spread", ["algo=qmix", "algo.share_param=true", *DISCRETE]),
 ]
 
 
@@ -85,7 +88,7 @@ def test_every_algorithm_is_among_the_cases():
     assert {word.split("=")[1] for _, words in CASES for word in words if word.startswith("algo=")} == set(ALGOS)
 
 
-CHOOSING = ["happo", "hasac", "had3qn", "rl_games_ppo"]
+CHOOSING = ["happo", "hasac", "had3qn", "qmix", "rl_games_ppo"]
 FAST_CASES = (2, 13, 16)  # of the slow exporters: a GRU, choices with masks, rl_games
 
 

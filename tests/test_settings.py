@@ -6,6 +6,7 @@ import pytest
 import torch
 from hydra import compose, initialize_config_module
 from support import reference
+from support.small_runs import FACTORIZED
 
 from harl_isaac import memory
 from harl_isaac.algos import ALGOS
@@ -78,7 +79,7 @@ def test_an_episode_without_an_end_is_refused(delay):
 
 def check(name, **changed):
     cfg = import_object(ALGOS[name])(**changed)
-    cfg.check(CHOICES if name == "had3qn" else BOXES)
+    cfg.check(CHOICES if name in ("had3qn", *FACTORIZED) else BOXES)
 
 
 @pytest.mark.parametrize("name", sorted(ALGOS))

@@ -9,6 +9,8 @@ ALGOS = {
     "maa2c": "harl_isaac.algos.maa2c:Maa2cCfg",
     "ippo": "harl_isaac.algos.ippo:IppoCfg",
     "had3qn": "harl_isaac.algos.had3qn:Had3qnCfg",
+    "vdn": "harl_isaac.algos.vdn:VdnCfg",
+    "qmix": "harl_isaac.algos.qmix:QmixCfg",
     "haddpg": "harl_isaac.algos.haddpg:HaddpgCfg",
     "hatd3": "harl_isaac.algos.hatd3:Hatd3Cfg",
     "hasac": "harl_isaac.algos.hasac:HasacCfg",

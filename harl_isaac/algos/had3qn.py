@@ -16,13 +16,13 @@ from torch import Tensor, nn
 
 from harl_isaac.buffers.replay import Batch
 from harl_isaac.buffers.rollout import RowIndex
-from harl_isaac.env import Box, EnvSpec
+from harl_isaac.env import EnvSpec
 from harl_isaac.learning.learner import Metrics
 from harl_isaac.learning.off_policy import OffPolicyLearner
 from harl_isaac.learning.off_policy_cfg import OffPolicyCfg
 from harl_isaac.networks.dueling import DuelingMLP, JointActionQ
-from harl_isaac.networks.heads import EpsilonGreedyHead
-from harl_isaac.networks.off_policy_nets import NetworkFactory
+from harl_isaac.networks.heads import EpsilonGreedyHead, greedy_heads
+from harl_isaac.networks.off_policy_nets import FeedForward, NetworkFactory
 from harl_isaac.settings import check_ranges
 
 MAX_JOINT_ACTIONS = 2**20  # their indices are exact in float32 up to 2^24
@@ -34,6 +34,7 @@ class Had3qnCfg(OffPolicyCfg):
 
     name: str = "had3qn"
     epsilon: float = 0.05  # probability of a random choice while collecting
+    dueling: bool = True  # values are made of a state's and an advantage's; else plain networks (Figure 14)
 
     def check(self, spec: EnvSpec) -> None:
         """Raise ValueError, with both numbers, for settings that cannot run."""
@@ -42,11 +43,7 @@ class Had3qnCfg(OffPolicyCfg):
 
     def heads(self, spec: EnvSpec) -> List[EpsilonGreedyHead]:
         """Each agent's policy head. Raises ValueError for continuous actions, and for too many joint ones."""
-        heads = []
-        for agent, space in zip(spec.agents, spec.actions):
-            if isinstance(space, Box):
-                raise ValueError(f"algo={self.name} needs choices (Discrete, MultiDiscrete); {agent} has {space}")
-            heads.append(EpsilonGreedyHead(space, self.epsilon))
+        heads = greedy_heads(spec, self.epsilon, self.name)
         if math.prod(head.head_size for head in heads) > MAX_JOINT_ACTIONS:
             sizes = " x ".join(str(head.head_size) for head in heads)
             raise ValueError(
@@ -56,8 +53,13 @@ class Had3qnCfg(OffPolicyCfg):
         return heads
 
     def networks(self, spec: EnvSpec) -> List[NetworkFactory]:
-        """Dueling networks."""
-        return [DuelingMLP] * spec.num_agents
+        """Dueling or plain networks."""
+        return [self.network] * spec.num_agents
+
+    @property
+    def network(self) -> NetworkFactory:
+        """The kind of the agents' networks and the critic's."""
+        return DuelingMLP if self.dueling else FeedForward
 
     def learner(self, spec: EnvSpec, seed: int) -> "Had3qn":
         """A new learner. Raises ValueError for settings that cannot run."""
@@ -78,7 +80,7 @@ class Had3qn(OffPolicyLearner):
         cfg = self.cfg
         sizes = [head.head_size for head in self.actors.heads]
         inputs = spec.state_agents * spec.state_size
-        return JointActionQ(inputs, cfg.hidden, sizes, cfg.activation, cfg.layer_norm, spec.device)
+        return JointActionQ(inputs, cfg.hidden, sizes, cfg.activation, cfg.layer_norm, spec.device, cfg.network)
 
     def joint(self, state: Tensor, actions: List[Tensor]) -> Tensor:
         """States with the joint action's index beside them, [B, S + 1]."""

@@ -1,31 +1,25 @@
-"""The off-policy learner: replay, steps of the critic, steps of the actors in order, slowly following targets."""
+"""The learner of off-policy actors and critics: steps of the critic, steps of the actors in order."""
 
-import copy
 from abc import abstractmethod
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Tuple
 
 import torch
 from torch import Tensor, nn
 
-from harl_isaac import ranks
-from harl_isaac.buffers.quarantine import quarantine_replay
-from harl_isaac.buffers.replay import Batch, Replay, explore
+from harl_isaac.buffers.replay import Batch
 from harl_isaac.buffers.rollout import RowIndex
-from harl_isaac.env import EnvSpec, MultiAgentEnv, Step
+from harl_isaac.env import EnvSpec
 from harl_isaac.learning.batching import chunks
 from harl_isaac.learning.gradient import gradient_step
-from harl_isaac.learning.learner import GradientLearner, Metrics, Observer
+from harl_isaac.learning.learner import Metrics
 from harl_isaac.learning.metrics import living, per_agent_metrics
 from harl_isaac.learning.off_policy_cfg import OffPolicyCfg
-from harl_isaac.learning.optimizers import Optimizer, adam, restore
-from harl_isaac.networks.joint_policy import ObservationPacker
+from harl_isaac.learning.optimizers import Optimizer, adam
+from harl_isaac.learning.replay_learner import ADAM_EPS, ReplayLearner
 from harl_isaac.networks.off_policy_nets import JointCritics, OffPolicyActors
-from harl_isaac.settings import INFINITY
-
-ADAM_EPS = 1e-8
 
 
-class OffPolicyLearner(GradientLearner):
+class OffPolicyLearner(ReplayLearner):
     """Networks, optimizers, replay and the update.
 
     An algorithm says the value of the next states (`next_value`), the actor's step (`fit_actor`) and the current action
@@ -39,18 +33,8 @@ class OffPolicyLearner(GradientLearner):
 
     def __init__(self, spec: EnvSpec, cfg: OffPolicyCfg, seed: int = 0):
         super().__init__(spec, cfg, seed)
-        self.critic = self.new_critic()
-        self.target_critic = copy.deepcopy(self.critic)
-        self.targets = [(self.target_critic, self.critic)]  # (target network, the network that it follows)
         self.optimizers = [adam(actor.parameters(), cfg.lr, ADAM_EPS) for actor in self.actors.agents]
         self.critic_optimizer = adam(self.critic.parameters(), cfg.critic_lr, ADAM_EPS)
-        capacity = cfg.buffer_size // ranks.world()
-        self.replay: Replay = Replay(spec, capacity, cfg.replay_dtype, cfg.replay_device)
-        self.faults = self.replay.faults
-        self.packer = ObservationPacker(spec, self.actors)
-        self.batch_size = ranks.share(cfg.batch_size, "algo.batch_size")  # of this process
-        self.count = 0  # updates so far
-        self.warming_up = False  # whether the iteration only fills the replay, without an update
         self.latest: Dict[int, Metrics] = {}  # of the last update of the actors, by agent
 
     @abstractmethod
@@ -74,51 +58,24 @@ class OffPolicyLearner(GradientLearner):
             inputs, cfg.hidden, spec.reward_agents, cfg.activation, cfg.layer_norm, spec.device, self.num_critics
         )
 
-    def collect(self, env: MultiAgentEnv, step: Step, observer: Optional[Observer] = None) -> Tuple[Step, int]:
-        """Store an iteration's steps. Those of the warmup are iterations too, which `update` passes over.
-
-        Returns the last Step and the number of steps that each environment took. Actions are random in the warmup; a
-        replay that was not saved is filled anew by the policies. Transitions that an environment spoils with numbers
-        that are not finite count for nothing; `faults` notes them.
-        """
-        layers = self.actors.fused_layers()
-        missing = self._missing_steps()
-        self.warming_up = missing > 0
-        length = min(missing, self.cfg.train_interval) if missing else self.cfg.train_interval
-
-        def by_policy(step: Step) -> Tensor:
-            return self.actors.explore(*self.packer(step), layers)
-
-        def at_random(step: Step) -> Tensor:
-            return self.actors.random(self.packer(step)[1])
-
-        at_first = missing > 0 and self.count == 0
-        before = self.replay.written
-        try:
-            return explore(env, at_random if at_first else by_policy, self.replay, step, length, observer), length
-        finally:  # also what was stored before a simulator failed
-            quarantine_replay(self.replay, self.replay.written - before)
-
     def update(self, progress: float) -> Metrics:
-        """One iteration's updates: a critic step each, and every `policy_delay` of them the actors and targets.
+        """One iteration's updates; returns the critic's metrics and those of the agents' last steps."""
+        metrics = super().update(progress)
+        if metrics:
+            metrics.update(per_agent_metrics(self.latest, self.spec.agents))
+        return metrics
+
+    def learn(self, batch: Batch) -> Metrics:
+        """A step of the critic and, every `policy_delay` of them, of the actors and targets.
 
         With a delay of 2 these move on the updates 1, 3, 5, ...; in the reference implementation, and as TD3 was
-        published, on 2, 4, 6, ... After an iteration of the warmup there is no update, and no metrics.
+        published, on 2, 4, 6, ...
         """
-        if self.warming_up:
-            return {}
-        self.decay_learning_rates(progress)
-        fitted = []
-        for _ in range(self.cfg.updates):
-            batch = self.replay.sample(self.batch_size, self.cfg.n_step, self.cfg.gamma)
-            fitted.append(self.fit_critic(batch))
-            if self.count % self.cfg.policy_delay == 0:
-                self.latest = self.fit_actors(batch)
-                self._move_targets()
-            self.count += 1
-        metrics = {"critic/" + name: torch.stack([each[name] for each in fitted]).mean() for name in fitted[0]}
-        metrics.update(per_agent_metrics(self.latest, self.spec.agents))
-        return metrics
+        fitted = self.fit_critic(batch)
+        if self.count % self.cfg.policy_delay == 0:
+            self.latest = self.fit_actors(batch)
+            self._move_targets(self.cfg.polyak)
+        return fitted
 
     def fit_critic(self, batch: Batch) -> Metrics:
         """One step towards r + gamma^n next_value, each estimate by its mean squared error."""
@@ -185,65 +142,22 @@ class OffPolicyLearner(GradientLearner):
         """All agents' encoded actions as they were taken, A x [B, F_i]."""
         return [head.encode(action) for head, action in zip(self.actors.heads, batch.action)]
 
-    def init_policies(self, actors: Dict[str, Tensor]) -> None:
-        """Begin with the weights of other policies, and their targets with them."""
-        super().init_policies(actors)
-        for target, network in self.targets:
-            target.load_state_dict(network.state_dict())
-
-    def on_episodes_lost(self) -> None:
-        """Truncate the running episodes in the replay."""
-        self.replay.truncate_episodes()
-
-    @property
-    def steps_before_update(self) -> int:
-        """Environment steps, of all environments together, that fill the replay before the next update."""
-        return self._missing_steps() * self.spec.num_envs * ranks.world()
-
-    def _missing_steps(self) -> int:
-        """Steps of each environment that the replay lacks before an update may draw from it."""
-        everywhere = self.spec.num_envs * ranks.world()
-        warmup = min(-(-self.cfg.warmup_steps // everywhere), self.replay.capacity)
-        return max(warmup - self.replay.filled, 0)
-
     def all_optimizers(self) -> List[Optimizer]:
         """Those of the actors, then the critic's."""
         return [*self.optimizers, self.critic_optimizer]
 
     def state_dict(self) -> Dict[str, Any]:
         """Everything needed to continue exactly, without the replay."""
-        return {
-            "actors": self.actors.state_dict(),
-            "critic": self.critic.state_dict(),
-            "targets": [target.state_dict() for target, _ in self.targets],
-            "optimizers": [optimizer.state_dict() for optimizer in self.all_optimizers()],
-            "order": self.order.getstate(),
-            "count": self.count,
-            "latest": self.latest,
-        }
+        return {**super().state_dict(), "latest": self.latest}
 
     def load_state_dict(self, state: Dict[str, Any]) -> None:
         """Continue from a `state_dict` of a learner with the same settings and sizes."""
-        self.actors.load_state_dict(state["actors"])
-        self.critic.load_state_dict(state["critic"])
-        for (target, _), saved in zip(self.targets, state["targets"]):
-            target.load_state_dict(saved)
-        restore(self.all_optimizers(), state["optimizers"])
-        self.order.setstate(state["order"])
-        self.count = state["count"]
+        super().load_state_dict(state)
         device = self.spec.device
         self.latest = {
             i: {name: value.to(device) for name, value in metrics.items()} for i, metrics in state["latest"].items()
         }
 
-    @torch.no_grad()
-    def _move_targets(self) -> None:
-        for target, network in self.targets:
-            torch._foreach_lerp_(list(target.parameters()), list(network.parameters()), self.cfg.polyak)
-
     def _parts(self, batch: Batch) -> List[RowIndex]:
         rows = len(batch.state)
         return chunks(slice(0, rows), rows, batch.state.device, max(self.cfg.hidden))
-
-    def _max_norm(self) -> float:
-        return self.cfg.max_grad_norm or INFINITY

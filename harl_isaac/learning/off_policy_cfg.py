@@ -23,8 +23,8 @@ from harl_isaac.settings import (
 
 
 @dataclass
-class OffPolicyCfg(AlgoCfg):
-    """Settings of every off-policy algorithm; defaults are the paper's Tables 5, 7, 13 and 15."""
+class ReplayCfg(AlgoCfg):
+    """Settings of every algorithm that learns from a replay; defaults are the paper's Tables 5, 7, 13 and 15."""
 
     buffer_size: int = 1_000_000  # transitions in the replay
     replay_dtype: str = "float32"  # of observations and states there: float32, float16
@@ -37,15 +37,11 @@ class OffPolicyCfg(AlgoCfg):
     n_step: int = 1  # rewards summed before the critic's value of what follows
     gamma: float = 0.99
     polyak: float = 0.005  # share of the networks that their targets take over in an update
-    policy_delay: int = 1  # updates of the critic for one of actors and targets, the first of which moves them
     hidden: List[int] = field(default_factory=lambda: [256, 256])  # actors and critics
     activation: str = "relu"  # relu, tanh, elu, selu
-    layer_norm: bool = False  # in front of each Linear, the input's included
     lr: float = 5e-4
-    critic_lr: float = 1e-3
     lr_decay: bool = False  # linear, to zero at total_steps
     max_grad_norm: float = 0.0  # 0: not clipped
-    fixed_order: bool = False  # update agents in their given order instead of a random one
     frozen: List[str] = field(default_factory=list)  # agents that act and are not trained, such as [left hand]
 
     @abstractmethod
@@ -54,11 +50,11 @@ class OffPolicyCfg(AlgoCfg):
 
     def check(self, spec: EnvSpec) -> None:
         """Raise ValueError, with both numbers, for settings that cannot run."""
-        at_least_one = ("buffer_size", "warmup_steps", "batch_size", "n_step", "policy_delay")
+        at_least_one = ("buffer_size", "warmup_steps", "batch_size", "n_step")
         check_ranges(self, [(name, 1, INFINITY) for name in at_least_one])
         check_ranges(self, [("train_interval", 1, MOST_REPEATS)])
         check_ranges(self, [(name, 0, 1) for name in ("gamma", "polyak")])
-        check_ranges(self, [(name, 0, INFINITY) for name in ("lr", "critic_lr", "update_per_train")])
+        check_ranges(self, [(name, 0, INFINITY) for name in ("lr", "update_per_train")])
         check_limits(self, ["max_grad_norm"])
         self._check_amounts()
         check_choices("algo", self, [("activation", ACTIVATIONS), ("replay_dtype", DTYPES)])
@@ -67,9 +63,6 @@ class OffPolicyCfg(AlgoCfg):
         check_frozen(self, spec)
         self.heads(spec)
         check_batch(spec, self.batch_size, self.n_step)
-        actions = sum(action_width(space) for space in spec.actions)
-        critic = (spec.state_agents * spec.state_size + actions, spec.reward_agents)
-        check_networks(spec, self, [*policy_sizes(spec), critic], self.batch_size)
 
     def _check_amounts(self) -> None:
         """Raise ValueError for numbers of steps and updates that do not go together."""
@@ -93,6 +86,24 @@ class OffPolicyCfg(AlgoCfg):
     def updates(self) -> int:
         """Updates in one iteration."""
         return int(self.update_per_train * self.train_interval)
+
+
+@dataclass
+class OffPolicyCfg(ReplayCfg):
+    """Settings of every off-policy algorithm with a joint critic and policies that learn from it."""
+
+    policy_delay: int = 1  # updates of the critic for one of actors and targets, the first of which moves them
+    layer_norm: bool = False  # in front of each Linear, the input's included
+    critic_lr: float = 1e-3
+    fixed_order: bool = False  # update agents in their given order instead of a random one
+
+    def check(self, spec: EnvSpec) -> None:
+        """Raise ValueError, with both numbers, for settings that cannot run."""
+        super().check(spec)
+        check_ranges(self, [("policy_delay", 1, INFINITY), ("critic_lr", 0, INFINITY)])
+        actions = sum(action_width(space) for space in spec.actions)
+        critic = (spec.state_agents * spec.state_size + actions, spec.reward_agents)
+        check_networks(spec, self, [*policy_sizes(spec), critic], self.batch_size)
 
     def actors(self, spec: EnvSpec) -> OffPolicyActors:
         """New policies for environments of this spec."""

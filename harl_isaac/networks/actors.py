@@ -31,7 +31,7 @@ class Actor(nn.Module):
         self.distribution = stack.distributions[i]
         self.net = stack.networks.mlp(i)
         self.log_std = nn.Parameter(stack.log_std[i, : space.size]) if isinstance(space, Box) else None
-        self.log_prob = self.distribution.log_probs if stack.per_dimension else self.distribution.log_prob
+        self.per_dimension = stack.per_dimension
 
     def head(self, obs: Tensor, sequence: Optional[SequenceStart] = None) -> Tensor:
         """The distribution's parameters [B, H] at observations [B, O_i]; [N, L, H] of sequences with their start."""
@@ -48,14 +48,17 @@ class Actor(nn.Module):
 
     def log_prob_and_entropy(self, head: Tensor, action: Tensor, mask: Optional[Tensor]) -> Tuple[Tensor, Tensor]:
         """Log-probability and entropy [B] of actions [B, W_i], from the network's head [B, H]."""
-        log_prob = self.log_prob(head, self.log_std, mask, action)
+        distribution = self.distribution
+        evaluate = distribution.log_probs if self.per_dimension else distribution.log_prob
+        log_prob = evaluate(head, self.log_std, mask, action)
         return log_prob, self.distribution.entropy(head, self.log_std, mask)
 
 
 class StackedActors(nn.Module):
     """The joint policy. `agent(i)` is agent i's module; `sample` and `mode` act for all at once.
 
-    `spec` is the environment's with the widths of the networks' inputs.
+    `spec` is the environment's with the widths of the networks' inputs. `distributions`, of one agent each, say what
+    the networks' outputs mean, where they are not the usual ones of the action spaces.
     """
 
     def __init__(
@@ -71,13 +74,14 @@ class StackedActors(nn.Module):
         max_std: float = MAX_STD,
         input_norm: str = "layer",
         layer_norm: bool = True,
+        distributions: Optional[Sequence[Any]] = None,
     ):
         super().__init__()
         self.ids = torch.eye(spec.num_agents, device=spec.device) if shared and with_id else None
         self.spec = _shared_spec(spec, with_id) if shared else spec
         self.shared = shared
         self.per_dimension = per_dimension
-        self.distributions = [distribution_for(space, max_std) for space in spec.actions]
+        self.distributions = list(distributions or [distribution_for(space, max_std) for space in spec.actions])
         self.action_width = max(distribution.width for distribution in self.distributions)
         self.rows = 1 if shared else spec.num_agents
         self.networks = StackedMLP(

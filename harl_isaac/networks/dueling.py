@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from harl_isaac.networks.mlp import ACTIVATIONS
-from harl_isaac.networks.off_policy_nets import FeedForward
+from harl_isaac.networks.off_policy_nets import FeedForward, NetworkFactory
 
 
 class DuelingMLP(nn.Module):
@@ -46,11 +46,12 @@ class JointActionQ(nn.Module):
         activation: str,
         layer_norm: bool,
         device: torch.device,
+        network: NetworkFactory = DuelingMLP,
     ):
         super().__init__()
         self.sizes = list(sizes)
         self.strides = strides(sizes)
-        self.net = DuelingMLP(inputs, hidden, self.strides[0] * self.sizes[0], activation, layer_norm, device)
+        self.net = network(inputs, hidden, self.strides[0] * self.sizes[0], activation, layer_norm, device)
 
     def forward(self, joint: Tensor) -> Tensor:
         """Q-values [1, B, 1] of states with the joint action's index beside them, [B, S + 1]."""

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from harl_isaac.env import Box, Discrete, MultiDiscrete
+from harl_isaac.env import Box, Discrete, EnvSpec, MultiDiscrete
 from harl_isaac.networks.distributions import HALF_LOG_2PI, Categoricals
 
 LOG_STD = (-20.0, 2.0)  # bounds of a squashed normal's (HARL's reference implementation)
@@ -195,3 +195,13 @@ class EpsilonGreedyHead:
         for part in parts[1:]:
             result = (result[..., :, None] & part[..., None, :]).flatten(-2)
         return result
+
+
+def greedy_heads(spec: EnvSpec, epsilon: float, algo: str) -> List[EpsilonGreedyHead]:
+    """Each agent's head. Raises ValueError, with the algorithm's name, for continuous actions."""
+    heads = []
+    for agent, space in zip(spec.agents, spec.actions):
+        if isinstance(space, Box):
+            raise ValueError(f"algo={algo} needs choices (Discrete, MultiDiscrete); {agent} has {space}")
+        heads.append(EpsilonGreedyHead(space, epsilon))
+    return heads

@@ -158,8 +158,14 @@ class OffPolicyActors(nn.Module):
         """Best actions [E, A, W] (zero beyond an agent's width) at padded obs [E, A, O]; `hidden` is not used."""
         return self._act(self.outputs(obs, layers), mask, lambda head, output, allowed: head.mode(output, allowed))
 
-    def explore(self, obs: Tensor, mask: Optional[Tensor] = None, layers: Optional[Layers] = None) -> Tensor:
-        """Exploring actions [E, A, W] at padded obs [E, A, O]."""
+    def explore(
+        self,
+        obs: Tensor,
+        mask: Optional[Tensor] = None,
+        hidden: Optional[Tensor] = None,
+        layers: Optional[Layers] = None,
+    ) -> Tensor:
+        """Exploring actions [E, A, W] at padded obs [E, A, O]; `hidden` is not used."""
 
         def choose(head: Any, output: Tensor, allowed: Optional[Tensor]) -> Tensor:
             return head.sample_exploration(output, allowed)

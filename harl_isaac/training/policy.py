@@ -97,7 +97,7 @@ class Policy:
             return self.actors.mode(packed, mask, self.hidden, self.layers)
         actors: Any = self.actors
         if hasattr(actors, "explore"):
-            return actors.explore(packed, mask, self.layers)
+            return actors.explore(packed, mask, self.hidden, self.layers)
         if hasattr(actors, "sample"):
             return actors.sample(packed, mask, self.hidden, self.layers)[0]
         raise ValueError("this policy only has most likely actions: give deterministic=True")

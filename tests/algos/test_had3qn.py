@@ -11,6 +11,7 @@ from harl_isaac.algos.had3qn import Had3qnCfg
 from harl_isaac.env import Box, Discrete, MultiDiscrete
 from harl_isaac.networks.dueling import DuelingMLP
 from harl_isaac.networks.heads import EpsilonGreedyHead
+from harl_isaac.networks.off_policy_nets import FeedForward
 from harl_isaac.training.evaluation import evaluate_policy
 from harl_isaac.training.trainer import Trainer
 
@@ -37,7 +38,9 @@ def built(spec=SPEC, **changed):
 
 
 def dueling_row(net, row):
-    """V + A - mean A of one row of numbers."""
+    """V + A - mean A of one row of numbers; of a plain network its output."""
+    if isinstance(net, FeedForward):
+        return literal.row_of(net, row)
 
     def hardswish(x):
         return x * min(max(x + 3.0, 0.0), 6.0) / 6.0
@@ -104,10 +107,13 @@ def test_choices_and_places_are_two_names_of_the_same():
         ]
 
 
-def test_targets_equal_a_literal_loop():
+@pytest.mark.parametrize("dueling", [True, False])
+def test_targets_equal_a_literal_loop(dueling):
     """The choices of the agents' targets among what is allowed, valued by the critic's target."""
     with reference.double_precision():
-        learner = built()
+        learner = built(dueling=dueling)
+        kind = DuelingMLP if dueling else FeedForward
+        assert all(type(net) is kind for net in (*learner.actors.agents, learner.critic.net, learner.target_critic.net))
         batch = learner.replay.sample(10, 3, 0.9)
         target = learner.target(batch)
         for b in range(10):
@@ -123,10 +129,11 @@ def test_targets_equal_a_literal_loop():
             assert target[b].item() == pytest.approx(expected, rel=1e-9)
 
 
-def test_agents_learn_the_critics_values_one_after_the_other():
+@pytest.mark.parametrize("dueling", [True, False])
+def test_agents_learn_the_critics_values_one_after_the_other(dueling):
     """From greedy choices of all; after an agent's turn the others meet what the critic chooses for it."""
     with reference.double_precision():
-        learner = built()
+        learner = built(dueling=dueling)
         order = [1, 2, 0]
         batch = learner.replay.sample(10, 1, 0.9)
         batch.alive[:] = 1.0

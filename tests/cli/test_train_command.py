@@ -60,6 +60,8 @@ MISTAKES = {
     "task=SumGame algo=matd3 algo.buffer_size=1000000000000": r"a replay of 1000000000000 transitions needs .* "
     r"GiB free; algo.buffer_size=\d+ would fit",
     "task=SumGame algo=had3qn": r"algo=had3qn needs choices \(Discrete, MultiDiscrete\); one has Box",
+    "task=SumGame algo=qmix": r"algo=qmix needs choices \(Discrete, MultiDiscrete\); one has Box",
+    "task=SumGame algo=vdn": r"algo=vdn needs choices \(Discrete, MultiDiscrete\); one has Box",
     "task=isaacgym/ShadowHandPen": r"task=isaacgym/\.\.\. needs Isaac Gym and Bi-DexterousHands .*: "
     r"install Isaac Gym Preview 4",
     "task=isaaclab/Any-v0": r"task=isaaclab/\.\.\. needs Isaac Sim and Isaac Lab .*: install Isaac Sim and Isaac Lab",

@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from support import reference
 from support import reference_off_policy as literal
 from support.resuming import flat, same, whole_and_resumed
-from support.small_runs import OFF_POLICY
+from support.small_runs import ACTOR_CRITIC, OFF_POLICY
 
 from harl_isaac.algos import ALGOS
 from harl_isaac.algos.haddpg import HaddpgCfg
@@ -33,7 +33,7 @@ from harl_isaac.training.trainer import Trainer
 THREE = reference.spec_for((Box(3), Box(1, -3.0, 1.0), Box(2, 0.0, 2.0)), (5, 7, 2))
 EACH = reference.spec_for((Box(3), Box(1), Box(2)), (5, 7, 2), reward_agents=3, state_agents=3, has_alive=True)
 CHOICES = reference.spec_for((Discrete(3), Discrete(2), Discrete(4)), (5, 7, 2))
-CONTINUOUS = [name for name in OFF_POLICY if name != "had3qn"]
+CONTINUOUS = [name for name in ACTOR_CRITIC if name != "had3qn"]
 KINDS = (HaddpgCfg, Hatd3Cfg, MaddpgCfg, Matd3Cfg)
 SMALL = {
     "hidden": [8, 6],
@@ -178,7 +178,7 @@ def test_simultaneous_agents_meet_replayed_actions(kind):
     assert all(torch.equal(a, b) for actions in seen for a, b in zip(actions, batch.action))
 
 
-@pytest.mark.parametrize("name", OFF_POLICY)
+@pytest.mark.parametrize("name", ACTOR_CRITIC)
 def test_in_an_agents_turn_it_alone_moves(name):
     learner = built(import_object(ALGOS[name]), THREE if name in CONTINUOUS else CHOICES)
     batch = learner.replay.sample(10, 1, 0.9)
@@ -458,7 +458,7 @@ def test_the_sum_game_is_learned(name, settings, tmp_path):
     )
 
 
-@pytest.mark.parametrize("name", OFF_POLICY)
+@pytest.mark.parametrize("name", ACTOR_CRITIC)
 def test_large_batches_are_worked_through_in_parts_with_the_same_result(name, monkeypatch):
     """On the CPU each thread takes parts of its own; chance is drawn for the whole batch before."""
 

@@ -125,6 +125,8 @@ def replay_share(learner, entry, rank, world):
         for name, value in entry["rollout"].items():
             setattr(learner.rollout, name, share_of(value, rank, world))
         return learner.update(entry["progress"])
+    if entry["steps"] is not None:  # counted while collecting, of all ranks together
+        learner.steps.copy_(entry["steps"])
     batches = iter(entry["batches"])
     noises = iter(entry["noises"])
 
@@ -132,7 +134,11 @@ def replay_share(learner, entry, rank, world):
         assert size == ROWS // world
         return rows_of(next(batches), rank, world)
 
+    def sample_sequences(count, length, burn_in, gamma):
+        return sample(count * length, 1, gamma)
+
     learner.replay.sample = sample
+    learner.replay.sample_sequences = sample_sequences
     with noise_from(lambda like: next(noises).chunk(world)[rank]):
         return learner.update(0.0)
 
@@ -174,11 +180,12 @@ def play_off_policy(words, only_first_alive):
     step = env.reset(3)
     while learner.steps_before_update:
         step, _ = learner.collect(env, step)
-    draw = learner.replay.sample
+    name = "sample_sequences" if getattr(cfg.algo, "recurrent", False) else "sample"
+    draw = getattr(learner.replay, name)
     tape = []
     for _ in range(2):
         step, _ = learner.collect(env, step)
-        entry = {"batches": [], "noises": []}
+        entry = {"batches": [], "noises": [], "steps": copy.deepcopy(getattr(learner, "steps", None))}
 
         def sample(*args, entry=entry):
             batch = draw(*args)
@@ -191,7 +198,7 @@ def play_off_policy(words, only_first_alive):
             entry["noises"].append(torch.normal(torch.zeros(like.shape), 1.0))
             return entry["noises"][-1]
 
-        learner.replay.sample = sample
+        setattr(learner.replay, name, sample)
         with noise_from(noise):
             entry["metrics"] = learner.update(0.0)
         tape.append(entry)
@@ -213,6 +220,7 @@ def train_and_resume(rank, words, folder):
         second.iterate()
         states = [whole.state_dict(), second.state_dict()]
         assert whole.step.obs[0].shape[0] == ENVS // ranks.world() and whole.iteration == 4
+        assert int(getattr(whole.learner, "steps", whole.steps)) == whole.steps  # of which epsilon depends
     if rank == 0:
         torch.save(states, Path(folder) / "states.pt")
 

@@ -10,6 +10,7 @@ from harl_isaac.env import Box, action_width
 from harl_isaac.tasks.games.memory import CUES, MemoryGameCfg
 from harl_isaac.tasks.games.opposites import OppositesGameCfg
 from harl_isaac.tasks.games.sum import SumGame, SumGameCfg
+from harl_isaac.tasks.games.two_step import TwoStepGameCfg
 
 CPU = torch.device("cpu")
 
@@ -129,7 +130,27 @@ def test_the_sum_game_pays_for_distance_alone():
     assert torch.equal(step.state[:, 0], step.obs[0]) and not torch.equal(step.obs[0], goal)
 
 
-@pytest.mark.parametrize("cfg", [OppositesGameCfg(players=4), MemoryGameCfg(), SumGameCfg()])
+def test_the_two_step_game_pays_what_the_paper_s_table_says():
+    """All sixteen pairs of joint choices, two episodes one after the other."""
+    env = TwoStepGameCfg().make(16, CPU, "auto")
+    table = {(0, 0, 0): 7.0, (0, 0, 1): 7.0, (0, 1, 0): 7.0, (0, 1, 1): 7.0}
+    table.update({(1, 0, 0): 0.0, (1, 0, 1): 1.0, (1, 1, 0): 1.0, (1, 1, 1): 8.0})
+    choices = torch.tensor(list(itertools.product((0, 1), repeat=4)))
+    first, ignored, row, column = choices.split(1, 1)
+    step = env.reset(0)
+    for _ in range(2):
+        assert all(torch.equal(obs, torch.tensor([[1.0, 0.0, 0.0]] * 16)) for obs in (*step.obs, step.state[:, 0]))
+        step = env.step((first, ignored))
+        assert not step.done.any() and (step.reward == 0.0).all()
+        assert torch.equal(step.obs[1].argmax(1), 1 + first[:, 0]) and torch.equal(step.next_state, step.state)
+        step = env.step((row, column))
+        expected = [table[tuple(each)] for each in torch.cat((first, row, column), 1).tolist()]
+        assert step.terminated.all() and step.reward[:, 0].tolist() == expected
+        assert step.metrics["success"].tolist() == [float(reward == 8.0) for reward in expected]
+        assert torch.equal(step.next_obs[0].argmax(1), 1 + first[:, 0])
+
+
+@pytest.mark.parametrize("cfg", [OppositesGameCfg(players=4), MemoryGameCfg(), SumGameCfg(), TwoStepGameCfg()])
 def test_a_step_reads_nothing_on_the_host(cfg):
     env = cfg.make(6, CPU, "auto")
     actions = tuple(

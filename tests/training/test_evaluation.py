@@ -111,6 +111,7 @@ def copied(state):
         ("SumGame", ["algo=hatrpo", "algo.input_norm=running"]),
         ("SumGame", ["algo=hasac"]),
         ("OppositesGame", ["algo=had3qn"]),
+        ("MemoryGame", ["algo=qmix", "algo.recurrent=true", "algo.chunk_length=4"]),
     ],
 )
 def test_evaluating_leaves_the_training_as_it_was(task, words, settings, tmp_path):

@@ -45,6 +45,9 @@ UPDATES = {
     "maddpg": ["task=SumGame", "algo=maddpg", *OFF],
     "hasac": ["task=MixedGame", "algo=hasac", *OFF],
     "had3qn": ["task=MatrixGame", "algo=had3qn", *OFF],
+    "vdn": ["task=OppositesGame", "algo=vdn", "algo.share_param=true", "algo.target_interval=3", *OFF],
+    "qmix": ["task=TwoStepGame", "algo=qmix", "algo.n_step=2", "algo.max_grad_norm=0.5", *OFF],
+    "recurrent qmix": ["task=MemoryGame", "algo=qmix", "algo.burn_in=3", *RECURRENT, *OFF],
 }
 ONLY_THERE = {
     "happo, dead on one rank": [*GAME, "algo=happo", *ON],
@@ -52,6 +55,7 @@ ONLY_THERE = {
     "ippo, dead on one rank": [*GAME, "algo=ippo", *ON],
     "hasac, dead on one rank": [*GAME, "algo=hasac", *OFF],
     "had3qn, dead on one rank": [*GAME, "algo=had3qn", *OFF],
+    "qmix, dead on one rank": [*GAME, "algo=qmix", *OFF],
 }
 LOCAL = ("/hidden", "/critics/0/hidden", "/critics/1/hidden", "/critics/2/hidden")  # of the rank's own environments
 
@@ -72,7 +76,7 @@ def check_equal(case, path, world, tolerance):
                     assert part[name] == value
 
 
-QUICK = ("happo", "hatrpo", "recurrent happo", "mappo, shared", "hasac", "ippo, dead on one rank")
+QUICK = ("happo", "hatrpo", "recurrent happo", "mappo, shared", "hasac", "recurrent qmix", "ippo, dead on one rank")
 
 
 @pytest.mark.parametrize(
@@ -96,6 +100,7 @@ RUNS = {
     "happo": ["task=MixedGame", "algo=happo", "total_steps=384", *ON],
     "recurrent happo": ["task=MemoryGame", "algo=happo", "total_steps=384", *ON, *RECURRENT],
     "hasac": ["task=SumGame", "algo=hasac", "total_steps=96", *OFF],
+    "recurrent qmix": ["task=MemoryGame", "algo=qmix", "algo.burn_in=3", "total_steps=96", *RECURRENT, *OFF],
 }
 SILENT = ["log.console=none", "eval.interval=0", "checkpoint.keep_every=2", "seed=3"]
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from support.commands import TINY, run
 from support.resuming import flat, same
+from support.small_runs import FACTORIZED
 
 from harl_isaac.training import checkpoint
 from harl_isaac.training.trainer import Trainer
@@ -29,19 +30,20 @@ def changed(before, trainer, agent):
     return [name for name in before if name.startswith(prefix) and not torch.equal(before[name], after[name])]
 
 
-@pytest.mark.parametrize("algo", ["happo", "hatrpo", "mappo", "hatd3", "hasac"])
+@pytest.mark.parametrize("algo", ["happo", "hatrpo", "mappo", "hatd3", "hasac", "qmix", "vdn"])
 def test_a_run_begins_with_the_policies_of_another(algo, settings, tmp_path):
-    source = Trainer(settings("SumGame", f"algo={algo}", "seed=5"))
+    task = "TwoStepGame" if algo in FACTORIZED else "SumGame"
+    source = Trainer(settings(task, f"algo={algo}", "seed=5"))
     source.iterate()
     file = saved(source, tmp_path)
-    trainer = Trainer(settings("SumGame", f"algo={algo}", "num_envs=10", f"init_from={file}"))
+    trainer = Trainer(settings(task, f"algo={algo}", "num_envs=10", f"init_from={file}"))
     assert all(torch.equal(value, weights(source)[name]) for name, value in weights(trainer).items())
     for target, network in getattr(trainer.learner, "targets", []):
         assert all(torch.equal(one, other) for one, other in zip(target.parameters(), network.parameters()))
     trainer.iterate()
     state = checkpoint.load(saved(trainer, tmp_path))
     trainer.iterate()
-    resumed = Trainer(settings("SumGame", f"algo={algo}", "num_envs=10"), state)
+    resumed = Trainer(settings(task, f"algo={algo}", "num_envs=10"), state)
     resumed.iterate()
     one = flat(trainer.learner.state_dict())
     other = flat(resumed.learner.state_dict())
