@@ -469,7 +469,7 @@ def test_graphs_do_what_plain_calls_do():
         captured.reset(seed)
         one, two = [finish(play(task, 4, seed)) for task in (plain, captured)]
         assert torch.equal(one.state, two.state) and equal(visible(plain.physics), visible(captured.physics))
-        assert set(captured.physics._graphs) == {"step", "forward", "constants"} - (
+        assert set(captured.physics._graphs) == {"step", "rest", "forward", "constants"} - (
             {"constants"} if seed == 0 else set()
         )
         for task in (plain, captured):
