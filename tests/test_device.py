@@ -4,7 +4,8 @@ refuses every operation that hands a tensor's content to the host.
 
 import pytest
 import torch
-from support.host_reads import DEVICES, NoHostReads, needs_silent_adam, no_waiting
+from support.host_reads import NoHostReads, needs_silent_adam, no_waiting
+from support.marks import DEVICES
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from harl_isaac.buffers.rollout import collect
