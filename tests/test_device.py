@@ -89,9 +89,10 @@ def addresses(env, learner):
     return {name: value.data_ptr() for name, value in tensors.items()}
 
 
-def test_addresses_stay_over_iterations(settings):
+@pytest.mark.parametrize("device", DEVICES)
+def test_addresses_stay_over_iterations(settings, device):
     cfg = settings("ShadowHandOver")
-    env = cfg.task.make(cfg.num_envs, torch.device("cpu"), cfg.sim)
+    env = cfg.task.make(cfg.num_envs, torch.device(device), cfg.sim)
     learner = cfg.algo.learner(env.spec, 0)
     step = env.reset(0)
     before = addresses(env, learner)
