@@ -25,10 +25,9 @@ SENSORS_PER_TIP = (
     ("linvel", mujoco.mjtSensor.mjSENS_FRAMELINVEL),
     ("angvel", mujoco.mjtSensor.mjSENS_FRAMEANGVEL),
 )
-# At most: on a GPU one hard environment holds up all others. Nothing that was played needs more
-# than 12 iterations (docs/results/hands.md).
-ITERATIONS = 20  # of the solver
-LINE_SEARCH = 20  # of each line search
+# Of the solver at most: on a GPU one hard environment holds up all others. Nothing that was played needs more than 12
+# (docs/results/hands.md).
+ITERATIONS = 20
 NET_FORCE = 3  # contact sensor's reduction: the sum of all contacts
 MOST_CONTACTS = 200  # of two free hands and an object; 68 and 388 rows are the most that was seen
 MOST_ROWS = 512  # of constraints
@@ -195,4 +194,3 @@ def _set_options(option: "mujoco.MjOption", timestep: float) -> None:
     option.cone = mujoco.mjtCone.mjCONE_PYRAMIDAL
     option.tolerance = 1e-6  # MuJoCo Warp clamps here; the trajectory is that of 1e-8
     option.iterations = ITERATIONS
-    option.ls_iterations = LINE_SEARCH

@@ -422,7 +422,7 @@ def test_scene_has_none_of_the_traps(shape, monkeypatch, tmp_path):
         mujoco.mjtCone.mjCONE_PYRAMIDAL,
     )
     assert (opt.timestep, opt.tolerance) == (1 / 120, 1e-6) and opt.noslip_iterations == 0
-    assert (opt.iterations, opt.ls_iterations) == (20, 20)  # of measured trajectories the same bits as 100 and 50
+    assert (opt.iterations, opt.ls_iterations) == (20, 50)  # docs/results/hands.md
     assert not (tmp_path / "MUJOCO_LOG.TXT").exists()  # two hands in one scene: no option in conflict
 
 
