@@ -599,6 +599,7 @@ def test_buffers_hold_what_random_play_needs(shape, least):
     """`least` contacts and rows were measured in 128 environments x 150 steps of random and bang-bang actions."""
     data = over("mujoco_warp", 1, shape).physics._data
     assert data.naconmax >= 1.4 * least[0] and data.njmax >= 1.15 * least[1]
+    assert data.efc.J.shape[-1] >= 13 * data.njmax  # wrist, thumb and object have 2, 5 and 6 degrees of freedom
 
 
 @needs_warp
