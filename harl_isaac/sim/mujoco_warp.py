@@ -197,6 +197,8 @@ class WarpPhysics:
         if self._warp.is_cuda:
             with wp.ScopedDevice(self._warp), said_if_slow(COMPILING):
                 self._substeps()
+                if self._goes_on:
+                    self._rest()
                 mjw.reset_data(self._model, self._data)
         wp.synchronize_device(self._warp)
         self.forward(torch.ones(self.num_envs, dtype=torch.bool, device=self.device))
