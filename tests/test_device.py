@@ -4,7 +4,8 @@ refuses every operation that hands a tensor's content to the host.
 
 import pytest
 import torch
-from support.host_reads import DEVICES, NoHostReads, needs_silent_adam, no_waiting
+from support.host_reads import NoHostReads, needs_silent_adam, no_waiting
+from support.marks import DEVICES
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from harl_isaac.buffers.rollout import collect
@@ -91,9 +92,10 @@ def addresses(env, learner):
     return {name: value.data_ptr() for name, value in tensors.items()}
 
 
-def test_addresses_stay_over_iterations(settings):
+@pytest.mark.parametrize("device", DEVICES)
+def test_addresses_stay_over_iterations(settings, device):
     cfg = settings("ShadowHandOver")
-    env = cfg.task.make(cfg.num_envs, torch.device("cpu"), cfg.sim)
+    env = cfg.task.make(cfg.num_envs, torch.device(device), cfg.sim)
     learner = cfg.algo.learner(env.spec, 0)
     step = env.reset(0)
     before = addresses(env, learner)

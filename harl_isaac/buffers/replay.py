@@ -14,6 +14,7 @@ from torch import Tensor
 
 from harl_isaac.acting import interact
 from harl_isaac.buffers.placement import Shape, bytes_of, choose_placement
+from harl_isaac.buffers.staging import ToHost
 from harl_isaac.env import EnvSpec, MultiAgentEnv, Step, action_width, mask_width
 from harl_isaac.faults import Faults
 
@@ -79,6 +80,7 @@ class Replay:
         self.filled = 0  # steps stored
         self.written = 0  # steps since this replay was made
         self.faults = Faults(spec, self.observations.dtype)  # numbers of environments that were not finite
+        self.to_host = ToHost(spec.device) if self.device != spec.device else None
 
     def _allocate(self, dtype: torch.dtype, placement: str) -> None:
         spec = self.spec
@@ -210,7 +212,7 @@ class Replay:
     def _to_env_device(self, value: Tensor) -> Tensor:
         if self.device == self.spec.device:
             return value
-        return value.pin_memory().to(self.spec.device, non_blocking=True)
+        return value.pin_memory().to(self.spec.device, non_blocking=True)  # torch keeps pinned memory for the next one
 
     def state_dict(self) -> Dict[str, Any]:
         """The stored steps, without the rows not yet written."""
@@ -282,9 +284,16 @@ def explore(
     observer: Optional[Callable[[Step], None]] = None,
 ) -> Step:
     """Store `length` steps from `step` on, with padded actions [E, A, W] chosen by `act`; returns the last Step."""
+    to_host = replay.to_host
 
     def store(t: int, action: Tensor, next_step: Step) -> None:
-        replay.write(action, next_step)
+        arrived = [(action, next_step)] if to_host is None else to_host.exchange(action, next_step)
+        for each in arrived:
+            replay.write(*each)
 
     replay.write_observation(step)
-    return interact(env, step, length, lambda t, step: act(step), store, observer)
+    try:
+        return interact(env, step, length, lambda t, step: act(step), store, observer)
+    finally:
+        for each in [] if to_host is None else to_host.receive():
+            replay.write(*each)

@@ -63,6 +63,7 @@ def buffer_sizes(model: "mujoco.MjModel", warp_model: "mjw.Model") -> Tuple[int,
     geoms: an ant of 20 segments made 227 contacts and 948 rows, this gives 278 and 1056. Contacts are shared by all
     environments, rows are not. A model that sets both nconmax and njmax gets at most those: hands that may touch each
     other have 1,500 rows by that count, and use fewer than 400.
+    The numbers in the rows need no size: Warp makes room for as many rows of the widest pair of bodies.
     """
     pairs = model.geom_type[warp_model.nxn_geom_pair_filtered.numpy().reshape(-1, 2)]
     each = [min(CONTACT_POINTS.get(int(a), 8), CONTACT_POINTS.get(int(b), 8)) for a, b in pairs]

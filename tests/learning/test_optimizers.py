@@ -6,6 +6,7 @@ import sys
 
 import pytest
 import torch
+from support.marks import DEVICES
 
 from harl_isaac.learning.optimizers import FusedAdam, adam, has_fused_adam, restore
 
@@ -77,6 +78,26 @@ def test_a_loaded_state_is_its_own():
     for number, state in before["state"].items():
         for name, value in state.items():
             assert torch.equal(second.state_dict()["state"][number][name], value)
+
+
+@fused
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_state_read_on_the_host_goes_on_on_the_device(device):
+    """Checkpoints are read on the host: no tensor of the state stays there, and the learning rate stays a number."""
+    there, other, ours, theirs = pair()
+    play(there, other, ours, theirs, range(3))
+    moved = [parameter.detach().to(device).requires_grad_() for parameter in ours]
+    here = adam(moved, 0.01, 1e-5)
+    here.load_state_dict(copy.deepcopy(there.state_dict()))
+    assert isinstance(here.param_groups[0]["lr"], float)
+    assert {value.device.type for state in here.state.values() for value in state.values()} == {device.split(":")[0]}
+    give_gradients(ours, theirs, 3)
+    for parameter, mine in zip(moved, ours):
+        parameter.grad = None if mine.grad is None else mine.grad.to(device)
+    there.step()
+    here.step()
+    for parameter, mine in zip(moved, ours):
+        torch.testing.assert_close(parameter.cpu(), mine, rtol=1e-6, atol=1e-7)
 
 
 @fused

@@ -26,9 +26,6 @@ class NoHostReads(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-DEVICES = ["cpu", *(f"cuda:{index}" for index in range(min(torch.cuda.device_count(), 1)))]  # that there are
-
-
 @contextmanager
 def no_waiting(device):
     """Raise where the host reads what lies on a device: on the CPU by the mode, on a GPU by torch's own debug mode."""
