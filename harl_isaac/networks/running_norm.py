@@ -1,5 +1,5 @@
-"""What stands before a network instead of a LayerNorm: running mean/variance normalization of its inputs, which may be
-as different as angles and forces, or nothing.
+"""Normalizations of network inputs besides a LayerNorm: by running mean and variance, for inputs as different as angles
+and forces, or none.
 """
 
 from typing import Optional, Sequence, Union
