@@ -42,7 +42,7 @@ class ToHost:
         return arrived
 
     def receive(self) -> List[Tuple[Tensor, Step]]:
-        """What was sent last, if it was not received yet, on the host and without metrics; waits for its copy."""
+        """The pair that was sent last, if it was not received yet, on the host and without metrics; waits for it."""
         if self._sent is None:
             return []
         copies, parts, step = self._sent

@@ -75,7 +75,7 @@ def equal(a, b, where=slice(None)):
     return all(torch.equal(a[name][where], b[name][where]) for name in a)
 
 
-def alike(one, two):
+def nearly_equal(one, two):
     """Whether numbers of one device are the same: to the bit, on a GPU nearly so."""
     return torch.allclose(one, two, atol=1e-3, rtol=0) if one.is_cuda else torch.equal(one, two)
 
@@ -185,7 +185,7 @@ def test_set_state_and_forward_touch_their_rows_only(sim):
     disturbed = visible(physics)
     physics.load_state_dict(saved)
     physics.step()
-    assert all(alike(value[~mask], disturbed[name][~mask]) for name, value in visible(physics).items())
+    assert all(nearly_equal(value[~mask], disturbed[name][~mask]) for name, value in visible(physics).items())
     assert not torch.equal(physics.qpos[mask], disturbed["qpos"][mask])
 
 
@@ -401,7 +401,9 @@ def test_a_diverged_environment_is_reset_alone(sim, field, monkeypatch, tmp_path
         assert one.metrics["diverged"].tolist() == [0, 0, float(number == 0), 0]
         assert one.terminated[2] == (number == 0)
         assert all(torch.isfinite(value).all() for value in (one.state, one.next_state, one.reward, *one.next_obs))
-        assert alike(one.state[others], two.state[others]) and alike(one.reward[others], two.reward[others])
+        assert nearly_equal(one.state[others], two.state[others]) and nearly_equal(
+            one.reward[others], two.reward[others]
+        )
     assert sick.diverged_count == 1 and well.diverged_count == 0
     assert torch.isfinite(sick.physics.qpos).all() and torch.isfinite(sick.physics.sensors).all()
 
@@ -548,8 +550,8 @@ def test_graphs_do_what_plain_calls_do(device):
         captured.reset(seed)
         one, two = [finish(play(task, 4, seed)) for task in (plain, captured)]
         others = visible(captured.physics)
-        assert alike(one.state, two.state)
-        assert all(alike(value, others[name]) for name, value in visible(plain.physics).items())
+        assert nearly_equal(one.state, two.state)
+        assert all(nearly_equal(value, others[name]) for name, value in visible(plain.physics).items())
         assert set(captured.physics._graphs) == {"step", "rest", "forward", "constants"} - (
             {"constants"} if seed == 0 else set()
         )
