@@ -4,8 +4,8 @@ The move is measured over the whole rollout after the update (metric `kl`), for 
 """
 
 FACTOR = 1.5  # by which a learning rate rises or falls after an update
-LEAST = 1e-5
-MOST = 1e-2
+LOWEST = 1e-5
+HIGHEST = 1e-2
 
 
 def adapted_rate(rate: float, kl: float, target: float) -> float:
@@ -14,7 +14,7 @@ def adapted_rate(rate: float, kl: float, target: float) -> float:
     A policy that did not move at all, such as that of an agent that is dead, tells nothing.
     """
     if kl > 2.0 * target:
-        return max(rate / FACTOR, min(rate, LEAST))
+        return max(rate / FACTOR, min(rate, LOWEST))
     if 0.0 < kl < 0.5 * target:
-        return min(rate * FACTOR, max(rate, MOST))
+        return min(rate * FACTOR, max(rate, HIGHEST))
     return rate

@@ -2,7 +2,7 @@
 
 import pytest
 
-from harl_isaac.learning.kl_rule import LEAST, MOST, adapted_rate
+from harl_isaac.learning.kl_rule import LOWEST, HIGHEST, adapted_rate
 from harl_isaac.training.trainer import Trainer
 from tests.support.rank_runs import environment
 
@@ -18,8 +18,8 @@ WORDS = ["task=mpe/simple_spread", "algo=happo", "algo.hidden=[16]", "algo.rollo
         (1e-3, 0.0049, 1.5e-3),  # below half of it
         (1e-3, 0.0, 1e-3),  # of a dead agent
         (1e-3, float("nan"), 1e-3),
-        (1.2e-5, 1.0, LEAST),
-        (9e-3, 1e-4, MOST),
+        (1.2e-5, 1.0, LOWEST),
+        (9e-3, 1e-4, HIGHEST),
         (1e-6, 1.0, 1e-6),  # a rate that was given outside stays
         (0.1, 1e-4, 0.1),
     ],

@@ -135,7 +135,7 @@ def test_large_batches_are_worked_through_in_parts_with_the_same_result(kind, wo
         return [*learner.actors.parameters(), *learner.critic.parameters()], metrics
 
     with reference.double_precision():
-        whole, first = updated(2048)
+        whole, first = updated(2048 * 256)
         parts, second = updated(2)
         for one, other in zip(whole, parts):
             torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-12)
