@@ -2,7 +2,7 @@
 
 import pytest
 
-from harl_isaac.learning.kl_rule import LOWEST, HIGHEST, adapted_rate
+from harl_isaac.learning.kl_rule import HIGHEST, LOWEST, adapted_rate
 from harl_isaac.training.trainer import Trainer
 from tests.support.rank_runs import environment
 
