@@ -2,7 +2,7 @@
 
 import copy
 from dataclasses import dataclass
-from typing import List
+from typing import Dict, List
 
 import torch
 from torch import Tensor
@@ -10,6 +10,7 @@ from torch import Tensor
 from harl_isaac.buffers.replay import Batch
 from harl_isaac.buffers.rollout import RowIndex
 from harl_isaac.env import Box, EnvSpec
+from harl_isaac.learning.joint_actor_step import JointActorStep
 from harl_isaac.learning.learner import Metrics
 from harl_isaac.learning.off_policy import OffPolicyLearner
 from harl_isaac.learning.off_policy_cfg import OffPolicyCfg
@@ -50,6 +51,9 @@ class Haddpg(OffPolicyLearner):
         super().__init__(spec, cfg, seed)
         self.target_actors = copy.deepcopy(self.actors)
         self.targets.append((self.target_actors, self.actors))
+        own_step = type(self).fit_actor is not Haddpg.fit_actor  # a derived algorithm's
+        together = self.actors.fuses and not self.sequential and not own_step
+        self.joint_step = JointActorStep(self) if together else None
 
     def next_value(self, batch: Batch) -> Tensor:
         """Target value of the next states, [B, R]; minimum over critics."""
@@ -64,6 +68,12 @@ class Haddpg(OffPolicyLearner):
     def action(self, i: int, batch: Batch) -> Tensor:
         """Agent i's current action, [B, W_i]."""
         return torch.tanh(self.actors.agent(i)(batch.obs[i]))
+
+    def fit_actors(self, batch: Batch) -> Dict[int, Metrics]:
+        """One step of each agent; in one pass where they do not depend on each other."""
+        if self.joint_step is None:
+            return super().fit_actors(batch)
+        return self.joint_step(batch, self.trained)
 
     def fit_actor(self, i: int, batch: Batch, actions: List[Tensor]) -> Metrics:
         """One step of agent i against the others' `actions`."""

@@ -93,13 +93,13 @@ def gradient_step(optimizer: Optimizer, loss: Loss, parts: List[RowIndex], max_n
     sums = sum_of(over_threads(add_gradients, parts))
     ranks.add_up(sums)
     *gradients, report = sums
-    _set_gradients(parameters, gradients)
+    set_gradients(parameters, gradients)
     norm = torch.nn.utils.clip_grad_norm_(parameters, max_norm)
     optimizer.step()
     return report, norm
 
 
-def _set_gradients(parameters: List[Tensor], gradients: List[Tensor]) -> None:
+def set_gradients(parameters: List[Tensor], gradients: List[Tensor]) -> None:
     """Write the parameters' gradients, whose addresses stay."""
     for parameter in parameters:
         if parameter.grad is None:

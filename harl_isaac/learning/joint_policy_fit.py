@@ -4,7 +4,6 @@ The same gradient steps as one agent after the other, since none of them depends
 are batched, which pays where agents are many and rows are few. A permutation of rows is drawn for all agents at once.
 """
 
-from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Callable, Dict, Optional, Sequence, Tuple
 
@@ -86,8 +85,8 @@ class JointPolicyFit:
         blocks = actors.networks.blocks()
         if any(isinstance(space, Box) for space in actors.spec.actions):
             blocks.append(actors.log_std)
-        self.optimizers = [learner.optimizers[i] for i in learner.trained]
-        self.step = JointStep(blocks, self.optimizers)
+        self.optimizers = {i: learner.optimizers[i] for i in learner.trained}
+        self.step = JointStep(blocks, list(self.optimizers.values()))
 
     def __call__(
         self, actors: StackedActors, rollout: Rollout, advantage: Tensor, order: Sequence[int], _: UpdateAgent
@@ -95,9 +94,7 @@ class JointPolicyFit:
         """Update all agents at once; returns the metrics of those in `order`, and a factor of one [B]."""
         own = agent_advantages(rollout, advantage)
         batch = joint_batch(actors, rollout)
-        with ExitStack() as unless_dead:
-            for i, optimizer in zip(self.learner.trained, self.optimizers):
-                unless_dead.enter_context(self.learner.skip_if_dead(batch.alive[:, i], optimizer))
+        with self.learner.skip_dead(batch.alive, self.optimizers):
             numbers = self._fit(batch, torch.stack(own, 1))
         numbers.update(trust_metrics(self._ratios_now(batch), batch.alive, alive_mean_of_each))
         return {i: {name: value[i] for name, value in numbers.items()} for i in order}, torch.ones_like(own[0])

@@ -2,7 +2,7 @@
 
 import random
 from abc import ABC, abstractmethod
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from typing import Any, Callable, ContextManager, Dict, List, Optional, Tuple
 
@@ -128,6 +128,13 @@ class GradientLearner(Learner):
         if not self.spec.has_alive:
             return nullcontext()
         return rollback_unless(ranks.anywhere(alive.any()), optimizer)
+
+    def skip_dead(self, alive: Tensor, optimizers: Dict[int, Optimizer]) -> ExitStack:
+        """A context in which the agents' optimizers move nothing of those who were alive in no row [B, A]."""
+        unless_dead = ExitStack()
+        for i, optimizer in optimizers.items():
+            unless_dead.enter_context(self.skip_if_dead(alive[:, i], optimizer))
+        return unless_dead
 
     def decay_learning_rates(self, progress: float) -> None:
         """Set each learning rate to its first value times (1 - progress), if algo.lr_decay."""

@@ -109,9 +109,13 @@ class OffPolicyActors(nn.Module):
 
     @torch.no_grad()
     def fused_layers(self) -> Layers:
+        """The layers of all agents together, for acting many times with the same parameters; see `stacked_layers`."""
+        return self.stacked_layers()
+
+    def stacked_layers(self) -> Layers:
         """(weight [A, in, out], bias [A, 1, out]) of each layer, padded with zeros: one batched product acts for all.
 
-        For acting many times with the same parameters. Empty where other networks act one after the other.
+        Gradients pass to the agents' own parameters. Empty where other networks act one after the other.
         """
         result: Layers = []
         if not self.fuses:
