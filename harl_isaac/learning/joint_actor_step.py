@@ -1,7 +1,7 @@
 """A step of all actors at once, each against the others' replayed actions: what MADDPG and MATD3 do.
 
 The same steps as one actor after the other, since none of them depends on another's: the actors' passes, those of the
-critic and Adam's kernel are one each, which pays where agents are many and batches are small.
+critic and Adam's kernel are one each.
 """
 
 from typing import Any, Dict, List, Sequence
@@ -26,12 +26,11 @@ class JointActorStep:
         self.learner = learner
         spec = learner.spec
         widths = [head.features for head in learner.actors.heads]
-        states = spec.state_agents * spec.state_size
-        own = torch.zeros(spec.num_agents, 1, states + sum(widths), dtype=torch.bool, device=spec.device)
-        for i, width in enumerate(widths):
-            begin = states + sum(widths[:i])
-            own[i, :, begin : begin + width] = True
-        self.own = own  # [A, 1, S + all F_i] where an agent's own action stands in the critic's input
+        begins = [spec.state_agents * spec.state_size + sum(widths[:i]) for i in range(len(widths))]
+        offset = torch.arange(max(widths), device=spec.device)
+        first = torch.tensor(begins, device=spec.device)
+        self.used = offset < torch.tensor(widths, device=spec.device)[:, None]  # [A, W] within an agent's width
+        self.columns = torch.where(self.used, first[:, None] + offset, 0)  # [A, W] of actions in the critic's input
         self.values = torch.arange(spec.num_agents, device=spec.device) % spec.reward_agents  # each one's reward
 
     def __call__(self, batch: Batch, agents: Sequence[int]) -> Dict[int, Metrics]:
@@ -46,12 +45,12 @@ class JointActorStep:
         count = living_of_each(batch.alive)
 
         def gradients_of(part: RowIndex) -> List[Tensor]:
-            value = self._values(actors, obs[part], batch.state[part], replayed[part])
+            value = self._values(obs[part], replayed[part])
             losses = -(value * batch.alive[part]).sum(0) / count
             return [*torch.autograd.grad(losses.sum(), parameters), losses.detach()]
 
         rows = len(batch.state)
-        parts = chunks(slice(0, rows), rows, obs.device, max(learner.cfg.hidden), len(self.own))
+        parts = chunks(slice(0, rows), rows, obs.device, max(learner.cfg.hidden), len(self.values))
         *gradients, losses = sum_over_parts(gradients_of, parts)
         norms = clip_each(gradients, len(agents), learner.cfg.max_grad_norm)
         with learner.skip_dead(batch.alive, optimizers):
@@ -59,12 +58,19 @@ class JointActorStep:
             step_together(list(optimizers.values()))
         return {i: {"loss": losses[i], "grad_norm": norm} for i, norm in zip(agents, norms)}
 
-    def _values(self, actors: Any, obs: Tensor, state: Tensor, replayed: Tensor) -> Tensor:
-        """The critic's value [b, A] of each agent's action beside the others' replayed ones."""
-        output = torch.tanh(actors.outputs(obs, actors.stacked_layers()))
-        actions = [output[:, i, : head.features] for i, head in enumerate(actors.heads)]
-        joint = torch.where(self.own, self.learner.joint(state, actions), replayed)  # [A, b, S + all F_i]
-        value = self.learner.critic.first(joint)  # [A, b, R]
+    def _values(self, obs: Tensor, replayed: Tensor) -> Tensor:
+        """The critic's value [b, A] of each agent's action beside the others' replayed ones.
+
+        The critic's first layer sees the same input for all agents but for the own action: it is computed once, for the
+        replayed actions, and changed for each agent by what its own makes different there.
+        """
+        actors = self.learner.actors
+        net = self.learner.critic.nets[0]
+        own = torch.tanh(actors.outputs(obs, actors.stacked_layers()))  # [b, A, W]
+        change = (own - replayed[:, self.columns]) * self.used
+        weight = net.layers[0].weight.t()[self.columns]  # [A, W, H]
+        x = torch.baddbmm(net.layers[0](replayed).expand(len(self.values), -1, -1), change.transpose(0, 1), weight)
+        value = net.after_first(x)  # [A, b, R]
         index = self.values[:, None, None].expand(-1, value.shape[1], 1)
         return value.gather(2, index)[..., 0].t()
 

@@ -49,6 +49,12 @@ class FeedForward(nn.Module):
             x = activation(layer(norm(x)))
         return self.layers[-1](self.norms[-1](x))
 
+    def after_first(self, x: Tensor) -> Tensor:
+        """The output [..., out] from that of the first layer [..., H], of a network without LayerNorm."""
+        for layer, activation in zip(self.layers[1:], self.activations):
+            x = layer(activation(x))
+        return x
+
 
 def with_last_activation(name: str) -> NetworkFactory:
     """A FeedForward whose last hidden layer has this activation."""
