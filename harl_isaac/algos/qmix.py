@@ -13,11 +13,12 @@ from harl_isaac.settings import INFINITY, check_ranges
 
 @dataclass
 class QmixCfg(FactorizationCfg):
-    """Settings of QMIX; those of the mixer are of its authors' implementation."""
+    """Settings of QMIX; the sizes of the mixer are those of its authors' implementation."""
 
     name: str = "qmix"
     mixing_size: int = 32  # hidden units of the mixer
     hypernet_hidden: int = 64  # hidden units of the networks that give its weights
+    state_norm: bool = True  # they see the state standardized (LayerNorm), of any units; false: as it is
 
     def check(self, spec: EnvSpec) -> None:
         """Raise ValueError, with both numbers, for settings that cannot run."""
@@ -35,5 +36,7 @@ class Qmix(FactorizationLearner):
     def new_critic(self) -> nn.Module:
         """The mixer."""
         spec = self.spec
+        cfg = self.cfg
         inputs = spec.state_agents * spec.state_size
-        return MonotonicMixer(spec.num_agents, inputs, self.cfg.mixing_size, self.cfg.hypernet_hidden, spec.device)
+        sizes = (inputs, cfg.mixing_size, cfg.hypernet_hidden)
+        return MonotonicMixer(spec.num_agents, *sizes, cfg.state_norm, spec.device)

@@ -21,6 +21,7 @@ class FactorizationCfg(ReplayCfg):
     epsilon_start: float = 1.0  # probability of a random choice while collecting, at first
     epsilon_finish: float = 0.05  # and from epsilon_steps on
     epsilon_steps: int = 50_000  # environment steps, the warmup's too, over which it falls linearly
+    head_gain: float = 0.01  # orthogonal gain of the networks' last layer: the first values are small
     recurrent: bool = False  # a GRU as wide as the last hidden layer behind it
     chunk_length: int = 20  # L, steps through which a recurrent network is trained at once
     burn_in: int = 20  # steps before them that only bring its state up to date, beginning with zeros
@@ -32,6 +33,7 @@ class FactorizationCfg(ReplayCfg):
         super().check(spec)
         check_ranges(self, [("epsilon_start", 0, 1), ("epsilon_finish", 0, 1), ("epsilon_steps", 1, INFINITY)])
         check_ranges(self, [("target_interval", 0, INFINITY), ("burn_in", 0, MOST_STEPS)])
+        check_ranges(self, [("head_gain", 0, INFINITY)])
         check_ranges(self, [("chunk_length", 1, INFINITY)])
         rows = self.batch_size
         if self.recurrent:
@@ -64,6 +66,5 @@ class FactorizationCfg(ReplayCfg):
 
     def actors(self, spec: EnvSpec) -> QActors:
         """New policies for environments of this spec. Raises ValueError for agents that cannot share a network."""
-        return QActors(
-            spec, self.hidden, self.activation, self.heads(spec), self.recurrent, self.share_param, self.agent_id
-        )
+        switches = (self.recurrent, self.share_param, self.agent_id)
+        return QActors(spec, self.hidden, self.activation, self.heads(spec), self.head_gain, *switches)

@@ -11,8 +11,6 @@ from harl_isaac.networks.gru import SequenceStart
 from harl_isaac.networks.heads import EpsilonGreedyHead
 from harl_isaac.networks.joint_policy import Layers
 
-HEAD_GAIN = 1.0  # orthogonal gain of the last layer (Yu et al., 2022, their QMIX)
-
 
 class QActors(StackedActors):
     """The joint policy that takes the choices of the highest values; `heads` say what each agent's outputs are for."""
@@ -23,11 +21,12 @@ class QActors(StackedActors):
         hidden: Sequence[int],
         activation: str,
         heads: Sequence[EpsilonGreedyHead],
+        head_gain: float,
         recurrent: bool = False,
         shared: bool = False,
         with_id: bool = False,
     ):
-        super().__init__(spec, hidden, activation, HEAD_GAIN, recurrent, shared, with_id, distributions=heads)
+        super().__init__(spec, hidden, activation, head_gain, recurrent, shared, with_id, distributions=heads)
         self.heads = list(heads)
 
     def values(self, obs: Sequence[Tensor], start: Optional[SequenceStart] = None) -> Tuple[List[Tensor], Tensor]:

@@ -49,8 +49,8 @@ def moved(before, module):
     return any(not torch.equal(a, b) for a, b in zip(before, module.parameters()))
 
 
-def mixer(agents=4, state=5, seed=0, size=1.0):
-    made = MonotonicMixer(agents, state, 6, 7, CPU)
+def mixer(agents=4, state=5, seed=0, size=1.0, state_norm=False):
+    made = MonotonicMixer(agents, state, 6, 7, state_norm, CPU)
     reference.scramble(made, seed, size)
     return made
 
@@ -58,9 +58,10 @@ def mixer(agents=4, state=5, seed=0, size=1.0):
 # The mixer.
 
 
-def test_the_mixer_equals_a_literal_loop():
+@pytest.mark.parametrize("state_norm", [False, True])
+def test_the_mixer_equals_a_literal_loop(state_norm):
     with reference.double_precision():
-        network = mixer()
+        network = mixer(state_norm=state_norm)
         values = 3.0 * torch.randn(20, 4)
         state = torch.randn(20, 5)
         for row, found in enumerate(network(values, state)[:, 0].tolist()):
@@ -159,7 +160,8 @@ def literal_step(learner, batch, target):
 @pytest.mark.parametrize("shared", [False, True])
 def test_an_update_equals_a_hand_written_step(kind, shared):
     with reference.double_precision():
-        learner = built(kind, ALIKE if shared else SPEC, share_param=shared, max_grad_norm=0.5)
+        words = {"state_norm": shared} if kind is QmixCfg else {}
+        learner = built(kind, ALIKE if shared else SPEC, share_param=shared, max_grad_norm=0.5, **words)
         batch = learner.replay.sample(10, 1, 0.9)
         batch.valid[3] = 0.0
         batch.reward[3] = 1e6
@@ -235,6 +237,13 @@ def test_a_stack_acts_as_its_agents_do(shared):
     action = learner.actors.mode(packed)
     for i, head in enumerate(learner.actors.heads):
         assert torch.equal(head.encode(action[:, i, : head.width]), values[i][:, 0].argmax(1))
+
+
+def test_the_first_values_are_as_small_as_wanted():
+    obs = [torch.randn(50, 1, size) for size in (5, 7, 4)]
+    for gain in (0.0, 0.01, 1.0):
+        values, _ = VdnCfg(**{**SMALL, "head_gain": gain}).actors(SPEC).values(obs)
+        assert all(gain * 0.1 <= value.abs().max().item() <= gain * 5.0 for value in values)
 
 
 def test_one_network_tells_agents_apart_by_their_numbers_alone():

@@ -18,6 +18,10 @@ def mixed(mixer, values, state):
     """The mixer's joint value of one row: by the sum, or by weights that networks of the state give."""
     if not list(mixer.parameters()):
         return sum(values)
+    if mixer.state_norm:
+        mean = sum(state) / len(state)
+        deviation = math.sqrt(sum((s - mean) ** 2 for s in state) / len(state) + 1e-5)
+        state = [(s - mean) / deviation for s in state]
     size = mixer.first_bias.out_features
     first = [abs(w) for w in literal.row_of(mixer.first_weight, state)]
     biases = [
@@ -51,6 +55,7 @@ class PlainMixer(torch.nn.Module):
 
     def __init__(self, mixer):
         super().__init__()
+        self.state_norm = mixer.state_norm
         self.first_weight = literal.PlainNet(mixer.first_weight)
         self.first_bias = literal.PlainNet(mixer.first_bias)
         self.last_weight = literal.PlainNet(mixer.last_weight)
@@ -58,6 +63,9 @@ class PlainMixer(torch.nn.Module):
 
     def forward(self, values, state):
         """Joint values [B] of the agents' values A x [B]."""
+        if self.state_norm:
+            centered = state - state.mean(1, keepdim=True)
+            state = centered / (centered.square().mean(1, keepdim=True) + 1e-5).sqrt()
         hidden = self.first_bias(state)
         weights = self.first_weight(state).chunk(len(values), 1)
         for value, weight in zip(values, weights):
