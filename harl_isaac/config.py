@@ -56,6 +56,7 @@ class RunCfg:
     seed: int = 1
     device: str = "auto"  # auto, cpu, cuda, cuda:1
     sim: str = "auto"  # auto, mujoco, mujoco_warp
+    precision: str = "highest"  # of products of float32 on a GPU: highest, high (TensorFloat-32)
     run_name: Optional[str] = None  # name of the new run folder; null: time and seed
     resume: Optional[str] = None  # run folder or checkpoint; last: the newest; auto: that of run_name, if there
     init_from: Optional[str] = None  # run folder or checkpoint whose policies a new run begins with
@@ -69,7 +70,7 @@ class RunCfg:
 
 # Settings that a resumed run may change: nothing that its past depends on.
 RESUMABLE = (
-    *("total_steps", "device", "run_name", "resume", "init_from", "trust", "modules", "run_root"),
+    *("total_steps", "device", "precision", "run_name", "resume", "init_from", "trust", "modules", "run_root"),
     *("eval", "checkpoint", "log", "algo.replay_device"),
 )
 

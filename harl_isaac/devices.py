@@ -4,6 +4,8 @@ import torch
 
 from harl_isaac import ranks
 
+PRECISIONS = ("highest", "high")
+
 
 def choose_device(name: str) -> torch.device:
     """The torch device that the setting `device` names. Raises ValueError where this machine lacks it."""
@@ -42,6 +44,18 @@ def own_device(name: str) -> torch.device:
         device = torch.device("cuda", ranks.local_rank())
     torch.cuda.set_device(device)
     return device
+
+
+def set_precision(name: str) -> None:
+    """Set how exact products of float32 are on a GPU: "highest", or "high" by TensorFloat-32. Raises ValueError."""
+    if name not in PRECISIONS:
+        raise ValueError(f"precision={name} is unknown; possible: {', '.join(PRECISIONS)}")
+    torch.set_float32_matmul_precision(name)
+
+
+def products_are_exact() -> bool:
+    """Whether products of float32 round alike however they are grouped, but for their last bits."""
+    return torch.get_float32_matmul_precision() == "highest"
 
 
 def check_engine_device(sim: str, device: torch.device) -> None:

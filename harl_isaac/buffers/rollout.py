@@ -125,6 +125,17 @@ class Rollout:
             sequence=sequence,
         )
 
+    def write_log_prob(self, i: int, log_prob: Tensor) -> None:
+        """Store agent i's log-probabilities, in the shapes of its `agent` part."""
+        value = log_prob
+        if self.recurrent:  # [N, L, ...] -> [T/L, L, E, ...] -> [T E, ...]
+            value = log_prob.unflatten(0, (-1, self.spec.num_envs)).transpose(1, 2).flatten(0, 2)
+        value = value.unflatten(0, (self.length, self.spec.num_envs))
+        if self.per_dimension:
+            self.log_prob[:, :, i, : value.shape[-1]] = value
+        else:
+            self.log_prob[:, :, i] = value
+
     def as_batch(self, value: Tensor) -> Tensor:
         """[T, E, ...] as the rows [B, ...] or, for a recurrent policy, the sequences [N, L, ...] of a batch."""
         if not self.recurrent:

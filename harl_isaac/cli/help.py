@@ -29,6 +29,7 @@ KEYS = {
     "total_steps=50000000": "environment steps in all",
     "seed=1": "",
     "device=auto": "auto, cpu, cuda, cuda:1, ...",
+    "precision=highest": "of products on a GPU; high: TensorFloat-32, faster and coarser",
     "sim=auto": "physics engine: auto, mujoco (CPU), mujoco_warp (GPU)",
     "run_root=runs": "run folders are made in <run_root>/<task>/<algo>/",
     "run_name=null": "name of the new run folder; null: time and seed",

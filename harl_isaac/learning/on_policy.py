@@ -9,6 +9,7 @@ from torch import Tensor
 from harl_isaac import ranks
 from harl_isaac.buffers.quarantine import quarantine_rollout
 from harl_isaac.buffers.rollout import AgentBatch, Rollout, collect
+from harl_isaac.devices import products_are_exact
 from harl_isaac.env import EnvSpec, MultiAgentEnv, Step
 from harl_isaac.learning.gae import gae
 from harl_isaac.learning.learner import GradientLearner, Metrics, Observer
@@ -58,6 +59,8 @@ class OnPolicyLearner(GradientLearner):
         """
         self.decay_learning_rates(progress)
         rollout = self.rollout
+        if not products_are_exact():
+            self._recompute_log_probs()
         normalized, value, next_value = self.critic.estimate(rollout)
         ends = (rollout.terminated, rollout.truncated)
         advantage, target = gae(rollout.reward, value, next_value, *ends, self.cfg.gamma, self.cfg.gae_lambda)
@@ -73,6 +76,17 @@ class OnPolicyLearner(GradientLearner):
         metrics["factor/mean"] = ranks.mean(factor.mean())
         metrics["factor/std"] = factor.std() if ranks.world() == 1 else ranks.variance(factor).sqrt()
         return metrics
+
+    @torch.no_grad()
+    def _recompute_log_probs(self) -> None:
+        """Replace the rollout's log-probabilities by those that the update computes.
+
+        Acting multiplies the same numbers in other groups; coarse products would begin ratios beside one.
+        """
+        for i in range(self.spec.num_agents):
+            batch = self.rollout.agent(i)
+            log_prob, _ = self.actors.agent(i).evaluate_actions(batch.obs, batch.action, batch.mask, batch.sequence)
+            self.rollout.write_log_prob(i, log_prob)
 
     def on_episodes_lost(self) -> None:
         """Start new episodes from recurrent states of zero."""

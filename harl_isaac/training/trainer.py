@@ -9,14 +9,13 @@ import torch
 
 from harl_isaac import ranks
 from harl_isaac.config import RunCfg
-from harl_isaac.devices import check_engine_device, own_device
+from harl_isaac.devices import check_engine_device, own_device, set_precision
 from harl_isaac.env import EnvironmentFault, MultiAgentEnv, SimulatorError, Step
 from harl_isaac.faults import check_begun
 from harl_isaac.memory import shortage_explained
 from harl_isaac.training import checkpoint, films, wandb_sync
 from harl_isaac.training.control import StopSignal, Stopwatch
 from harl_isaac.training.episode_stats import EpisodeStats
-from harl_isaac.training.films import FILMED
 from harl_isaac.training.logger import Logger, NoLogger, read
 from harl_isaac.training.report import (
     ReplaySettings,
@@ -55,6 +54,7 @@ class Trainer:
         wandb_sync.check_wandb(cfg.log)
         device = own_device(cfg.device)
         check_engine_device(cfg.sim, device)
+        set_precision(cfg.precision)
         torch.manual_seed(cfg.seed)
         self.cfg = cfg
         with shortage_explained(LESS_MEMORY):
@@ -203,10 +203,10 @@ class Trainer:
 
     def film(self) -> None:
         """Write a video of an episode as the policy plays now; where there can be none, say why and go on."""
-        file = self.folder / checkpoint.FOLDER / (FILMED + ".pt")
+        file = self.folder / checkpoint.FOLDER / (films.FILMED + ".pt")
         out = self.folder / films.FOLDER / f"{self.steps:012d}.mp4"
         try:
-            self.save(FILMED)
+            self.save(films.FILMED)
             reason = films.film_once(file, out, needs_trust(self.cfg)) if ranks.is_first() else ""
         except OSError as error:  # a full disk ends the run at the next checkpoint that counts
             reason = str(error)
@@ -218,7 +218,7 @@ class Trainer:
 
     def save(self, name: str) -> None:
         """Write the checkpoint `name`.pt of the run folder."""
-        state = self.state_dict(name not in ("best", FILMED))
+        state = self.state_dict(name not in ("best", films.FILMED))
         write_by_first(lambda: checkpoint.save(self.folder / checkpoint.FOLDER / (name + ".pt"), state))
 
     def state_dict(self, whole: bool = True) -> Dict[str, Any]:
