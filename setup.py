@@ -105,7 +105,10 @@ setup(
         "harl_isaac": ["py.typed"],
         "harl_isaac.policies": ["*.policy"],
         "harl_isaac.studies": ["*.html"],
-        "harl_isaac.cfg": ["*.yaml", *(f"{folder}/*.yaml" for folder in ("launcher", "sweeper", "*/*", "*/*/*"))],
+        "harl_isaac.cfg": [
+            "*.yaml",
+            *(f"{folder}/*.yaml" for folder in ("launcher", "preset", "sweeper", "*/*", "*/*/*")),
+        ],
     },
     install_requires=CORE + SIMULATION,
     extras_require={

@@ -1,4 +1,4 @@
-"""A step of all actors at once, each against the others' replayed actions: what MADDPG and MATD3 do.
+"""A step of all actors at once, each against the others' stored actions: what MADDPG and MATD3 do.
 
 The same steps as one actor after the other, since none of them depends on another's: the actors' passes, those of the
 critic and Adam's kernel are one each.
@@ -41,11 +41,11 @@ class JointActorStep:
         parameters = [parameter for optimizer in optimizers.values() for parameter in parameters_of(optimizer)]
         obs = actors.empty_obs(len(batch.state))
         pack_agents(obs, batch.obs)
-        replayed = learner.joint(batch.state, learner.replayed_actions(batch))
+        stored = learner.joint(batch.state, learner.replayed_actions(batch))
         count = living_of_each(batch.alive)
 
         def gradients_of(part: RowIndex) -> List[Tensor]:
-            value = self._values(obs[part], replayed[part])
+            value = self._values(obs[part], stored[part])
             losses = -(value * batch.alive[part]).sum(0) / count
             return [*torch.autograd.grad(losses.sum(), parameters), losses.detach()]
 
@@ -58,18 +58,18 @@ class JointActorStep:
             step_together(list(optimizers.values()))
         return {i: {"loss": losses[i], "grad_norm": norm} for i, norm in zip(agents, norms)}
 
-    def _values(self, obs: Tensor, replayed: Tensor) -> Tensor:
-        """The critic's value [b, A] of each agent's action beside the others' replayed ones.
+    def _values(self, obs: Tensor, stored: Tensor) -> Tensor:
+        """The critic's value [b, A] of each agent's action beside the others' stored ones.
 
         The critic's first layer sees the same input for all agents but for the own action: it is computed once, for the
-        replayed actions, and changed for each agent by what its own makes different there.
+        stored actions, and changed for each agent by what its own makes different there.
         """
         actors = self.learner.actors
         net = self.learner.critic.nets[0]
         own = torch.tanh(actors.outputs(obs, actors.stacked_layers()))  # [b, A, W]
-        change = (own - replayed[:, self.columns]) * self.used
+        change = (own - stored[:, self.columns]) * self.used
         weight = net.layers[0].weight.t()[self.columns]  # [A, W, H]
-        x = torch.baddbmm(net.layers[0](replayed).expand(len(self.values), -1, -1), change.transpose(0, 1), weight)
+        x = torch.baddbmm(net.layers[0](stored).expand(len(self.values), -1, -1), change.transpose(0, 1), weight)
         value = net.after_first(x)  # [A, b, R]
         index = self.values[:, None, None].expand(-1, value.shape[1], 1)
         return value.gather(2, index)[..., 0].t()
