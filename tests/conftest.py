@@ -32,6 +32,8 @@ def settings():
     def make(task, *overrides):
         register_once()
         words = ["task=" + task, "num_envs=6", "device=cpu", "log.console=none", "eval.interval=0", "eval.episodes=4"]
+        if not any(word.startswith("preset=") for word in overrides):
+            words += ["preset=none"]  # a preset's minibatches are too many for so few rows
         words += SMALL.get(task, [])
         if any("algo=" + name in overrides for name in OFF_POLICY):
             words = [word for word in words if "rollout_length" not in word] + SMALL_REPLAY

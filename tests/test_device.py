@@ -21,6 +21,7 @@ MINIBATCH_OPERATIONS = 132
     "task, overrides",
     [
         ("ShadowHandOver", []),
+        ("ShadowHandOver", ["preset=ShadowHandOver/happo", "algo.minibatches=3", "algo.critic_minibatches=3"]),
         ("ShadowHandOver", ["task.agents=fingers", "algo.minibatches=3"]),
         ("MixedGame", ["algo.critic_minibatches=2"]),
         ("MatrixGame", ["task.masks=true", "task.absences=true"]),

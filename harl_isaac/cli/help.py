@@ -44,7 +44,7 @@ KEYS = {
     "log.console=auto": "auto (table on a terminal, lines elsewhere), lines, none",
     "log.interval=1": "iterations between lines",
     "log.wandb=false": "true: record with Weights & Biases too (log.wandb_project)",
-    "algo.lr=0.0003": "and the algorithm's other settings: --cfg job",
+    "algo.lr=0.0005": "and the algorithm's other settings: --cfg job",
     "task.object=egg": "and the task's other settings: --cfg job",
 }
 EXIT_CODES = """Exit codes: 0 finished, 75 stopped by a signal and resumable, 2 a mistake that one line explains (or

@@ -14,7 +14,7 @@ from harl_isaac.algos.ippo import IppoCfg
 from harl_isaac.algos.maa2c import Maa2cCfg
 from harl_isaac.algos.mappo import MappoCfg
 from harl_isaac.env import Box, Discrete, MultiDiscrete
-from harl_isaac.learning import policy_fit
+from harl_isaac.learning import joint_policy_fit, policy_fit
 from harl_isaac.learning.batching import minibatches
 from harl_isaac.networks.distributions import Categoricals, Gaussian
 from harl_isaac.registry import import_object
@@ -82,7 +82,13 @@ def test_only_the_sequential_algorithms_weigh_advantages_with_earlier_agents_rat
         seen.append(advantage.clone())
         return update_agent(i, batch, advantage)
 
+    class SeenLoss(joint_policy_fit.JointPolicyLoss):
+        def __init__(self, *fields):
+            super().__init__(*fields)
+            seen.extend(self.advantage.unbind(1))
+
     monkeypatch.setattr(learner, "update_agent", spy)
+    monkeypatch.setattr(joint_policy_fit, "JointPolicyLoss", SeenLoss)  # of agents that are fitted at once
     metrics = learner.update(0.0)
     if kind is not IppoCfg:  # each agent has advantages of its own there
         assert torch.equal(seen[0], seen[1]) != sequential
@@ -94,6 +100,7 @@ def test_an_update_equals_a_literal_loop(kind, monkeypatch):
     """Three agents, several minibatches, in float64; the loss without clip or the factor left at one."""
     drawn = []
     monkeypatch.setattr(policy_fit, "minibatches", reference.recording(minibatches, drawn))
+    monkeypatch.setattr(joint_policy_fit, "minibatches", reference.recording(minibatches, drawn))
     with reference.double_precision():
         learner = built(kind, MIXED, minibatches=2, entropy_coef=0.02, fixed_order=True)
         plain = [reference.PlainActor(actor) for actor in learner.actors.agents]
@@ -119,7 +126,8 @@ def test_an_update_equals_a_literal_loop(kind, monkeypatch):
             alive = batch.alive
             mask = batch.mask
             old = actor.evaluate_actions(obs, action, mask)[0].detach()
-            for rows in drawn[4 * i : 4 * i + 4]:
+            first = 4 * i if learner.sequential else 0  # the same rows for all who are fitted at once
+            for rows in drawn[first : first + 4]:
                 log_prob, entropy = actor.evaluate_actions(
                     obs[rows], action[rows], None if mask is None else mask[rows]
                 )

@@ -31,7 +31,7 @@ MISTAKES = {
     r".* mamujoco/\.\.\. \(12\), mpe/\.\.\. \(3\), pettingzoo, ",
     "experiment=ShadowHandOver/hapo_table25": r"experiment ShadowHandOver/hapo_table25 is unknown; did you mean "
     r"ShadowHandOver/happo_table25\? possible: .*ShadowHandOver/hatd3_parallel, "
-    r"football/\.\.\. \(5\), ",
+    r"football/\.\.\. \(10\), ",
     "experiment=mpe/simple_spread-discrete/happ": r"possible: .*mpe/simple_spread-continuous/\.\.\. \(9\), "
     r"mpe/simple_spread-discrete/haa2c, ",
     "experiment=mpe": r"experiment mpe is unknown; possible: .*mpe/simple_reference-continuous/\.\.\. \(9\), ",
@@ -42,7 +42,7 @@ MISTAKES = {
     "task=mamujoco/HalfCheetah task.agents=bthigh+bshin,bfoot": r"several values: add -m .* "
     r"\"task.agents='bthigh\+bshin,bfoot'\"",
     "task=mamujoco/HalfCheetah task.agents='thigh,bshin'": r"thigh.*bthigh, bshin, bfoot, fthigh, fshin, ffoot",
-    "algo.recurrent=true algo.chunk_length=7": r"algo.chunk_length=7 does not divide algo.rollout_length=25",
+    "algo.recurrent=true algo.chunk_length=7": r"algo.chunk_length=7 does not divide algo.rollout_length=16",
     "task=MixedGame algo=mappo algo.share_param=true": r"share_param=true needs the same actions for every agent; "
     r"reacher has Box",
     "algo.action_aggregation=sum": r"algo.action_aggregation=sum; possible: prod, mean",
@@ -53,7 +53,7 @@ MISTAKES = {
     "num_env=3": r"key num_env is unknown; did you mean num_envs\?",
     "algo.clip=abc": r"algo.clip: Value 'abc' of type 'str' could not be converted to Float",
     "num_envs=0": r"num_envs=0 must be at least 1",
-    "algo.minibatches=7": r"algo.minibatches=7 does not divide the batch of 6400 \(rollout_length 25 x num_envs 256\)",
+    "algo.minibatches=7": r"algo.minibatches=7 does not divide the batch of 4096 \(rollout_length 16 x num_envs 256\)",
     "sim=mujoco_warp": r"sim=mujoco_warp trains on a CUDA device only, this run is on cpu; use sim=mujoco",
     "task=MixedGame algo=hatd3": r"algo=hatd3 needs continuous actions \(Box\); chooser has Discrete",
     "task=SumGame algo=haddpg algo.warmup_steps=500": r"batch_size=1000 is larger than the algo.warmup_steps=500",
