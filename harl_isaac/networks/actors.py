@@ -170,7 +170,9 @@ class StackedActors(nn.Module):
         x = obs.transpose(0, 1).reshape(self.rows, -1, self.obs_size)  # [A, E, .] or, with one row for all, [1, A E, .]
         states = None
         if hidden is not None:
-            states = hidden.transpose(0, 1).reshape(self.rows, -1, self.hidden_size)
+            # a copy, also of a single environment's, which reshape would not make
+            states = hidden.transpose(0, 1).clone(memory_format=torch.contiguous_format)
+            states = states.view(self.rows, -1, self.hidden_size)
         x = self.networks.run(x, states, layers)
         if hidden is not None and states is not None:
             hidden.copy_(states.reshape(self.spec.num_agents, -1, self.hidden_size).transpose(0, 1))
