@@ -94,7 +94,7 @@ def test_help_and_configuration_are_readable(tmp_path):
         "  mpe/: simple_reference, simple_speaker_listener, simple_spread\n",
         "  mpe/simple_spread-discrete/: haa2c, had3qn, ",
         "  resume=null  ",
-        "  algo.lr=0.0003  ",
+        "  algo.lr=0.0005  ",
     ):
         assert line in text
     shown = run("task=ShadowHandOver", "--cfg", "job", cwd=tmp_path).stdout
