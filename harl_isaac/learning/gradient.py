@@ -99,6 +99,11 @@ def gradient_step(optimizer: Optimizer, loss: Loss, parts: List[RowIndex], max_n
     return report, norm
 
 
+def clip_scale(norm: Tensor, max_norm: float) -> Tensor:
+    """Factors that clip gradients of these norms [...] to `max_norm`, as torch's clip_grad_norm_ does."""
+    return (max_norm / (norm + 1e-6)).clamp(max=1.0)
+
+
 def set_gradients(parameters: List[Tensor], gradients: List[Tensor]) -> None:
     """Write the parameters' gradients, whose addresses stay."""
     for parameter in parameters:

@@ -13,7 +13,7 @@ from harl_isaac.acting import pack_agents
 from harl_isaac.buffers.replay import Batch
 from harl_isaac.buffers.rollout import RowIndex
 from harl_isaac.learning.batching import chunks
-from harl_isaac.learning.gradient import set_gradients, sum_over_parts
+from harl_isaac.learning.gradient import clip_scale, set_gradients, sum_over_parts
 from harl_isaac.learning.learner import Metrics
 from harl_isaac.learning.metrics import living_of_each
 from harl_isaac.learning.optimizers import parameters_of, step_together
@@ -83,6 +83,6 @@ def clip_each(gradients: List[Tensor], networks: int, max_norm: float) -> Tensor
     each = len(gradients) // networks
     norms = torch.stack(list(torch._foreach_norm(gradients))).view(networks, each).norm(dim=1)
     if max_norm:
-        scale = (max_norm / (norms + 1e-6)).clamp(max=1.0)  # as torch's clip_grad_norm_
+        scale = clip_scale(norms, max_norm)
         torch._foreach_mul_(gradients, [scale[k // each] for k in range(len(gradients))])
     return norms

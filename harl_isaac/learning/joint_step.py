@@ -11,7 +11,7 @@ from torch import Tensor
 
 from harl_isaac.buffers.rollout import RowIndex
 from harl_isaac.learning.batching import chunks
-from harl_isaac.learning.gradient import Loss, sum_over_parts
+from harl_isaac.learning.gradient import Loss, clip_scale, sum_over_parts
 from harl_isaac.learning.optimizers import Optimizer, parameters_of, step_together
 from harl_isaac.networks.stacked_mlp import StackedMLP
 
@@ -58,7 +58,7 @@ class JointStep:
         """Keep the gradients, clipped; returns the norm of each network's, [A]."""
         squares = [gradient.flatten(1).square().sum(1) for gradient in gradients]
         norm = torch.stack(squares).sum(0).sqrt()
-        scale = (max_norm / (norm + 1e-6)).clamp(max=1.0)  # as torch's clip_grad_norm_
+        scale = clip_scale(norm, max_norm)
         for own, gradient in zip(self.gradients, gradients):
             torch.mul(gradient, scale.view(-1, *[1] * (gradient.dim() - 1)), out=own)
         return norm

@@ -30,11 +30,7 @@ SMALL = {
 
 
 def built(spec=SPEC, **changed):
-    torch.manual_seed(0)
-    learner = Had3qnCfg(**{**SMALL, **changed}).learner(spec, 0)
-    for place, module in enumerate((learner.actors, learner.critic, *[network for network, _ in learner.targets])):
-        reference.scramble(module, seed=place)
-    return literal.filled(learner)
+    return literal.filled(literal.scrambled(Had3qnCfg(**{**SMALL, **changed}), spec))
 
 
 def dueling_row(net, row):

@@ -31,11 +31,7 @@ SMALL = {
 
 
 def built(spec=MIXED, **changed):
-    torch.manual_seed(0)
-    learner = HasacCfg(**{**SMALL, **changed}).learner(spec, 0)
-    for place, module in enumerate((learner.actors, learner.critic, learner.target_critic)):
-        reference.scramble(module, seed=place)
-    return literal.filled(learner)
+    return literal.filled(literal.scrambled(HasacCfg(**{**SMALL, **changed}), spec))
 
 
 def with_fixed_noise(learner, rows):

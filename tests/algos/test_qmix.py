@@ -34,19 +34,7 @@ SMALL = {
 
 
 def built(kind, spec=SPEC, **changed):
-    torch.manual_seed(0)
-    learner = kind(**{**SMALL, **changed}).learner(spec, 0)
-    for place, module in enumerate((learner.actors, learner.critic, *[network for network, _ in learner.targets])):
-        reference.scramble(module, seed=place)
-    return literal.filled(learner)
-
-
-def parameters(module):
-    return [p.detach().clone() for p in module.parameters()]
-
-
-def moved(before, module):
-    return any(not torch.equal(a, b) for a, b in zip(before, module.parameters()))
+    return literal.filled(literal.scrambled(kind(**{**SMALL, **changed}), spec))
 
 
 def mixer(agents=4, state=5, seed=0, size=1.0, state_norm=False):
@@ -178,17 +166,17 @@ def test_an_update_equals_a_hand_written_step(kind, shared):
 def test_targets_follow_softly_or_are_replaced(kind):
     with reference.double_precision():
         soft = built(kind, polyak=0.1)
-        before = [parameters(target) for target, _ in soft.targets]
+        before = [literal.parameters(target) for target, _ in soft.targets]
         soft.update(0.0)
         for old, (target, network) in zip(before, soft.targets):
             literal.same(target, literal.followed(old, network.parameters(), 0.1))
         hard = built(kind, target_interval=3)
         history = []
         for _ in range(7):
-            before = parameters(hard.target_actors)
+            before = literal.parameters(hard.target_actors)
             hard.update(0.0)
             same = all(torch.equal(a, b) for a, b in zip(hard.target_actors.parameters(), hard.actors.parameters()))
-            history.append((moved(before, hard.target_actors), same))
+            history.append((literal.moved(before, hard.target_actors), same))
         assert history == [(k % 3 == 2,) * 2 for k in range(7)]
 
 
@@ -208,19 +196,19 @@ def test_dead_agents_count_for_nothing(kind):
             batch.obs[1].normal_()
             batch.action[1].zero_()
             batch.next_obs[0].normal_()
-        before = parameters(learner.actors.agent(1))
+        before = literal.parameters(learner.actors.agent(1))
         found = learner.fit(batch)
-        assert not moved(before, learner.actors.agent(1))
-        results.append([found["loss"], *parameters(learner.actors), *parameters(learner.critic)])
+        assert not literal.moved(before, learner.actors.agent(1))
+        results.append([found["loss"], *literal.parameters(learner.actors), *literal.parameters(learner.critic)])
     assert all(torch.equal(one, other) for one, other in zip(*results))
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_frozen_agents_act_and_stay(kind):
     learner = built(kind, frozen=["b"])
-    before = [parameters(actor) for actor in learner.actors.agents]
+    before = [literal.parameters(actor) for actor in learner.actors.agents]
     learner.update(0.0)
-    assert [moved(old, actor) for old, actor in zip(before, learner.actors.agents)] == [True, False, True]
+    assert [literal.moved(old, actor) for old, actor in zip(before, learner.actors.agents)] == [True, False, True]
 
 
 @pytest.mark.parametrize("shared", [False, True])

@@ -6,20 +6,11 @@ from support import reference
 
 from harl_isaac.buffers import placement
 from harl_isaac.buffers.replay import Replay, explore
-from harl_isaac.env import Box, Discrete, MultiDiscrete
 from harl_isaac.tasks.games.counting import CountingGame
 
 CPU = torch.device("cpu")
 ENVS = 5
 SPEC = CountingGame(ENVS, CPU).spec
-MIXED = reference.spec_for(
-    (Box(3), MultiDiscrete((2, 5, 3)), Discrete(4)),
-    (5, 7, 4),
-    has_action_mask=True,
-    has_alive=True,
-    reward_agents=3,
-    state_agents=3,
-)
 
 
 @pytest.fixture(autouse=True)
@@ -92,8 +83,8 @@ def test_actions_belong_to_what_was_seen():
 
 def noise(steps, capacity):
     """A replay of random numbers and the list of what was put in."""
-    env = reference.NoiseEnv(MIXED)
-    replay = Replay(MIXED, capacity)
+    env = reference.NoiseEnv(reference.MIXED)
+    replay = Replay(reference.MIXED, capacity)
     put = []
     step = env.step(None)
     replay.write_observation(step)
@@ -141,8 +132,8 @@ def test_sums_of_n_steps_equal_a_literal_loop(n_step):
 
 
 def test_a_forgotten_successor_is_said_to_be_unknown():
-    env = reference.NoiseEnv(MIXED)
-    replay = Replay(MIXED, 4 * 40)
+    env = reference.NoiseEnv(reference.MIXED)
+    replay = Replay(reference.MIXED, 4 * 40)
     step = env.step(None)
     assert (
         replay.successor_capacity == 4 * 10
@@ -173,9 +164,9 @@ def test_sampling_is_uniform_over_what_is_stored():
 @pytest.mark.parametrize("steps", [9, 50])
 def test_a_saved_replay_goes_on_as_the_same(steps):
     whole, _ = noise(steps, 4 * 12)
-    other = Replay(MIXED, 4 * 12)
+    other = Replay(reference.MIXED, 4 * 12)
     other.load_state_dict(whole.state_dict())
-    env = reference.NoiseEnv(MIXED, seed=3)
+    env = reference.NoiseEnv(reference.MIXED, seed=3)
     for _ in range(5):
         action = torch.randn(4, 3, 3)
         step = env.step(None)
@@ -244,8 +235,8 @@ def test_the_host_takes_what_the_device_has_no_room_for(monkeypatch):
 def test_a_replay_on_the_host_is_the_same():
     batches = []
     for placing in ("device", "host"):
-        env = reference.NoiseEnv(MIXED)
-        replay = Replay(MIXED, 4 * 12, placement=placing)
+        env = reference.NoiseEnv(reference.MIXED)
+        replay = Replay(reference.MIXED, 4 * 12, placement=placing)
         replay.write_observation(env.step(None))
         for action in torch.ones(9, 4, 3, 3).unbind():
             replay.write(action, env.step(None))
@@ -261,9 +252,9 @@ def test_a_replay_of_less_than_a_step_is_refused():
 @pytest.mark.parametrize("length", [3, 5, 9])
 def test_a_cut_ends_running_episodes_like_a_time_limit(length):
     """The same steps, truncated by the environment or cut afterwards, give the same transitions."""
-    env = reference.NoiseEnv(MIXED)
-    cut = Replay(MIXED, 4 * 6)
-    limited = Replay(MIXED, 4 * 6)
+    env = reference.NoiseEnv(reference.MIXED)
+    cut = Replay(reference.MIXED, 4 * 6)
+    limited = Replay(reference.MIXED, 4 * 6)
     step = env.step(None)
     for replay in (cut, limited):
         replay.write_observation(step)
@@ -289,6 +280,6 @@ def test_a_cut_ends_running_episodes_like_a_time_limit(length):
 
 
 def test_an_empty_replay_may_be_cut():
-    replay = Replay(MIXED, 40)
+    replay = Replay(reference.MIXED, 40)
     replay.truncate_episodes()
     assert int(replay.count) == 0 and (replay.outcome == 0).all()

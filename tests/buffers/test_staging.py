@@ -9,17 +9,8 @@ from support.marks import DEVICES
 
 from harl_isaac.buffers.replay import Replay, explore
 from harl_isaac.buffers.staging import ToHost, join, separate, step_parts, with_parts
-from harl_isaac.env import Box, Discrete, MultiDiscrete, SimulatorError
+from harl_isaac.env import SimulatorError
 from harl_isaac.tasks.games.counting import CountingGame
-
-MIXED = reference.spec_for(
-    (Box(3), MultiDiscrete((2, 5, 3)), Discrete(4)),
-    (5, 7, 4),
-    has_action_mask=True,
-    has_alive=True,
-    reward_agents=3,
-    state_agents=3,
-)
 
 
 def same(one, other):
@@ -29,7 +20,7 @@ def same(one, other):
 
 
 def test_joined_tensors_come_apart_as_they_were():
-    step = reference.NoiseEnv(MIXED).step(None)
+    step = reference.NoiseEnv(reference.MIXED).step(None)
     parts = [*step_parts(step), step.reward.double(), torch.zeros(4, 0)]
     joined = join(parts)
     assert set(joined) == {torch.float32, torch.float64, torch.bool}
@@ -88,11 +79,11 @@ def play(env, replay, length, device):
 @pytest.mark.parametrize("length", [1, 2, 7])
 def test_a_replay_is_the_same_however_steps_reach_it(device, length):
     """After each collection, whole: also the true successors, masks and who is alive."""
-    spec = replace(MIXED, device=torch.device(device))
-    direct = Replay(MIXED, 4 * 12)
+    spec = replace(reference.MIXED, device=torch.device(device))
+    direct = Replay(reference.MIXED, 4 * 12)
     staged = Replay(spec, 4 * 12, placement="host")
     staged.to_host = ToHost(spec.device)  # which it has where the device is not the host
-    for replay, env in ((direct, Playing(MIXED)), (staged, Playing(spec))):
+    for replay, env in ((direct, Playing(reference.MIXED)), (staged, Playing(spec))):
         play(env, replay, length, device)
         assert replay.to_host is None or replay.to_host.receive() == []
     assert direct.written == 4 * length
@@ -111,11 +102,11 @@ def hold_the_same(direct, staged):
 
 
 def test_what_was_sent_before_a_simulator_broke_is_stored():
-    direct = Replay(MIXED, 4 * 12)
-    staged = Replay(MIXED, 4 * 12)
-    staged.to_host = ToHost(MIXED.device)
+    direct = Replay(reference.MIXED, 4 * 12)
+    staged = Replay(reference.MIXED, 4 * 12)
+    staged.to_host = ToHost(reference.MIXED.device)
     for replay in (direct, staged):
-        env = Playing(MIXED)
+        env = Playing(reference.MIXED)
         env.left = 6
         with pytest.raises(SimulatorError):
             play(env, replay, 4, "cpu")

@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from support import reference
 
 from harl_isaac.learning import batching
 from tests.support.rank_runs import environment
@@ -21,9 +22,8 @@ CASES = {
 
 @pytest.fixture(autouse=True)
 def double():
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
+    with reference.double_precision():
+        yield
 
 
 def learner_and_batch(words):

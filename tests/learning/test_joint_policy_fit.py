@@ -7,6 +7,7 @@ import copy
 
 import pytest
 import torch
+from support import reference
 
 from harl_isaac.learning import batching
 from harl_isaac.learning.joint_policy_fit import JointPolicyFit
@@ -31,9 +32,8 @@ CASES = {
 
 @pytest.fixture
 def double():
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
+    with reference.double_precision():
+        yield
 
 
 def two_updates(words):

@@ -47,19 +47,7 @@ SMALL = {
 
 
 def built(kind, spec=THREE, **changed):
-    torch.manual_seed(0)
-    learner = kind(**{**SMALL, **changed}).learner(spec, 0)
-    for place, module in enumerate((learner.actors, learner.critic, *[network for network, _ in learner.targets])):
-        reference.scramble(module, seed=place)
-    return literal.filled(learner)
-
-
-def parameters(module):
-    return [p.detach().clone() for p in module.parameters()]
-
-
-def moved(before, module):
-    return any(not torch.equal(a, b) for a, b in zip(before, module.parameters()))
+    return literal.filled(literal.scrambled(kind(**{**SMALL, **changed}), spec))
 
 
 # What the critic is fitted to.
@@ -136,7 +124,7 @@ def test_an_update_equals_a_hand_written_chain(kind, order):
         batch = learner.replay.sample(10, 2, 0.9)
         learner.replay.sample = lambda *args: batch
         learner.draw_agent_order = lambda: order
-        targets = [parameters(learner.target_actors), parameters(learner.target_critic)]
+        targets = [literal.parameters(learner.target_actors), literal.parameters(learner.target_critic)]
         actors, critics = literal_update(learner, batch, order)
         learner.cfg = replace(learner.cfg, train_interval=1)
         learner.update(0.0)
@@ -185,12 +173,14 @@ def test_in_an_agents_turn_it_alone_moves(name):
     actions = learner.replayed_actions(batch)
     for i in range(3):
         modules = [*learner.actors.agents, learner.critic, *[network for network, _ in learner.targets]]
-        before = [parameters(module) for module in modules]
+        before = [literal.parameters(module) for module in modules]
         learner.fit_actor(i, batch, actions)
-        assert [moved(old, module) for old, module in zip(before, modules)] == [j == i for j in range(len(modules))]
-    before = [parameters(module) for module in modules]
+        assert [literal.moved(old, module) for old, module in zip(before, modules)] == [
+            j == i for j in range(len(modules))
+        ]
+    before = [literal.parameters(module) for module in modules]
     learner.fit_critic(batch)
-    assert [moved(old, module) for old, module in zip(before, modules)] == [j == 3 for j in range(len(modules))]
+    assert [literal.moved(old, module) for old, module in zip(before, modules)] == [j == 3 for j in range(len(modules))]
 
 
 def test_actors_and_targets_wait_for_the_policy_delay():
@@ -198,9 +188,9 @@ def test_actors_and_targets_wait_for_the_policy_delay():
     history = []
     for _ in range(7):
         modules = (learner.actors, learner.target_actors, learner.target_critic, learner.critic)
-        before = [parameters(module) for module in modules]
+        before = [literal.parameters(module) for module in modules]
         learner.update(0.0)
-        history.append([moved(old, module) for old, module in zip(before, modules)])
+        history.append([literal.moved(old, module) for old, module in zip(before, modules)])
     assert history == [[k % 3 == 0] * 3 + [True] for k in range(7)]
 
 
@@ -217,18 +207,18 @@ def test_each_agent_ascends_the_value_of_its_own_reward():
     with torch.no_grad():
         for net in learner.critic.nets:
             net.layers[-1].weight[[0, 2]] = 0.0  # only the second agent's reward depends on anything
-    before = [parameters(actor) for actor in learner.actors.agents]
+    before = [literal.parameters(actor) for actor in learner.actors.agents]
     learner.fit_actors(batch)
-    assert [moved(old, actor) for old, actor in zip(before, learner.actors.agents)] == [False, True, False]
+    assert [literal.moved(old, actor) for old, actor in zip(before, learner.actors.agents)] == [False, True, False]
 
 
 def test_rows_where_an_agent_was_absent_do_not_move_it():
     learner = built(HaddpgCfg, EACH)
     batch = learner.replay.sample(10, 1, 0.9)
     batch.alive[:, 0] = 0.0
-    before = [parameters(actor) for actor in learner.actors.agents]
+    before = [literal.parameters(actor) for actor in learner.actors.agents]
     learner.fit_actors(batch)
-    assert [moved(old, actor) for old, actor in zip(before, learner.actors.agents)] == [False, True, True]
+    assert [literal.moved(old, actor) for old, actor in zip(before, learner.actors.agents)] == [False, True, True]
 
 
 def test_gradients_are_clipped_if_wanted_and_learning_rates_decay():
@@ -467,7 +457,7 @@ def test_large_batches_are_worked_through_in_parts_with_the_same_result(name, mo
         learner = built(import_object(ALGOS[name]), EACH if name in CONTINUOUS else CHOICES)
         torch.manual_seed(7)
         metrics = learner.update(0.0)
-        return [*parameters(learner.actors), *parameters(learner.critic)], metrics
+        return [*literal.parameters(learner.actors), *literal.parameters(learner.critic)], metrics
 
     with reference.double_precision():
         (whole, first) = updated(2048)

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 from support import reference
+from support import reference_off_policy as literal
 from support import reference_values as plain
 from support.resuming import flat, same, whole_and_resumed
 
@@ -42,10 +43,7 @@ SMALL = {
 
 def built(kind, spec=SPEC, **changed):
     """A learner whose replay is full of noise, with ends of episodes of both kinds."""
-    torch.manual_seed(0)
-    learner = kind(**{**SMALL, **changed}).learner(spec, 0)
-    for place, module in enumerate((learner.actors, learner.critic, *[network for network, _ in learner.targets])):
-        reference.scramble(module, seed=place)
+    learner = literal.scrambled(kind(**{**SMALL, **changed}), spec)
     env = reference.NoiseEnv(spec)
     explore(env, lambda step: learner.explore(step, []), learner.replay, env.step(None), 20)
     return learner

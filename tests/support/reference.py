@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import torch
 
 from harl_isaac.buffers.rollout import collect
-from harl_isaac.env import EnvSpec, MultiDiscrete, Step, mask_width
+from harl_isaac.env import Box, Discrete, EnvSpec, MultiDiscrete, Step, mask_width
 
 ACTIVATIONS = {
     "relu": lambda x: max(x, 0.0),
@@ -358,6 +358,17 @@ def spec_for(actions, obs_sizes, **more):
             **more,
         }
     )
+
+
+# Agents of every kind, with all that a game may have.
+MIXED = spec_for(
+    (Box(3), MultiDiscrete((2, 5, 3)), Discrete(4)),
+    (5, 7, 4),
+    has_action_mask=True,
+    has_alive=True,
+    reward_agents=3,
+    state_agents=3,
+)
 
 
 def in_default_precision(rollout):

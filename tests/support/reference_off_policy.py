@@ -11,6 +11,25 @@ from harl_isaac.buffers.replay import explore
 from support import reference
 
 
+def scrambled(cfg, spec):
+    """A learner of these settings whose networks and targets all differ."""
+    torch.manual_seed(0)
+    learner = cfg.learner(spec, 0)
+    for place, module in enumerate((learner.actors, learner.critic, *[network for network, _ in learner.targets])):
+        reference.scramble(module, seed=place)
+    return learner
+
+
+def parameters(module):
+    """Copies of a module's parameters as they are."""
+    return [p.detach().clone() for p in module.parameters()]
+
+
+def moved(before, module):
+    """Whether any of a module's parameters is another than `before`."""
+    return any(not torch.equal(a, b) for a, b in zip(before, module.parameters()))
+
+
 def filled(learner, steps=12, seed=0):
     """The learner's replay with noise in it, and actions drawn by its policies."""
     env = reference.NoiseEnv(learner.spec, seed)
