@@ -17,7 +17,6 @@ ROOT = Path(__file__).resolve().parents[2]
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["torch", "torch.utils.tensorboard", "hydra", "numpy", "matplotlib.pyplot", "scipy.stats"])
 TINY = [
-    "preset=none",  # its minibatches are too many for so few rows
     "num_envs=4",
     "algo.rollout_length=3",
     "algo.hidden=[8]",
@@ -25,6 +24,7 @@ TINY = [
     "device=cpu",
     "eval.episodes=2",
     "eval.interval=1",
+    "preset=none",  # its minibatches are too many for so few rows
 ]
 
 
