@@ -60,6 +60,7 @@ COMMANDS = {
     "table": "table",
     "study": "study",
     "report": "report",
+    "archive": "archive",
     "theory": "theory",
 }
 

@@ -25,7 +25,7 @@ LEFT_OUT = shutil.ignore_patterns(
 MARK = "tasks of THIS clone"
 GAME = ["task=MatrixGame", "algo=happo", "num_envs=4", "total_steps=40", "device=cpu", "log.console=none"]
 SCRIPTS = sorted(path.name for path in (ROOT / "scripts").glob("*.py"))
-WITHOUT_TASKS = {"plot.py", "table.py", "report.py"}  # read the records of runs alone
+WITHOUT_TASKS = {"plot.py", "table.py", "report.py", "archive.py"}  # read the records of runs alone
 LIST_FILES = (
     "import os, harl_isaac\n"
     "root = os.path.dirname(harl_isaac.__file__)\n"

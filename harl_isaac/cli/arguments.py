@@ -3,7 +3,7 @@
 import sys
 from itertools import takewhile
 from pathlib import Path
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 from harl_isaac.cli.commands import HELP, LAST, newest_run
 from harl_isaac.outputs import check_writable
@@ -48,6 +48,12 @@ def check_numbers(args: Dict[str, Any], **bounds: Tuple[float, float]) -> None:
     for name, (low, high) in bounds.items():
         if not low <= args[name] <= high:
             raise ValueError(f"{name}={args[name]} must be within {low:.7g} and {high:.7g}")
+
+
+def check_choice(key: str, given: str, possible: List[str]) -> None:
+    """Raise ValueError for a value that is none of those possible."""
+    if given not in possible:
+        raise ValueError(f"{key}={given}; possible: {', '.join(possible)}")
 
 
 def named_file(args: Dict[str, Any], key: str) -> Path:

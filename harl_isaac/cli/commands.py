@@ -26,6 +26,7 @@ COMMANDS: Dict[str, Command] = {
     "table": Command("table", "what runs had reached at given steps"),
     "study": Command("study", "tasks x algorithms x seeds: several at once, resumable"),
     "report": Command("report", "one HTML page of runs or a study"),
+    "archive": Command("archive", "a small copy of a study: its index and thinned curves"),
     "theory": Command("theory", "the paper's examples and Theorem 7, exactly"),
     "draw": Command("draw_tasks", "pictures of the tasks' starts"),
 }

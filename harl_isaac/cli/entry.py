@@ -66,6 +66,11 @@ def report() -> None:
     run("report")
 
 
+def archive() -> None:
+    """Entry point of `harl-archive` and `scripts/archive.py`."""
+    run("archive")
+
+
 def theory() -> None:
     """Entry point of `harl-theory` and `scripts/theory.py`."""
     run("theory")

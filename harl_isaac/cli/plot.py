@@ -16,7 +16,7 @@ have the same color. A line is dotted where not all of a label's runs have a val
 from pathlib import Path
 from typing import Any, Dict, List
 
-from harl_isaac.cli.arguments import check_numbers, named_file, read_arguments
+from harl_isaac.cli.arguments import check_choice, check_numbers, named_file, read_arguments
 from harl_isaac.studies.charts import COLUMNS, SINGLE, X_LABELS, PanelContent, Style, draw_panels
 from harl_isaac.studies.collection import Collection, collect
 from harl_isaac.studies.comparison import KINDS, draw_comparison
@@ -63,12 +63,6 @@ def save(figure: Any, out: Path) -> None:
     """Write a figure. Raises ValueError where its file's ending names no format."""
     figure.savefig(out, dpi=110)
     print(out)
-
-
-def check_choice(key: str, given: str, possible: List[str]) -> None:
-    """Raise ValueError for a value that is none of those possible."""
-    if given not in possible:
-        raise ValueError(f"{key}={given}; possible: {', '.join(possible)}")
 
 
 def chosen_average(args: Dict[str, Any], collection: Collection) -> str:

@@ -11,7 +11,7 @@ import tempfile
 from functools import partial
 from pathlib import Path
 
-from harl_isaac.cli.arguments import named_file, read_arguments
+from harl_isaac.cli.arguments import check_choice, named_file, read_arguments
 from harl_isaac.outputs import write_text
 from harl_isaac.studies.collection import collect, named_collection
 from harl_isaac.studies.index import is_study, load_study
@@ -35,9 +35,8 @@ FILES = {"strip": "episode.png", "video": "episode.mp4"}
 def main() -> None:
     """Write the page of the runs named on the command line."""
     args = read_arguments(__doc__ or "", DEFAULTS, first="runs")
-    for key, possible in (("average", list(STATISTICS)), ("pictures", [*FILES, "none"])):
-        if args[key] not in possible:
-            raise ValueError(f"{key}={args[key]}; possible: {', '.join(possible)}")
+    check_choice("average", args["average"], list(STATISTICS))
+    check_choice("pictures", args["pictures"], [*FILES, "none"])
     out = named_file(args, "out")
     where = Path((args["study"] or args["runs"] or "").split(",")[0])
     collection = named_collection(collect(args))

@@ -6,20 +6,23 @@ separated by commas; default: the folders' names, or the algorithms), at=1 (mill
 separated by commas, or end: the last of each run; default of studies, patterns and folders above), metric=return (or
 another column episode/... of metrics.csv, or eval/return, ... of evaluations), window=100000 (steps up to the
 milestone whose episodes are averaged), average (deviation: mean +- standard deviation; mean, iqm: with 95 % bootstrap
-intervals; default: deviation), marl_eval (a file: all evaluations in marl-eval's JSON format).
+intervals; default: deviation), kind=values (or improvement: the probability that a run of the one algorithm is better
+than one of the other, over all tasks; scores: mean and interquartile mean over all tasks of scores scaled by task, 0
+the worst run, 1 the best; both with 95 % intervals), marl_eval (a file: all evaluations in marl-eval's JSON format).
 """
 
 import json
-from typing import Any, Dict, List
+from functools import partial
+from typing import Any, Callable, Dict, List
 
 import numpy as np
 
-from harl_isaac.cli.arguments import check_numbers, named_file, read_arguments
+from harl_isaac.cli.arguments import check_choice, check_numbers, named_file, read_arguments
 from harl_isaac.outputs import write_text
-from harl_isaac.studies.collection import Collection, by_title_and_label, collect
-from harl_isaac.studies.comparison import final_score
+from harl_isaac.studies.collection import Collection, by_title_and_label, collect, named_collection
+from harl_isaac.studies.comparison import Scores, aggregates, collect_scores, final_score, improvements
 from harl_isaac.studies.marl_eval import exported
-from harl_isaac.studies.statistics import STATISTICS, estimate
+from harl_isaac.studies.statistics import STATISTICS, Estimate, estimate
 from harl_isaac.training.curves import EVALUATION, LabeledRun, episode_metrics, episodes_mean, has_metric
 
 DEFAULTS = {
@@ -30,8 +33,11 @@ DEFAULTS = {
     "metric": "return",
     "window": 100_000,
     "average": "deviation",
+    "kind": "values",
     "marl_eval": None,
 }
+VALUES = "values"
+DEVIATION = "deviation"
 END = "end"
 MOST_STEPS = 1e15
 
@@ -47,10 +53,13 @@ def main() -> None:
         if not has_metric(run, metric):
             possible = ", ".join(episode_metrics([run]))
             raise ValueError(f"metric={metric}: {run.label} has none; possible: {possible}")
-    if args["average"] not in ("deviation", *STATISTICS):
-        raise ValueError(f"average={args['average']}; possible: deviation, {', '.join(STATISTICS)}")
+    check_choice("average", args["average"], [DEVIATION, *STATISTICS])
+    check_choice("kind", args["kind"], [VALUES, *KINDS])
     at = milestones(args["at"] if args["at"] is not None else (END if collection.grouped else "1"))
-    print_table(collection, at, args)
+    if args["kind"] == VALUES:
+        print_table(collection, at, args)
+    else:
+        print_comparison(named_collection(collection).runs, at, args)
     if exported_to:
         write_text(exported_to, json.dumps(exported(collection.runs), indent=1))
         print(exported_to)
@@ -67,6 +76,54 @@ def print_table(collection: Collection, at: List[float], args: Dict[str, Any]) -
             cells = row(group, args["metric"], at, args["window"], args["average"])
             names = f"{title} | {label}" if collection.grouped else label
             print(f"| {names} | {len(group)} | {' | '.join(cells)} |")
+
+
+def print_comparison(runs: List[LabeledRun], at: List[float], args: Dict[str, Any]) -> None:
+    """Print the algorithms' comparison over all tasks at one milestone. Raises ValueError."""
+    if len(at) > 1:
+        raise ValueError(f"at={args['at']}: kind={args['kind']} compares at one milestone; give one")
+    reached = partial(value_at, steps=at[0], window=args["window"])
+    print("\n".join(KINDS[args["kind"]](collect_scores(runs, args["metric"], reached))))
+
+
+def improvement_lines(scores: Scores) -> List[str]:
+    """A line for each pair of algorithms. Raises ValueError where there is none."""
+    found = improvements(scores)
+    if not found:
+        raise ValueError(
+            f"kind=improvement compares two algorithms or more; the runs are all of {', '.join(scores.raw)}"
+        )
+    lines = [f"| {len(scores.tasks)} tasks | runs | probability of a better {scores.metric} |", "|---|---|---|"]
+    for (first, second), probability in found.items():
+        counts = f"{runs_of(scores, first)}, {runs_of(scores, second)}"
+        lines.append(f"| {first} > {second} | {counts} | {interval_text(probability)} |")
+    return lines
+
+
+def score_lines(scores: Scores) -> List[str]:
+    """A line for each algorithm."""
+    found = aggregates(scores)
+    lines = [f"| {len(scores.tasks)} tasks, scaled {scores.metric} | runs | {' | '.join(found)} |"]
+    lines.append("|---|---|" + "---|" * len(found))
+    for label in scores.raw:
+        cells = " | ".join(interval_text(by_label[label]) for by_label in found.values())
+        lines.append(f"| {label} | {runs_of(scores, label)} | {cells} |")
+    return lines
+
+
+def runs_of(scores: Scores, label: str) -> int:
+    """Number of an algorithm's runs."""
+    return sum(len(of_task) for of_task in scores.raw[label])
+
+
+def interval_text(found: Estimate) -> str:
+    """A number between 0 and 1 with its interval, if it has one."""
+    if not np.isfinite(found.low):
+        return f"{found.value:.2f}"
+    return f"{found.value:.2f} [{found.low:.2f}, {found.high:.2f}]"
+
+
+KINDS: Dict[str, Callable[[Scores], List[str]]] = {"improvement": improvement_lines, "scores": score_lines}
 
 
 def milestones(text: str) -> List[float]:
@@ -101,14 +158,14 @@ def value_at(run: LabeledRun, metric: str, steps: float, window: float) -> float
     return episodes_mean(run.curves, "episode/" + metric, until, window)
 
 
-def cell(values: np.ndarray, is_share: bool, average: str = "deviation") -> str:
+def cell(values: np.ndarray, is_share: bool, average: str = DEVIATION) -> str:
     """A statistic over the runs that came this far (the others are nan) and its spread; a share in percent."""
     values = values[np.isfinite(values)] * (100 if is_share else 1)
     if not len(values):
         return "-"
     digits = 1 if is_share or np.abs(values).max() < 100 else 0
     unit = " %" if is_share else ""
-    if average != "deviation":
+    if average != DEVIATION:
         value, low, high = estimate([values], average)
         interval = f" [{low:.{digits}f}, {high:.{digits}f}]" if len(values) > 1 else ""
         return f"{value:.{digits}f}{interval}{unit}"

@@ -42,15 +42,22 @@ def default_metric(runs: List[LabeledRun]) -> str:
     return EVALUATION + "return" if all(has_metric(run, EVALUATION + "return") for run in runs) else "return"
 
 
-def collect_scores(runs: List[LabeledRun], metric: Optional[str] = None) -> Scores:
-    """Scores of algorithms on their common tasks. Raises ValueError where they have none."""
+def collect_scores(
+    runs: List[LabeledRun],
+    metric: Optional[str] = None,
+    score: Callable[[LabeledRun, str], float] = final_score,
+) -> Scores:
+    """Scores of algorithms on their common tasks. Raises ValueError where they have none.
+
+    `score` gives a run's value of a metric, nan where it has none.
+    """
     metric = metric or default_metric(runs)
     if not any(has_metric(run, metric) for run in runs):
         raise ValueError(f"metric={metric}: no run has it; possible: {', '.join(episode_metrics(runs))}")
     found: Dict[str, Dict[str, np.ndarray]] = {run.label: {} for run in runs}
     for task, groups in by_title_and_label(runs).items():
         for label, group in groups.items():
-            values = np.array([final_score(run, metric) for run in group])
+            values = np.array([score(run, metric) for run in group])
             if np.isfinite(values).any():
                 found[label][task] = values[np.isfinite(values)]
     tasks = [task for task in by_title_and_label(runs) if all(task in scores for scores in found.values())]

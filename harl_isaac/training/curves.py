@@ -104,8 +104,9 @@ def series(run: LabeledRun, metric: str, smooth: int) -> Series:
     """A metric of `episode_metrics`; those of training as running means over `smooth` iterations."""
     time = minutes(run.curves)
     if not metric.startswith(EVALUATION):
-        values = smoothed(run.curves["episode/" + metric], smooth)
-        return with_gaps(Series(run.curves["steps"], time, values), run.curves["iteration"])
+        iterations = run.curves["iteration"]
+        values = smoothed(run.curves["episode/" + metric], rows_of(smooth, iterations))
+        return with_gaps(Series(run.curves["steps"], time, values), iterations)
     table = run.evaluations
     at = np.interp(table["steps"], run.curves["steps"], time)
     return with_gaps(Series(table["steps"], at, table[metric[len(EVALUATION) :]]), table["iteration"])
@@ -119,6 +120,12 @@ def with_gaps(curve: Series, iterations: np.ndarray) -> Series:
     pauses = np.flatnonzero(distance > 1.5 * np.median(distance))
     steps, time = (np.insert(x, pauses + 1, (x[pauses] + x[pauses + 1]) / 2) for x in (curve.steps, curve.minutes))
     return Series(steps, time, np.insert(curve.values, pauses + 1, np.nan))
+
+
+def rows_of(count: int, iterations: np.ndarray) -> int:
+    """Number of rows, at least one, that stand for `count` iterations: a row may be one of several."""
+    distance = np.diff(iterations)
+    return max(1, round(count / np.median(distance))) if len(distance) else count
 
 
 def smoothed(values: np.ndarray, width: int) -> np.ndarray:

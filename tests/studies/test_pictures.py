@@ -84,6 +84,29 @@ def test_the_table_of_a_study_has_a_row_for_each_task_and_algorithm(study, tmp_p
     assert lines[4] == "| SumGame | happo | 2 | 3.8 [2.5, 5.0] | 7.5 [5.0, 10.0] |"
 
 
+def test_a_table_compares_algorithms_over_all_tasks(study, tmp_path):
+    pytest.importorskip("scipy", reason="scipy is not installed")
+
+    def lines(*words):
+        result = run(str(study), *words, cwd=tmp_path, script="scripts/table.py")
+        assert result.returncode == 0, result.stderr
+        return result.stdout.splitlines()
+
+    assert lines("kind=improvement", "window=1000") == [
+        "| 2 tasks | runs | probability of a better return |",
+        "|---|---|---|",
+        "| happo > mappo | 5, 4 | 1.00 [1.00, 1.00] |",
+    ]
+    early = lines("kind=improvement", "window=1000", "at=0.002")[2]  # 2, 3, 4 and 0.5, 1; 5, 10 and 2.5, 4
+    assert early == "| happo > mappo | 5, 4 | 1.00 [1.00, 1.00] |"
+    first = lines("kind=scores", "metric=eval/return")
+    assert first[0] == "| 2 tasks, scaled eval/return | runs | mean | iqm |"
+    happo = [(value - 1) / 7 for value in (4, 6, 8)] + [(value - 5) / 15 for value in (10, 20)]
+    assert first[2].startswith(f"| happo | 5 | {sum(happo) / 5:.2f} [")
+    refused = run(str(study), "kind=scores", "at=1,2", cwd=tmp_path, script="scripts/table.py")
+    assert refused.returncode == 2 and "at=1,2: kind=scores compares at one milestone; give one" in refused.stderr
+
+
 @pytest.mark.parametrize("module", ["matplotlib", "scipy.stats", "jinja2"])
 def test_a_missing_package_is_one_line_with_the_extra_s_name(module, monkeypatch):
     monkeypatch.setitem(sys.modules, module, None)
@@ -152,6 +175,12 @@ def test_a_report_shows_what_the_policies_do_or_says_why_not(tmp_path):
         ("plot.py", ["runs=runs", "average=median"], "average=median; possible: none, mean, iqm"),
         ("plot.py", ["runs=runs", "kind=improvement"], "compares two algorithms or more; the runs are all of happo"),
         ("table.py", ["runs=runs", "average=median"], "average=median; possible: deviation, mean, iqm"),
+        ("table.py", ["runs=runs", "kind=curves"], "kind=curves; possible: values, improvement, scores"),
+        (
+            "table.py",
+            ["runs=runs", "kind=improvement", "at=0.002"],
+            "two algorithms or more; the runs are all of happo",
+        ),
         ("table.py", ["runs=runs", "metric=eval/speed"], "metric=eval/speed: happo has none; possible: count, return"),
         ("report.py", ["runs=runs", "pictures=gif"], "pictures=gif; possible: strip, video, none"),
         ("report.py", [], "give runs=<run folder>"),
