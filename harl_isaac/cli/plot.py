@@ -5,12 +5,13 @@ Keys: runs (run folders, folders above them such as runs/SumGame, patterns such 
 study's folder), out=curve.png, x=steps (steps, minutes or both), smooth=20 (iterations averaged), metric (return,
 length, ... of training's episodes, eval/return, ... of evaluations; several separated by commas; default: return and
 success, each in its panel), average (none: a curve for each run; mean, iqm: over the runs of a label, with 95 %
-bootstrap bands; default: none for run folders named one by one, mean otherwise), labels (one for each run, separated
-by commas; default: the folders' names, or the algorithms), titles (one for each run, separated by commas, such as the
-tasks' names: a panel for the runs with the same title; default: one panel for all, or the tasks), cut=0 (this
-percentage of a panel's points, the lowest, lies below its picture: for runs that begin far down), kind=curves (or
-scores, profiles, improvement: algorithms compared over all tasks, by their last evaluations). Runs with the same label
-have the same color. A line is dotted where not all of a label's runs have a value, and broken where a run paused.
+bootstrap bands; default: none for run folders named one by one, mean otherwise), labels (one for each run, separated by
+commas; default: the folders' names, or the algorithms), only (labels, separated by commas: of their runs alone, in this
+order), titles (one for each run, separated by commas, such as the tasks' names: a panel for the runs with the same
+title; default: one panel for all, or the tasks), cut=0 (this percentage of a panel's points, the lowest, lies below its
+picture: for runs that begin far down), kind=curves (or scores, profiles, improvement: algorithms compared over all
+tasks, by their last evaluations). Runs with the same label have the same color. A line is dotted where not all of a
+label's runs have a value, and broken where a run paused.
 """
 
 from pathlib import Path
@@ -30,6 +31,7 @@ DEFAULTS = {
     "x": "steps",
     "smooth": 20,
     "labels": None,
+    "only": None,
     "titles": None,
     "metric": None,
     "average": None,

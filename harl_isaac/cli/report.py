@@ -3,8 +3,8 @@ learning curves, algorithms compared over tasks, settings, versions, and what th
 
 Keys: study (a study's folder), runs (run folders, folders above them, patterns; the first word may be it),
 out=report.html, title (default: the folder's name), average=mean (or iqm, over the runs of an algorithm, with 95 %
-intervals), labels (one for each run, separated by commas; default: the algorithms), pictures=strip (strip, video or
-none: of an episode of each algorithm's best run on each task).
+intervals), labels (one for each run, separated by commas; default: the algorithms), only (labels, separated by commas),
+pictures=strip (strip, video or none: of an episode of each algorithm's best run on each task).
 """
 
 import tempfile
@@ -27,6 +27,7 @@ DEFAULTS = {
     "title": None,
     "average": "mean",
     "labels": None,
+    "only": None,
     "pictures": "strip",
 }
 FILES = {"strip": "episode.png", "video": "episode.mp4"}

@@ -2,13 +2,14 @@
 from their own metrics.csv and eval.csv, in Markdown: mean and deviation over the runs of a label.
 
 Keys: runs (run folders, folders above them, patterns, studies), study (a study's folder), labels (one for each run,
-separated by commas; default: the folders' names, or the algorithms), at=1 (million environment steps, several
-separated by commas, or end: the last of each run; default of studies, patterns and folders above), metric=return (or
-another column episode/... of metrics.csv, or eval/return, ... of evaluations), window=100000 (steps up to the
-milestone whose episodes are averaged), average (deviation: mean +- standard deviation; mean, iqm: with 95 % bootstrap
-intervals; default: deviation), kind=values (or improvement: the probability that a run of the one algorithm is better
-than one of the other, over all tasks; scores: mean and interquartile mean over all tasks of scores scaled by task, 0
-the worst run, 1 the best; both with 95 % intervals), marl_eval (a file: all evaluations in marl-eval's JSON format).
+separated by commas; default: the folders' names, or the algorithms), only (labels, separated by commas: of their runs
+alone, in this order), at=1 (million environment steps, several separated by commas, or end: the last of each run;
+default of studies, patterns and folders above), metric=return (or another column episode/... of metrics.csv, or
+eval/return, ... of evaluations), window=100000 (steps up to the milestone whose episodes are averaged), average
+(deviation: mean +- standard deviation; mean, iqm: with 95 % bootstrap intervals; default: deviation), kind=values (or
+improvement: the probability that a run of the one algorithm is better than one of the other, over all tasks; scores:
+mean and interquartile mean over all tasks of scores scaled by task, 0 the worst run, 1 the best; both with 95 %
+intervals), marl_eval (a file: all evaluations in marl-eval's JSON format).
 """
 
 import json
@@ -29,6 +30,7 @@ DEFAULTS = {
     "runs": None,
     "study": None,
     "labels": None,
+    "only": None,
     "at": None,
     "metric": "return",
     "window": 100_000,

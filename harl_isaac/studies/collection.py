@@ -21,11 +21,27 @@ class Collection(NamedTuple):
 
 
 def collect(args: Dict[str, Any]) -> Collection:
-    """The runs of the arguments `runs`, `study`, `labels` and `titles`. Raises ValueError.
+    """The runs of the arguments `runs`, `study`, `labels`, `titles` and `only`. Raises ValueError.
 
     Run folders alone, named one by one, stay single and are labeled by their names. Those of studies, patterns and
     folders above are labeled by algorithm, with the task as title.
     """
+    collection = collect_all(args)
+    return with_labels(collection, args["only"].split(",")) if args.get("only") else collection
+
+
+def with_labels(collection: Collection, labels: List[str]) -> Collection:
+    """The runs that have one of these labels, in their order. Raises ValueError for a label that no run has."""
+    known = list(dict.fromkeys(run.label for run in collection.runs))
+    for label in labels:
+        if label not in known:
+            raise ValueError(f"only={','.join(labels)}: no run has the label {label}; possible: {', '.join(known)}")
+    runs = [run for label in labels for run in collection.runs if run.label == label]
+    return collection._replace(runs=runs)
+
+
+def collect_all(args: Dict[str, Any]) -> Collection:
+    """The runs that the arguments name, of all labels. Raises ValueError."""
     words = [word for key in ("runs", "study") for word in (args.get(key) or "").split(",") if word]
     if not args.get("study") and all(has_records(Path(word)) or not is_above(word) for word in words):
         return Collection(labeled(args), False, [])

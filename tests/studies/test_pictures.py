@@ -50,6 +50,12 @@ def test_a_point_s_earlier_attempts_are_not_of_the_study(study):
     assert load_study(study).run_folder(load_study(study).points[5]).name == "20260101-120000-seed1"
 
 
+def test_runs_of_some_algorithms_alone_are_taken_in_their_order(study):
+    found = collected(study=study, only="mappo,happo")
+    assert [run.label for run in found.runs] == ["mappo"] * 4 + ["happo"] * 5
+    assert {run.label for run in collected(runs=study, only="mappo").runs} == {"mappo"}
+
+
 def test_run_folders_named_one_by_one_stay_single(study):
     folder = next(study.glob("runs/SumGame/happo/*-seed1"))
     found = collected(runs=folder)
@@ -173,6 +179,7 @@ def test_a_report_shows_what_the_policies_do_or_says_why_not(tmp_path):
         ("plot.py", ["runs=none/*"], "no run folder in none/*"),
         ("plot.py", ["runs=runs", "kind=pie"], "kind=pie; possible: curves, scores, profiles, improvement"),
         ("plot.py", ["runs=runs", "average=median"], "average=median; possible: none, mean, iqm"),
+        ("plot.py", ["runs=runs", "only=happo,mapo"], "only=happo,mapo: no run has the label mapo; possible: happo"),
         ("plot.py", ["runs=runs", "kind=improvement"], "compares two algorithms or more; the runs are all of happo"),
         ("table.py", ["runs=runs", "average=median"], "average=median; possible: deviation, mean, iqm"),
         ("table.py", ["runs=runs", "kind=curves"], "kind=curves; possible: values, improvement, scores"),
