@@ -7,6 +7,8 @@ from torch import Tensor, nn
 from harl_isaac.networks.mlp import layer_norm
 from harl_isaac.networks.off_policy_nets import FeedForward
 
+BIAS_GAIN = 0.01  # of the first biases: a constant that batches must unlearn first is large beside returns of 1
+
 
 class SumMixer(nn.Module):
     """The sum (VDN; Sunehag et al., 2018)."""
@@ -43,6 +45,10 @@ class MonotonicMixer(nn.Module):
         self.first_bias = nn.Linear(state_size, mixing_size, device=device)
         self.last_weight = hypernet(mixing_size)
         self.last_bias = hypernet(1)
+        with torch.no_grad():  # the first joint values are near zero, as the agents' are
+            for layer in (self.first_bias, self.last_bias.layers[-1]):
+                for parameter in layer.parameters():
+                    parameter.mul_(BIAS_GAIN)
 
     def forward(self, values: Tensor, state: Tensor) -> Tensor:
         """The joint value [B, 1] of the agents' values [B, A] in states [B, S]."""
