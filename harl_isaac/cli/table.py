@@ -95,7 +95,7 @@ def improvement_lines(scores: Scores) -> List[str]:
         raise ValueError(
             f"kind=improvement compares two algorithms or more; the runs are all of {', '.join(scores.raw)}"
         )
-    lines = [f"| {len(scores.tasks)} tasks | runs | probability of a better {scores.metric} |", "|---|---|---|"]
+    lines = [f"| {tasks_of(scores)} | runs | probability of a better {scores.metric} |", "|---|---|---|"]
     for (first, second), probability in found.items():
         counts = f"{runs_of(scores, first)}, {runs_of(scores, second)}"
         lines.append(f"| {first} > {second} | {counts} | {interval_text(probability)} |")
@@ -105,12 +105,18 @@ def improvement_lines(scores: Scores) -> List[str]:
 def score_lines(scores: Scores) -> List[str]:
     """A line for each algorithm."""
     found = aggregates(scores)
-    lines = [f"| {len(scores.tasks)} tasks, scaled {scores.metric} | runs | {' | '.join(found)} |"]
+    lines = [f"| {tasks_of(scores)}, scaled {scores.metric} | runs | {' | '.join(found)} |"]
     lines.append("|---|---|" + "---|" * len(found))
     for label in scores.raw:
         cells = " | ".join(interval_text(by_label[label]) for by_label in found.values())
         lines.append(f"| {label} | {runs_of(scores, label)} | {cells} |")
     return lines
+
+
+def tasks_of(scores: Scores) -> str:
+    """Number of tasks, in words."""
+    count = len(scores.tasks)
+    return "1 task" if count == 1 else f"{count} tasks"
 
 
 def runs_of(scores: Scores, label: str) -> int:

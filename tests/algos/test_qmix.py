@@ -234,6 +234,18 @@ def test_the_first_values_are_as_small_as_wanted():
         assert all(gain * 0.1 <= value.abs().max().item() <= gain * 5.0 for value in values)
 
 
+@pytest.mark.parametrize("state_norm", [False, True])
+@pytest.mark.parametrize("seed", range(3))
+def test_the_first_joint_values_are_as_small_as_the_agents(seed, state_norm):
+    torch.manual_seed(seed)
+    network = MonotonicMixer(4, 30, 32, 64, state_norm, CPU)
+    values = (0.01 * torch.randn(200, 4)).requires_grad_()
+    joint = network(values, torch.randn(200, 30))
+    assert joint.std().item() < 0.05 and joint.abs().max().item() < 0.2
+    joint.sum().backward()
+    assert values.grad.mean().item() > 0.5  # the agents learn from it all the same
+
+
 def test_one_network_tells_agents_apart_by_their_numbers_alone():
     obs = [torch.ones(2, 1, 4)] * 3
     spec = reference.spec_for((Discrete(3),) * 3, (4, 4, 4))
