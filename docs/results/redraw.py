@@ -9,7 +9,7 @@ import shlex
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Callable, Dict, Iterator, List, NamedTuple
+from typing import Callable, Dict, Iterator, List, NamedTuple, Tuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # this checkout, whatever is installed
 
@@ -72,7 +72,7 @@ def commands(lines: List[str]) -> Iterator[Command]:
         start = end
 
 
-def table_below(lines: List[str], line: int) -> "tuple[int, int]":
+def table_below(lines: List[str], line: int) -> Tuple[int, int]:
     """The first and last line (exclusive) of the table that follows. Raises ValueError where there is none."""
     first = line
     while first < len(lines) and not lines[first].strip():

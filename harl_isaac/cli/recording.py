@@ -5,6 +5,7 @@ from typing import Any, Callable, Iterator, List, NamedTuple, Sequence
 import numpy as np
 from torch import Tensor
 
+from harl_isaac.cli.arguments import check_choice
 from harl_isaac.env import Step
 from harl_isaac.networks.joint_policy import JointPolicy
 from harl_isaac.rendering.camera import Camera
@@ -84,8 +85,7 @@ def _episode(env: VisibleEnv, actors: JointPolicy, seed: int) -> Iterator[Step]:
 
 def check_pick(pick: str) -> None:
     """Raise ValueError for a way to pick episodes that there is not."""
-    if pick not in PICKS:
-        raise ValueError(f"pick={pick}; possible: {', '.join(PICKS)}")
+    check_choice("pick", pick, list(PICKS))
 
 
 def choose(recording: Recording, pick: str, episodes: int) -> np.ndarray:

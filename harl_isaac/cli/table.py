@@ -23,7 +23,7 @@ from harl_isaac.outputs import write_text
 from harl_isaac.studies.collection import Collection, by_title_and_label, collect, named_collection
 from harl_isaac.studies.comparison import Scores, aggregates, collect_scores, final_score, improvements
 from harl_isaac.studies.marl_eval import exported
-from harl_isaac.studies.statistics import STATISTICS, Estimate, estimate
+from harl_isaac.studies.statistics import STATISTICS, estimate
 from harl_isaac.training.curves import EVALUATION, LabeledRun, episode_metrics, episodes_mean, has_metric
 
 DEFAULTS = {
@@ -40,6 +40,7 @@ DEFAULTS = {
 }
 VALUES = "values"
 DEVIATION = "deviation"
+FORM = ".2f"  # of probabilities and scaled scores
 END = "end"
 MOST_STEPS = 1e15
 
@@ -90,15 +91,10 @@ def print_comparison(runs: List[LabeledRun], at: List[float], args: Dict[str, An
 
 def improvement_lines(scores: Scores) -> List[str]:
     """A line for each pair of algorithms. Raises ValueError where there is none."""
-    found = improvements(scores)
-    if not found:
-        raise ValueError(
-            f"kind=improvement compares two algorithms or more; the runs are all of {', '.join(scores.raw)}"
-        )
     lines = [f"| {tasks_of(scores)} | runs | probability of a better {scores.metric} |", "|---|---|---|"]
-    for (first, second), probability in found.items():
+    for (first, second), probability in improvements(scores).items():
         counts = f"{runs_of(scores, first)}, {runs_of(scores, second)}"
-        lines.append(f"| {first} > {second} | {counts} | {interval_text(probability)} |")
+        lines.append(f"| {first} > {second} | {counts} | {probability.text(FORM)} |")
     return lines
 
 
@@ -108,7 +104,7 @@ def score_lines(scores: Scores) -> List[str]:
     lines = [f"| {tasks_of(scores)}, scaled {scores.metric} | runs | {' | '.join(found)} |"]
     lines.append("|---|---|" + "---|" * len(found))
     for label in scores.raw:
-        cells = " | ".join(interval_text(by_label[label]) for by_label in found.values())
+        cells = " | ".join(by_label[label].text(FORM) for by_label in found.values())
         lines.append(f"| {label} | {runs_of(scores, label)} | {cells} |")
     return lines
 
@@ -122,13 +118,6 @@ def tasks_of(scores: Scores) -> str:
 def runs_of(scores: Scores, label: str) -> int:
     """Number of an algorithm's runs."""
     return sum(len(of_task) for of_task in scores.raw[label])
-
-
-def interval_text(found: Estimate) -> str:
-    """A number between 0 and 1 with its interval, if it has one."""
-    if not np.isfinite(found.low):
-        return f"{found.value:.2f}"
-    return f"{found.value:.2f} [{found.low:.2f}, {found.high:.2f}]"
 
 
 KINDS: Dict[str, Callable[[Scores], List[str]]] = {"improvement": improvement_lines, "scores": score_lines}
@@ -174,9 +163,7 @@ def cell(values: np.ndarray, is_share: bool, average: str = DEVIATION) -> str:
     digits = 1 if is_share or np.abs(values).max() < 100 else 0
     unit = " %" if is_share else ""
     if average != DEVIATION:
-        value, low, high = estimate([values], average)
-        interval = f" [{low:.{digits}f}, {high:.{digits}f}]" if len(values) > 1 else ""
-        return f"{value:.{digits}f}{interval}{unit}"
+        return estimate([values], average).text(f".{digits}f") + unit
     text = f"{values.mean():.{digits}f}"
     if len(values) > 1:
         text += f" +- {values.std(ddof=1):.{digits}f}"

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from harl_isaac.networks.mlp import layer_norm
 from harl_isaac.networks.off_policy_nets import FeedForward
 
-BIAS_GAIN = 0.01  # of the first biases: a constant that batches must unlearn first is large beside returns of 1
+BIAS_GAIN = 0.01  # of a new mixer's biases; else the joint values begin far from zero, beside returns of about 1
 
 
 class SumMixer(nn.Module):
@@ -46,9 +46,8 @@ class MonotonicMixer(nn.Module):
         self.last_weight = hypernet(mixing_size)
         self.last_bias = hypernet(1)
         with torch.no_grad():  # the first joint values are near zero, as the agents' are
-            for layer in (self.first_bias, self.last_bias.layers[-1]):
-                for parameter in layer.parameters():
-                    parameter.mul_(BIAS_GAIN)
+            for parameter in (*self.first_bias.parameters(), *self.last_bias.layers[-1].parameters()):
+                parameter.mul_(BIAS_GAIN)
 
     def forward(self, values: Tensor, state: Tensor) -> Tensor:
         """The joint value [B, 1] of the agents' values [B, A] in states [B, S]."""

@@ -76,8 +76,10 @@ def aggregates(scores: Scores) -> Dict[str, Dict[str, Estimate]]:
 
 
 def improvements(scores: Scores) -> Dict[Tuple[str, str], Estimate]:
-    """Probability that the first algorithm's run beats the second's, for every pair."""
+    """Probability that the first algorithm's run beats the second's, for every pair. Raises ValueError without one."""
     labels = list(scores.raw)
+    if len(labels) < 2:
+        raise ValueError(f"kind=improvement compares two algorithms or more; the runs are all of {', '.join(labels)}")
     pairs = [(first, second) for i, first in enumerate(labels) for second in labels[i + 1 :]]
     return {pair: improvement(scores.raw[pair[0]], scores.raw[pair[1]]) for pair in pairs}
 
@@ -104,10 +106,6 @@ def draw_scores(scores: Scores) -> "Figure":
 def draw_improvement(scores: Scores) -> "Figure":
     """The probability of improvement of every pair."""
     found = {f"{first} > {second}": value for (first, second), value in improvements(scores).items()}
-    if not found:
-        raise ValueError(
-            f"kind=improvement compares two algorithms or more; the runs are all of {', '.join(scores.raw)}"
-        )
     figure, panel = pyplot().subplots(figsize=(6.0, 1.2 + 0.4 * len(found)))
     draw_intervals(panel, found, f"probability of a better {scores.metric}")
     panel.axvline(0.5, color="black", linewidth=0.8)

@@ -110,8 +110,7 @@ def cell(runs: List[LabeledRun], metric: str, average: str) -> str:
     values = values[np.isfinite(values)]
     if not len(values):
         return "-"
-    value, low, high = estimate([values], average)
-    return f"{value:.4g} [{low:.4g}, {high:.4g}]" if len(values) > 1 else f"{value:.4g}"
+    return estimate([values], average).text(".4g")
 
 
 def panel_metrics(runs: List[LabeledRun]) -> List[str]:

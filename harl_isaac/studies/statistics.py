@@ -22,6 +22,12 @@ class Estimate(NamedTuple):
     low: np.ndarray
     high: np.ndarray
 
+    def text(self, form: str) -> str:
+        """A single number and its interval, if it has one, in a format such as .2f."""
+        if not np.isfinite(self.low):
+            return f"{self.value:{form}}"
+        return f"{self.value:{form}} [{self.low:{form}}, {self.high:{form}}]"
+
 
 def mean(values: np.ndarray) -> np.ndarray:
     """Mean over the last axis."""
